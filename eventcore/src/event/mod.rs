@@ -1,0 +1,134 @@
+//! What happened: the [`Event`] trait, its stored form, and the envelope [`RecordedEvent`] that comes back.
+//!
+//! This module turns events into a stored name and JSON, and back. It does not know where they are kept.
+
+mod codec;
+mod envelope;
+mod id;
+mod payload;
+
+pub(crate) use codec::MAX_DEPTH;
+#[doc(hidden)]
+pub use codec::{decode_struct, decode_variant, encode_fields};
+pub use envelope::{Metadata, RecordedEvent};
+pub use id::{CommitId, EventId};
+pub(crate) use payload::PayloadBuffer;
+
+/// The largest payload of one event, in bytes of JSON.
+pub const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Something that happened, as it is stored: a stable name and a JSON payload.
+///
+/// Derive it beside serde's traits, on an enum (one stored name per variant) or on a struct:
+///
+/// ```
+/// # #[cfg(feature = "macros")] {
+/// use eventcore::Event;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// enum AccountEvent {
+///     Opened { owner: String },
+///     #[event(name = "MoneyPaidIn", alias = "account.deposit")]
+///     Deposited { amount: u64 },
+/// }
+///
+/// assert_eq!(AccountEvent::Opened { owner: "Ada".into() }.type_name(), "AccountOpened");
+/// let old = AccountEvent::decode("account.deposit", br#"{"amount":5}"#).unwrap();
+/// assert!(matches!(old, AccountEvent::Deposited { amount: 5 }));
+/// # }
+/// ```
+///
+/// A hand-written impl must decode whatever it encodes; every append checks it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "this type has no stored name and payload",
+    note = "derive it: `#[derive(Serialize, Deserialize, Event)]`"
+)]
+pub trait Event: Sized {
+    /// Every stored name that [`decode`](Self::decode) understands: own names, aliases, and those of upcasts.
+    const TYPE_NAMES: &'static [&'static str];
+
+    /// The name under which this value is stored. It never changes once events are stored under it.
+    fn type_name(&self) -> &'static str;
+
+    /// Appends the payload, one JSON value, to `out`.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the value has no JSON that reads back as itself.
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// Reads a stored event.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnknownType`] for a name that is none of [`TYPE_NAMES`](Self::TYPE_NAMES),
+    /// [`DecodeError::InvalidPayload`] for a payload that does not fit.
+    fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError>;
+}
+
+/// Why an event cannot be stored. Nothing of its command is written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// A float is NaN or infinite, which JSON cannot express.
+    #[error("the number {value} has no JSON form; store it as text, or leave it out")]
+    NotFinite {
+        /// The number.
+        value: f64,
+    },
+    /// The value is nested deeper than the reader accepts.
+    #[error("the payload is nested deeper than {max} levels and could never be read again; flatten the event")]
+    TooDeep {
+        /// The most levels that are read.
+        max: usize,
+    },
+    /// The payload is larger than [`MAX_EVENT_BYTES`].
+    #[error("the payload is larger than {max} bytes; store the bulk elsewhere and a reference in the event")]
+    TooLarge {
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// What was encoded does not decode: the event would be stored and unreadable.
+    #[error("the payload was encoded but cannot be read back, so storing it would lose the stream: {0}")]
+    NotReadable(#[source] DecodeError),
+    /// serde refused the value.
+    #[error("the event cannot be written as JSON: {0}")]
+    Serialize(#[source] serde_json::Error),
+    /// The value is no enum variant although [`Event`] was derived on an enum.
+    #[error("`{type_name}` does not serialize as an enum variant; use serde's derive without `untagged` or `tag`")]
+    NotAVariant {
+        /// The stored name.
+        type_name: &'static str,
+    },
+}
+
+impl serde::ser::Error for EncodeError {
+    fn custom<T: std::fmt::Display>(message: T) -> Self {
+        Self::Serialize(serde::ser::Error::custom(message))
+    }
+}
+
+/// Why a stored event cannot be read. It is never skipped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The stored name is none that the event type knows.
+    #[error(
+        "event type `{type_name}` is unknown here (known: {}); add a variant, or `#[event(alias = \"{type_name}\")]`",
+        known.join(", ")
+    )]
+    UnknownType {
+        /// The stored name.
+        type_name: String,
+        /// The names that the event type knows.
+        known: &'static [&'static str],
+    },
+    /// The payload does not fit the event type.
+    #[error("the payload of `{type_name}` does not fit: {source}; add an upcast or a serde default")]
+    InvalidPayload {
+        /// The stored name.
+        type_name: String,
+        /// What serde said, with line and column in the payload.
+        source: serde_json::Error,
+    },
+}

@@ -1,0 +1,235 @@
+//! What is committed: an append request that was checked when it was made, and its result.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{Position, Version};
+use crate::{
+    event::{CommitId, EventId, MAX_EVENT_BYTES, Metadata},
+    stream::StreamId,
+};
+
+/// The most events of one commit.
+pub const MAX_COMMIT_EVENTS: usize = 100_000;
+/// The most streams that one commit names, read ones included.
+pub const MAX_COMMIT_STREAMS: usize = 10_000;
+/// The largest commit, in bytes of payload.
+pub const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
+/// The longest idempotency key, in bytes.
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// The version that a stream must have for a commit to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedVersion {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its version when it was read.
+    pub version: Version,
+}
+
+/// One event to append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Which of the expected streams it goes to, by index.
+    pub stream: usize,
+    /// Its stored name.
+    pub type_name: &'static str,
+    /// Its payload, JSON.
+    pub payload: Bytes,
+}
+
+/// A commit to be made: checked, immutable, and cheap to clone and repeat.
+#[derive(Debug, Clone)]
+pub struct AppendEvents(Arc<Request>);
+
+#[derive(Debug)]
+struct Request {
+    commit_id: CommitId,
+    expected: Vec<ExpectedVersion>,
+    events: Vec<NewEvent>,
+    metadata: Metadata,
+    idempotency_key: Option<IdempotencyKey>,
+}
+
+impl AppendEvents {
+    /// Checks a commit against the limits that hold on every store.
+    ///
+    /// # Errors
+    /// [`AppendRefused`] for a commit that is too large, or for an event that names none of the expected streams.
+    pub fn new(
+        commit_id: CommitId,
+        expected: Vec<ExpectedVersion>,
+        events: Vec<NewEvent>,
+        metadata: Metadata,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<Self, AppendRefused> {
+        let request = Request { commit_id, expected, events, metadata, idempotency_key };
+        request.check()?;
+        Ok(Self(Arc::new(request)))
+    }
+
+    /// The client-made id of the commit.
+    pub fn commit_id(&self) -> CommitId {
+        self.0.commit_id
+    }
+
+    /// The streams of the commit with the versions that they must have, each stream once.
+    pub fn expected(&self) -> &[ExpectedVersion] {
+        &self.0.expected
+    }
+
+    /// The events in the order in which they are appended. Each `stream` is an index into [`expected`](Self::expected).
+    pub fn events(&self) -> &[NewEvent] {
+        &self.0.events
+    }
+
+    /// The id of the event with this index.
+    pub fn event_id(&self, index: usize) -> EventId {
+        self.0.commit_id.event(index)
+    }
+
+    /// What the caller said about the commit.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// The key under which the commit is made at most once.
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.0.idempotency_key.as_ref()
+    }
+}
+
+impl Request {
+    fn check(&self) -> Result<(), AppendRefused> {
+        let (streams, events) = (self.expected.len(), self.events.len());
+        if streams > MAX_COMMIT_STREAMS {
+            return Err(AppendRefused::TooManyStreams { streams });
+        }
+        if events > MAX_COMMIT_EVENTS {
+            return Err(AppendRefused::TooManyEvents { events });
+        }
+        let mut bytes = 0_usize;
+        for event in &self.events {
+            if event.stream >= streams {
+                return Err(AppendRefused::UndeclaredStream { index: event.stream });
+            }
+            if event.payload.len() > MAX_EVENT_BYTES {
+                return Err(AppendRefused::EventTooLarge {
+                    type_name: event.type_name,
+                    bytes: event.payload.len(),
+                });
+            }
+            bytes = bytes.saturating_add(event.payload.len());
+        }
+        if bytes > MAX_COMMIT_BYTES {
+            return Err(AppendRefused::TooLarge { bytes });
+        }
+        Ok(())
+    }
+}
+
+/// Why a commit is not even tried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendRefused {
+    /// More streams than [`MAX_COMMIT_STREAMS`].
+    #[error("a commit names at most {MAX_COMMIT_STREAMS} streams, this one {streams}; split the command")]
+    TooManyStreams {
+        /// How many it names.
+        streams: usize,
+    },
+    /// More events than [`MAX_COMMIT_EVENTS`].
+    #[error("a commit has at most {MAX_COMMIT_EVENTS} events, this one {events}; split the command")]
+    TooManyEvents {
+        /// How many it has.
+        events: usize,
+    },
+    /// An event larger than [`MAX_EVENT_BYTES`].
+    #[error("event `{type_name}` has {bytes} bytes, more than {MAX_EVENT_BYTES}; store the bulk elsewhere")]
+    EventTooLarge {
+        /// The stored name of the event.
+        type_name: &'static str,
+        /// Its size.
+        bytes: usize,
+    },
+    /// More bytes than [`MAX_COMMIT_BYTES`].
+    #[error("a commit has at most {MAX_COMMIT_BYTES} bytes of events, this one {bytes}; split the command")]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// An event for a stream that the commit does not name.
+    #[error("an event is for stream number {index}, which the commit does not name")]
+    UndeclaredStream {
+        /// The index that is out of range.
+        index: usize,
+    },
+}
+
+/// The result of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The position of its last event; for a commit without events, of the store's latest event.
+    pub position: Position,
+    /// How many events it appended.
+    pub events: usize,
+    /// Whether the commit had been made before, under the same idempotency key.
+    pub repeated: bool,
+}
+
+/// A caller's name for one intended commit, so that it is made at most once: 1 to 255 bytes without control
+/// characters. It is unique in the store; use the request's own id, or a hash of what is asked.
+///
+/// ```
+/// let key = eventcore::IdempotencyKey::new("payment-7f3a")?;
+/// # assert_eq!(key.as_str(), "payment-7f3a");
+/// # Ok::<(), eventcore::IdempotencyKeyError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(Arc<str>);
+
+impl IdempotencyKey {
+    /// Checks `text` and makes it a key.
+    ///
+    /// # Errors
+    /// [`IdempotencyKeyError`] for an empty or over-long text, or one with control characters.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, IdempotencyKeyError> {
+        let text = text.as_ref();
+        match text.len() {
+            0 => Err(IdempotencyKeyError::Empty),
+            bytes if bytes > MAX_IDEMPOTENCY_KEY_BYTES => Err(IdempotencyKeyError::TooLong { bytes }),
+            _ if text.chars().any(char::is_control) => Err(IdempotencyKeyError::ControlCharacter),
+            _ => Ok(Self(text.into())),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey({})", self.0)
+    }
+}
+
+/// Why a text is no idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdempotencyKeyError {
+    /// The text is empty.
+    #[error("an idempotency key must not be empty; use the id of the request")]
+    Empty,
+    /// The text is too long.
+    #[error("an idempotency key has at most {MAX_IDEMPOTENCY_KEY_BYTES} bytes, this one {bytes}; use a hash of it")]
+    TooLong {
+        /// How many bytes it has.
+        bytes: usize,
+    },
+    /// The text contains a control character.
+    #[error("an idempotency key must not contain control characters; use a hash or an encoding of it")]
+    ControlCharacter,
+}

@@ -1,0 +1,100 @@
+//! What can go wrong in a store, the same kinds on every store.
+
+use super::Version;
+use crate::stream::StreamId;
+
+/// The underlying library's error, kept as the source.
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A stream was not at the version that a commit expected: somebody else appended to it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stream `{stream}` is at version {actual}, not at {expected} as it was read")]
+pub struct VersionConflict {
+    /// The stream.
+    pub stream: StreamId,
+    /// The version that was expected.
+    pub expected: Version,
+    /// The version that it has.
+    pub actual: Version,
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventStoreError {
+    /// An expected version does not hold; nothing was written. The runtime reads again and retries.
+    #[error(transparent)]
+    VersionConflict(#[from] VersionConflict),
+    /// The store is busy, or chose this transaction as a victim; nothing was written. Worth a retry.
+    #[error("the store is busy and nothing was written; try again: {source}")]
+    Busy {
+        /// What the store said.
+        source: Source,
+    },
+    /// The store cannot be reached; nothing was written. Worth a retry.
+    #[error("the store cannot be reached; check that it runs: {source}")]
+    Unavailable {
+        /// What the store said.
+        source: Source,
+    },
+    /// It is not known whether the commit was made. Repeating the same append is safe and settles it.
+    #[error("it is not known whether the commit was made; repeat it with the same commit id: {source}")]
+    OutcomeUnknown {
+        /// What the store said.
+        source: Source,
+    },
+    /// There is no space left; nothing was written.
+    #[error("the disk of the event store is full and nothing was written; free some space: {source}")]
+    StorageFull {
+        /// What the store said.
+        source: Source,
+    },
+    /// The store may only be read; nothing was written.
+    #[error("the event store is read-only and nothing was written; check the permissions of {location}: {source}")]
+    ReadOnly {
+        /// The file or server.
+        location: String,
+        /// What the store said.
+        source: Source,
+    },
+    /// What was opened is no event store.
+    #[error("{location} is not an eventcore database; it is left as it is: {reason}")]
+    NotAnEventStore {
+        /// The file or server.
+        location: String,
+        /// How that was seen.
+        reason: String,
+    },
+    /// The store was written by a newer version of this library.
+    #[error("{location} has schema version {found}, newer than {supported} which this build knows; upgrade eventcore")]
+    NewerSchema {
+        /// The file or server.
+        location: String,
+        /// The version found.
+        found: i64,
+        /// The newest version that this build knows.
+        supported: i64,
+    },
+    /// A stored record breaks a rule that the store checks on the way in.
+    #[error("a stored record is damaged: {reason}; restore it from a backup")]
+    Corrupt {
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// The store was shut down.
+    #[error("the event store is closed; open it again")]
+    Closed,
+    /// Anything else; nothing was written.
+    #[error("the event store failed and nothing was written: {source}")]
+    Other {
+        /// What the store said.
+        source: Source,
+    },
+}
+
+impl EventStoreError {
+    /// Whether nothing was written and the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::VersionConflict(_) | Self::Busy { .. } | Self::Unavailable { .. })
+    }
+}

@@ -1,0 +1,114 @@
+//! Where events live: the contract [`EventStore`], and the stores that keep it.
+//!
+//! A store deals in encoded events and knows no command. The contract is small, the same for all event types, and
+//! usable behind `Arc<dyn EventStore>`; `eventcore::testing` holds the suite that every store passes.
+
+mod append;
+mod error;
+pub mod memory;
+mod read;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+pub use append::{
+    AppendEvents, AppendRefused, Appended, ExpectedVersion, IdempotencyKey, IdempotencyKeyError, MAX_COMMIT_BYTES,
+    MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent,
+};
+pub use error::{EventStoreError, VersionConflict};
+pub use read::{MAX_PAGE_EVENTS, ReadAll, ReadStreams, StreamCursor, StreamEvent, StreamsPage};
+
+use crate::event::RecordedEvent;
+
+/// How many events a stream holds, and so the version of its latest event; 0 for a stream without events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version(u64);
+
+/// Where an event stands among all events of a store: dense, 1 to n, in commit order; 0 is before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position(u64);
+
+macro_rules! count {
+    ($name:ident, $start:ident, $start_doc:literal) => {
+        impl $name {
+            #[doc = $start_doc]
+            pub const $start: Self = Self(0);
+
+            /// From a number.
+            pub const fn new(number: u64) -> Self {
+                Self(number)
+            }
+
+            /// As a number.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// `count` further on; stays at the largest number rather than wrapping.
+            pub const fn plus(self, count: u64) -> Self {
+                Self(self.0.saturating_add(count))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+count!(Version, EMPTY, "The version of a stream without events.");
+count!(Position, START, "Before the first event.");
+
+/// A future of a store call, boxed so that the trait can be used as `dyn EventStore`.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventStoreError>> + Send + 'a>>;
+
+/// Keeps events, atomically and in order.
+///
+/// Every store promises: a commit is **atomic** and durable once acknowledged; it is **conditional** on the version of
+/// every stream that it names, written or not; positions are **dense, 1 to n, in commit order**, and a reader that has
+/// seen position p never later meets an event at or before p; dropping a future leaves **the whole commit or nothing**.
+/// Run `eventcore::testing`'s contract suite against a store of your own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event store",
+    label = "commands cannot run on this",
+    note = "pass a reference to a store, such as `&MemoryEventStore::new()`, `&SqliteEventStore` or `&Arc<dyn EventStore>`"
+)]
+pub trait EventStore: Send + Sync {
+    /// Reads a page of the events of several streams, in global commit order, from one snapshot.
+    ///
+    /// See [`ReadStreams`] for how pages follow one another.
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage>;
+
+    /// Commits events to their streams, all or none, if every expected version still holds.
+    ///
+    /// A conflict with this very commit, because it was already made, is success: the events are recognized by their
+    /// commit id, so repeating an append whose outcome is unknown is safe. A commit whose idempotency key was used
+    /// before writes nothing and returns the first result.
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended>;
+
+    /// Reads a page of all events after a position, in commit order, with their whole envelopes.
+    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>>;
+}
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<S: EventStore + ?Sized> EventStore for $pointer {
+            fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+                (**self).read_streams(request)
+            }
+
+            fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+                (**self).append(request)
+            }
+
+            fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
+                (**self).read_all(request)
+            }
+        }
+    )*};
+}
+
+forward!(&S, Arc<S>, Box<S>);

@@ -1,0 +1,264 @@
+//! What a stream is called: [`StreamId`], the checked name, and [`StreamKey`], the user's own typed key.
+//!
+//! This module knows names only. It does not know what is stored under them.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+
+/// The longest stream id, in characters (Unicode scalar values, not bytes).
+pub const MAX_STREAM_ID_CHARS: usize = 255;
+
+/// Between the category and the key of a stream id: `account-42`.
+const SEPARATOR: char = '-';
+
+/// The checked name of a stream: `category-key`, such as `account-42`.
+///
+/// From 1 to 255 characters, without control characters (NUL included) and without the glob characters
+/// `* ? [ ] { }`, which tools give a meaning. The category is what stands before the first `-`; neither it nor the
+/// key is empty. Cloning is cheap: the text is shared.
+///
+/// ```
+/// use eventcore::StreamId;
+///
+/// let id = StreamId::new("account-42")?;
+/// assert_eq!((id.category(), id.key()), ("account", "42"));
+/// assert!(StreamId::new("account").is_err());
+/// # Ok::<(), eventcore::StreamIdError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StreamId(Arc<str>);
+
+impl StreamId {
+    /// Checks `text` and makes it a stream id.
+    ///
+    /// # Errors
+    /// [`StreamIdError`] says which rule the text breaks, and where.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, StreamIdError> {
+        let text = text.as_ref();
+        check(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The whole id, `category-key`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before the first `-`.
+    pub fn category(&self) -> &str {
+        self.parts().0
+    }
+
+    /// What stands after the first `-`; it may contain further ones.
+    pub fn key(&self) -> &str {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once(SEPARATOR).unwrap_or((&self.0, ""))
+    }
+}
+
+fn check(text: &str) -> Result<(), StreamIdError> {
+    if text.is_empty() {
+        return Err(StreamIdError::Empty);
+    }
+    let mut chars = 0;
+    for (index, found) in text.char_indices() {
+        chars += 1;
+        if found.is_control() || is_glob(found) {
+            return Err(StreamIdError::ForbiddenCharacter { found, index });
+        }
+    }
+    if chars > MAX_STREAM_ID_CHARS {
+        return Err(StreamIdError::TooLong { chars });
+    }
+    match text.split_once(SEPARATOR) {
+        None => Err(StreamIdError::NoSeparator { id: text.into() }),
+        Some(("", _)) => Err(StreamIdError::EmptyCategory { id: text.into() }),
+        Some((_, "")) => Err(StreamIdError::EmptyKey { id: text.into() }),
+        Some(_) => Ok(()),
+    }
+}
+
+const fn is_glob(c: char) -> bool {
+    matches!(c, '*' | '?' | '[' | ']' | '{' | '}')
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamId({})", self.0)
+    }
+}
+
+impl AsRef<str> for StreamId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for StreamId {
+    type Err = StreamIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for StreamId {
+    type Error = StreamIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(text)
+    }
+}
+
+impl From<StreamId> for String {
+    fn from(id: StreamId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+/// Why a text is no stream id, or a stream id no key of a type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamIdError {
+    /// The text is empty.
+    #[error("a stream id must not be empty; write `category-key`, such as `account-42`")]
+    Empty,
+    /// The text is longer than [`MAX_STREAM_ID_CHARS`].
+    #[error("a stream id has at most {MAX_STREAM_ID_CHARS} characters, this one has {chars}; shorten its key")]
+    TooLong {
+        /// How many characters it has.
+        chars: usize,
+    },
+    /// The text contains a control character, NUL, or a glob character.
+    #[error(
+        "a stream id must not contain {found:?} (at byte {index}): control characters and the glob characters \
+         `* ? [ ] {{ }}` are not allowed; encode the key"
+    )]
+    ForbiddenCharacter {
+        /// The character.
+        found: char,
+        /// Where it stands, in bytes from the start.
+        index: usize,
+    },
+    /// The text has no `-`, so that it is not clear what its category is.
+    #[error("stream id `{id}` has no `-` between category and key; write `category-key`, such as `account-42`")]
+    NoSeparator {
+        /// The text.
+        id: String,
+    },
+    /// Nothing stands before the first `-`.
+    #[error("stream id `{id}` has an empty category; write `category-key`, such as `account-42`")]
+    EmptyCategory {
+        /// The text.
+        id: String,
+    },
+    /// Nothing stands after the first `-`.
+    #[error("stream id `{id}` has an empty key; write `category-key`, such as `account-42`")]
+    EmptyKey {
+        /// The text.
+        id: String,
+    },
+    /// A category contains the separator `-`, so that `category-key` could be split in two ways.
+    #[error("category `{category}` contains `-`, which separates category and key; use `_` instead")]
+    SeparatorInCategory {
+        /// The category.
+        category: String,
+    },
+    /// The stream belongs to another category than the key type.
+    #[error("stream `{id}` is not of category `{expected}`")]
+    OtherCategory {
+        /// The stream.
+        id: StreamId,
+        /// The category of the key type.
+        expected: &'static str,
+    },
+    /// The key part of the stream id is no value of the key type.
+    #[error("the key of stream `{id}` cannot be read as its key type: {reason}")]
+    InvalidKey {
+        /// The stream.
+        id: StreamId,
+        /// What the key type's `FromStr` said.
+        reason: String,
+    },
+}
+
+/// A typed key of a stream: which category of streams, which key among them, and which events they hold.
+///
+/// Derive it on a newtype around anything with `Display` and `FromStr`:
+///
+/// ```
+/// # use serde::{Serialize, Deserialize};
+/// # #[cfg(feature = "macros")] {
+/// use eventcore::{Event, StreamKey};
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// enum AccountEvent { Opened { owner: String } }
+///
+/// #[derive(Debug, Clone, PartialEq, StreamKey)]
+/// #[stream_key(category = "account", event = AccountEvent)]
+/// struct AccountId(u64);
+///
+/// let id = AccountId(42).stream_id()?;
+/// assert_eq!(id.as_str(), "account-42");
+/// assert_eq!(AccountId::from_stream_id(&id)?, AccountId(42));
+/// # }
+/// # Ok::<(), eventcore::StreamIdError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a stream key",
+    label = "this type does not say which stream it names",
+    note = "wrap it in a newtype: `#[derive(StreamKey)] #[stream_key(category = \"…\", event = …)] struct MyId({Self});`",
+    note = "`Option<K>` and `Vec<K>` of a key are stream fields too; a raw `StreamId` field says what it holds: `#[stream(event = MyEvent)]`"
+)]
+pub trait StreamKey: Sized {
+    /// The events of the streams that this key names.
+    type Event: Event;
+
+    /// The category: the part of the stream id before the first `-`. It must not be empty or contain `-`.
+    const CATEGORY: &'static str;
+
+    /// The key itself: the part of the stream id after the first `-`. [`parse_key`](Self::parse_key) reads it back.
+    fn key(&self) -> impl fmt::Display;
+
+    /// Reads a key that [`key`](Self::key) wrote; the error is what makes it no key of this type.
+    ///
+    /// # Errors
+    /// A text that is no key of this type.
+    fn parse_key(key: &str) -> Result<Self, String>;
+
+    /// The id of the stream that this key names.
+    ///
+    /// # Errors
+    /// [`StreamIdError`] when category and key together break a rule of [`StreamId`].
+    fn stream_id(&self) -> Result<StreamId, StreamIdError> {
+        if Self::CATEGORY.contains(SEPARATOR) {
+            let category = Self::CATEGORY.to_owned();
+            return Err(StreamIdError::SeparatorInCategory { category });
+        }
+        StreamId::new(format!("{}{SEPARATOR}{}", Self::CATEGORY, self.key()))
+    }
+
+    /// The key of the stream `id`.
+    ///
+    /// # Errors
+    /// [`StreamIdError::OtherCategory`] or [`StreamIdError::InvalidKey`].
+    fn from_stream_id(id: &StreamId) -> Result<Self, StreamIdError> {
+        if id.category() != Self::CATEGORY {
+            return Err(StreamIdError::OtherCategory { id: id.clone(), expected: Self::CATEGORY });
+        }
+        Self::parse_key(id.key()).map_err(|reason| StreamIdError::InvalidKey { id: id.clone(), reason })
+    }
+}
