@@ -1,0 +1,172 @@
+//! Handles: typed rights to append to one declared stream while `handle` runs.
+//!
+//! A handle holds a slot number, never an id, and borrows the executing command's own buffer under a lifetime that
+//! fits no other. So there is nothing to forge, keep or swap.
+
+use std::{fmt, marker::PhantomData, ops::Index};
+
+use super::{Raw, WriteBuffer};
+use crate::{event::Event, store::Version, stream::StreamKey};
+
+/// Access of a stream that is declared `#[stream]`.
+#[derive(Debug)]
+pub struct Writable;
+
+/// Access of a stream that is declared `#[stream(read)]`: guarded against concurrent change, never written.
+#[derive(Debug)]
+pub struct ReadOnly;
+
+/// What appending needs. Only [`Writable`] has it.
+#[diagnostic::on_unimplemented(
+    message = "this stream is read-only",
+    label = "cannot append here",
+    note = "declare the field `#[stream]` instead of `#[stream(read)]` to append to it"
+)]
+pub trait Access: sealed::Sealed {}
+
+impl Access for Writable {}
+
+/// The events that a stream takes: those of its key.
+#[diagnostic::on_unimplemented(
+    message = "event `{Self}` cannot be appended to an `{K}` stream",
+    label = "an event of another kind",
+    note = "a stream takes the event type that its key names: `#[stream_key(event = …)]`, or `#[stream(event = …)]` on a raw `StreamId`"
+)]
+pub trait AppendsTo<K, E> {}
+
+impl<K, E> AppendsTo<K, E> for E {}
+
+/// What a handle is for: a key type, or [`Raw`].
+pub trait HandleKey {
+    /// The events of the stream.
+    type Event: Event;
+}
+
+impl<K: StreamKey> HandleKey for K {
+    type Event = K::Event;
+}
+
+impl<E: Event> HandleKey for Raw<E> {
+    type Event = E;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Writable {}
+}
+
+/// The right to append to one declared stream, while [`handle`](super::CommandLogic::handle) runs.
+///
+/// Only the runtime makes it, bound to the executing command's own declarations.
+pub struct StreamHandle<'a, K, A = Writable> {
+    buffer: &'a WriteBuffer,
+    slot: usize,
+    /// Invariant in `'a`: no handle of one execution can stand in for one of another.
+    marker: PhantomData<(fn(&'a ()) -> &'a (), fn() -> (K, A))>,
+}
+
+impl<'a, K, A> StreamHandle<'a, K, A> {
+    pub(crate) fn new(buffer: &'a WriteBuffer, slot: usize) -> Self {
+        Self { buffer, slot, marker: PhantomData }
+    }
+
+    /// The version of the stream as it was read: how many events it holds before this command.
+    pub fn version(&self) -> Version {
+        self.buffer.version(self.slot)
+    }
+}
+
+impl<K: HandleKey, A> StreamHandle<'_, K, A> {
+    /// Appends an event. It is committed when `handle` returns `Ok`, with all others of the command or not at all.
+    ///
+    /// An event that cannot be stored (see [`EncodeError`](crate::EncodeError)) makes the command fail as a whole.
+    pub fn append<E>(&self, event: E)
+    where
+        A: Access,
+        E: AppendsTo<K, K::Event> + Event,
+    {
+        self.buffer.append(self.slot, &event);
+    }
+}
+
+impl<K, A> Clone for StreamHandle<'_, K, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, A> Copy for StreamHandle<'_, K, A> {}
+
+impl<K, A> fmt::Debug for StreamHandle<'_, K, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamHandle({})", self.slot)
+    }
+}
+
+/// The handles of a `Vec` field, each with its key.
+///
+/// Iterates as `(&key, handle)`. `lines[i]` is the handle of the i-th key and panics where `Vec` does;
+/// [`get`](Self::get) does not.
+pub struct StreamHandles<'a, F, K = F, A = Writable> {
+    keys: &'a [F],
+    handles: Vec<StreamHandle<'a, K, A>>,
+}
+
+impl<'a, F, K, A> StreamHandles<'a, F, K, A> {
+    pub(crate) fn new(keys: &'a [F], handles: Vec<StreamHandle<'a, K, A>>) -> Self {
+        Self { keys, handles }
+    }
+
+    /// The key and the handle at `index`.
+    pub fn get(&self, index: usize) -> Option<(&'a F, StreamHandle<'a, K, A>)> {
+        self.keys.get(index).zip(self.handles.get(index).copied())
+    }
+
+    /// The keys with their handles, in the order of the field.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a F, StreamHandle<'a, K, A>)> {
+        self.keys.iter().zip(self.handles.iter().copied())
+    }
+
+    /// How many streams the field declares.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether the field declares no stream.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+impl<'a, F, K, A> IntoIterator for StreamHandles<'a, F, K, A> {
+    type Item = (&'a F, StreamHandle<'a, K, A>);
+    type IntoIter = std::iter::Zip<std::slice::Iter<'a, F>, std::vec::IntoIter<StreamHandle<'a, K, A>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.keys.iter().zip(self.handles)
+    }
+}
+
+impl<'a, F, K, A> IntoIterator for &StreamHandles<'a, F, K, A> {
+    type Item = (&'a F, StreamHandle<'a, K, A>);
+    type IntoIter = std::iter::Zip<std::slice::Iter<'a, F>, std::vec::IntoIter<StreamHandle<'a, K, A>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.keys.iter().zip(self.handles.clone())
+    }
+}
+
+impl<'a, F, K, A> Index<usize> for StreamHandles<'a, F, K, A> {
+    type Output = StreamHandle<'a, K, A>;
+
+    #[allow(clippy::indexing_slicing, reason = "the documented meaning of indexing, as for `Vec`")]
+    fn index(&self, index: usize) -> &Self::Output {
+        &self.handles[index]
+    }
+}
+
+impl<F: fmt::Debug, K, A> fmt::Debug for StreamHandles<'_, F, K, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

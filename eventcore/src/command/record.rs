@@ -1,0 +1,60 @@
+//! A stored event on its way to the field that its stream belongs to.
+
+use std::marker::PhantomData;
+
+use super::{ByKey, Raw, Slot, StreamField};
+use crate::{
+    event::{DecodeError, Event},
+    store::StreamEvent,
+};
+
+/// A stored event and which field it is for. The runtime makes it; generated code decodes it.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldRecord<'a> {
+    field: usize,
+    index: usize,
+    /// Borrowed for the call only: the decoded event borrows from the command.
+    event: &'a StreamEvent,
+    marker: PhantomData<&'a ()>,
+}
+
+impl<'a> FieldRecord<'a> {
+    pub(crate) fn new(slot: &Slot, event: &'a StreamEvent) -> Self {
+        Self { field: slot.field, index: slot.index, event, marker: PhantomData }
+    }
+
+    /// The number of the field among the stream fields and slots.
+    pub fn field(&self) -> usize {
+        self.field
+    }
+
+    /// The number of the stream within its field.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Decodes the event for a field.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it does not fit.
+    pub fn decode<F: StreamField<ByKey>>(self, field: &'a F) -> Result<F::Event<'a>, DecodeError> {
+        field.decode(self)
+    }
+
+    /// Decodes the event for a field of raw stream ids.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it does not fit.
+    pub fn decode_raw<E, F: StreamField<Raw<E>>>(self, field: &'a F) -> Result<F::Event<'a>, DecodeError> {
+        field.decode(self)
+    }
+
+    pub(crate) fn event<E: Event>(&self) -> Result<E, DecodeError> {
+        self.event.decode()
+    }
+
+    /// The error for an event of no declared field; the runtime never makes such a record.
+    pub fn undeclared(&self) -> DecodeError {
+        DecodeError::UnknownType { type_name: self.event.type_name.to_string(), known: &[] }
+    }
+}

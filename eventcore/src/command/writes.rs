@@ -1,0 +1,110 @@
+//! Where handles put events: checked against the declarations, encoded at once, in the order of the appends.
+
+use std::{cell::RefCell, ops::Range};
+
+use super::{ByKey, Raw, Slot, StreamField, StreamHandle};
+use crate::{
+    event::{EncodeError, Event, PayloadBuffer},
+    store::{AppendRefused, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, NewEvent, Version},
+};
+
+/// The writes of one run of `handle`.
+#[derive(Debug)]
+pub(crate) struct WriteBuffer {
+    slots: Vec<Slot>,
+    writes: RefCell<Writes>,
+}
+
+#[derive(Debug, Default)]
+struct Writes {
+    payloads: PayloadBuffer,
+    events: Vec<(usize, &'static str, Range<usize>)>,
+    refusal: Option<Refusal>,
+}
+
+/// Why an append was refused. The first one stands; the command fails with it.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Unencodable { slot: usize, type_name: &'static str, source: EncodeError },
+    TooMuch(AppendRefused),
+    /// Only reachable by going around the types.
+    Undeclared { slot: usize },
+}
+
+impl WriteBuffer {
+    pub(crate) fn new(slots: Vec<Slot>) -> Self {
+        Self { slots, writes: RefCell::default() }
+    }
+
+    pub(crate) fn version(&self, slot: usize) -> Version {
+        self.slots.get(slot).map_or(Version::EMPTY, |slot| slot.version)
+    }
+
+    pub(crate) fn append<E: Event>(&self, slot: usize, event: &E) {
+        let mut writes = self.writes.borrow_mut();
+        if writes.refusal.is_some() {
+            return;
+        }
+        if let Err(refusal) = self.try_append(&mut writes, slot, event) {
+            writes.refusal = Some(refusal);
+        }
+    }
+
+    /// The types already guarantee that the slot is declared and writable; it is checked again all the same.
+    fn try_append<E: Event>(&self, writes: &mut Writes, slot: usize, event: &E) -> Result<(), Refusal> {
+        if !self.slots.get(slot).is_some_and(|slot| slot.writable) {
+            return Err(Refusal::Undeclared { slot });
+        }
+        let type_name = event.type_name();
+        let refused = |source| Refusal::Unencodable { slot, type_name, source };
+        let payload = writes.payloads.push(event).map_err(refused)?;
+        if writes.payloads.len() > MAX_COMMIT_BYTES {
+            return Err(Refusal::TooMuch(AppendRefused::TooLarge { bytes: writes.payloads.len() }));
+        }
+        if writes.events.len() >= MAX_COMMIT_EVENTS {
+            return Err(Refusal::TooMuch(AppendRefused::TooManyEvents { events: writes.events.len() + 1 }));
+        }
+        writes.events.push((slot, type_name, payload));
+        Ok(())
+    }
+
+    /// The declarations again, and the events, or why one was refused. An event's `stream` is its slot.
+    pub(crate) fn finish(self) -> (Vec<Slot>, Result<Vec<NewEvent>, Refusal>) {
+        let Writes { payloads, events, refusal } = self.writes.into_inner();
+        if let Some(refusal) = refusal {
+            return (self.slots, Err(refusal));
+        }
+        let bytes = payloads.into_bytes();
+        let event = |(stream, type_name, range)| NewEvent { stream, type_name, payload: bytes.slice(range) };
+        (self.slots, Ok(events.into_iter().map(event).collect()))
+    }
+}
+
+/// Deals out the handles of a command in the order of its declarations.
+#[derive(Debug)]
+pub struct Handles<'a> {
+    buffer: &'a WriteBuffer,
+    next: usize,
+}
+
+impl<'a> Handles<'a> {
+    pub(crate) fn new(buffer: &'a WriteBuffer) -> Self {
+        Self { buffer, next: 0 }
+    }
+
+    /// The handle or handles of a field.
+    pub fn next<F: StreamField<ByKey>, A: 'a>(&mut self, field: &'a F) -> F::Handle<'a, A> {
+        field.handle(self)
+    }
+
+    /// The handle or handles of a field of raw stream ids.
+    pub fn next_raw<E, F: StreamField<Raw<E>>, A: 'a>(&mut self, field: &'a F) -> F::Handle<'a, A> {
+        field.handle(self)
+    }
+
+    pub(crate) fn take<K, A>(&mut self) -> StreamHandle<'a, K, A> {
+        let slot = self.next;
+        self.next += 1;
+        StreamHandle::new(self.buffer, slot)
+    }
+}
