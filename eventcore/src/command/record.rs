@@ -1,7 +1,5 @@
 //! A stored event on its way to the field that its stream belongs to.
 
-use std::marker::PhantomData;
-
 use super::{ByKey, Raw, Slot, StreamField};
 use crate::{
     event::{DecodeError, Event},
@@ -13,14 +11,12 @@ use crate::{
 pub struct FieldRecord<'a> {
     field: usize,
     index: usize,
-    /// Borrowed for the call only: the decoded event borrows from the command.
     event: &'a StreamEvent,
-    marker: PhantomData<&'a ()>,
 }
 
 impl<'a> FieldRecord<'a> {
     pub(crate) fn new(slot: &Slot, event: &'a StreamEvent) -> Self {
-        Self { field: slot.field, index: slot.index, event, marker: PhantomData }
+        Self { field: slot.field, index: slot.index, event }
     }
 
     /// The number of the field among the stream fields and slots.

@@ -7,7 +7,6 @@ mod envelope;
 mod id;
 mod payload;
 
-pub(crate) use codec::MAX_DEPTH;
 #[doc(hidden)]
 pub use codec::{decode_struct, decode_variant, encode_fields};
 pub use envelope::{Metadata, RecordedEvent};

@@ -1,0 +1,96 @@
+//! Why a command did not succeed.
+
+use crate::{
+    command::DeclarationError,
+    event::{DecodeError, EncodeError},
+    store::{AppendRefused, EventStoreError, Position, Version, VersionConflict},
+    stream::StreamId,
+};
+
+/// Why a command did not succeed. Unless it says otherwise, nothing was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError<E> {
+    /// The command refused, with its own error.
+    #[error("{0}")]
+    BusinessRuleViolation(#[source] E),
+    /// Other writers were faster at every attempt that the retry policy allows.
+    #[error("gave up after {attempts} attempt(s): {conflict}; allow more attempts, or spread the load over more streams")]
+    ConcurrencyError {
+        /// How many attempts were made.
+        attempts: u32,
+        /// The last conflict.
+        #[source]
+        conflict: VersionConflict,
+    },
+    /// The store failed.
+    #[error("the command could not run: {0}")]
+    EventStoreError(#[from] EventStoreError),
+    /// The streams of the command are refused: [`DeclarationError::DuplicateStream`] and its like.
+    #[error(transparent)]
+    Declaration(#[from] DeclarationError),
+    /// Declared and discovered streams together are more than the limit.
+    #[error(
+        "the command has {streams} streams, more than {limit}; check its resolver, or raise \
+         `ExecuteOptions::max_streams`"
+    )]
+    TooManyStreams {
+        /// How many it has.
+        streams: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The resolver changes its answer again and again without naming new streams.
+    #[error(
+        "the resolver did not settle after {rounds} rounds; make `discover_related_streams` depend on the state only"
+    )]
+    DiscoveryUnsettled {
+        /// How often it was asked.
+        rounds: usize,
+    },
+    /// A stored event cannot be read, so there is no state to decide on. It is never skipped.
+    #[error("event {version} of stream `{stream}` (position {position}, type `{type_name}`) cannot be read: {source}")]
+    UnreadableEvent {
+        /// The stream.
+        stream: StreamId,
+        /// The version of the event.
+        version: Version,
+        /// The position of the event.
+        position: Position,
+        /// Its stored name.
+        type_name: String,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// An appended event cannot be stored.
+    #[error("event `{type_name}` for field `{field}` (stream `{stream}`) cannot be stored: {source}")]
+    UnstorableEvent {
+        /// The field through whose handle it was appended.
+        field: &'static str,
+        /// The stream.
+        stream: StreamId,
+        /// The stored name of the event.
+        type_name: &'static str,
+        /// What is wrong with it.
+        source: EncodeError,
+    },
+    /// The commit is too large.
+    #[error(transparent)]
+    AppendRefused(#[from] AppendRefused),
+    /// A write to a stream that the command did not declare for writing; only reachable by going around the types.
+    #[error("an append to slot {slot}, which the command did not declare for writing, was refused")]
+    UndeclaredWrite {
+        /// The slot.
+        slot: usize,
+    },
+    /// The store stayed out of reach past the deadline, and whether the commit was made is not known. It is whole or
+    /// not there at all.
+    #[error(
+        "the store stayed out of reach past the deadline, so it is not known whether the commit was made; look for its \
+         events, or run the command again with the same idempotency key: {source}"
+    )]
+    OutcomeUnknown {
+        /// The last thing that the store said.
+        source: EventStoreError,
+    },
+}

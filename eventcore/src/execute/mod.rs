@@ -1,0 +1,97 @@
+//! How a command runs: [`ExecutePipeline`], the pure state machine, and [`execute`], which performs its effects.
+//!
+//! Only this file does I/O, and only through the store and the sleep that it is given.
+
+mod error;
+mod options;
+mod pipeline;
+mod reading;
+mod response;
+mod retry;
+
+use std::time::Instant;
+
+pub use error::CommandError;
+pub use options::ExecuteOptions;
+pub use pipeline::{AppendStep, ExecutePipeline, ReadStep, SleepStep, Step};
+pub use response::ExecutionResponse;
+pub use retry::{MetricsHook, RetryContext, RetryPolicy, RetryReason};
+
+use crate::{command::CommandLogic, event::CommitId, store::EventStore};
+
+/// Runs a command to its end: reads its streams, folds them, lets it decide, and commits its events, all or none.
+///
+/// On a conflict with another writer it starts over, as `options` allow (a [`RetryPolicy`] converts into
+/// [`ExecuteOptions`]). It runs on a tokio runtime with its timer. Dropping the future leaves the whole commit or
+/// nothing.
+///
+/// # Errors
+/// [`CommandError`]; the command's own errors come back typed.
+///
+/// ```
+/// # #[cfg(feature = "macros")] {
+/// use eventcore::{Command, CommandLogic, Event, RetryPolicy, StreamKey, execute, memory::MemoryEventStore};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// enum CounterEvent { Counted }
+///
+/// #[derive(StreamKey)]
+/// #[stream_key(category = "counter", event = CounterEvent)]
+/// struct CounterId(u32);
+///
+/// #[derive(Command)]
+/// struct Count { #[stream] counter: CounterId }
+///
+/// impl CommandLogic for Count {
+///     type State = u64;
+///     type Error = std::convert::Infallible;
+///
+///     fn apply(&self, counted: &mut u64, CountEvent::Counter(CounterEvent::Counted): CountEvent<'_>) {
+///         *counted += 1;
+///     }
+///
+///     fn handle(&self, _: &u64, streams: CountStreams<'_>) -> Result<(), Self::Error> {
+///         streams.counter.append(CounterEvent::Counted);
+///         Ok(())
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let store = MemoryEventStore::new();
+/// let done = execute(&store, Count { counter: CounterId(7) }, RetryPolicy::new()).await?;
+/// assert_eq!((done.position().get(), done.attempts()), (1, 1));
+/// # Ok::<(), eventcore::CommandError<std::convert::Infallible>>(())
+/// # }).unwrap();
+/// # }
+/// ```
+pub async fn execute<C, S>(
+    store: &S,
+    command: C,
+    options: impl Into<ExecuteOptions>,
+) -> Result<ExecutionResponse, CommandError<C::Error>>
+where
+    C: CommandLogic,
+    S: EventStore + ?Sized,
+{
+    let started = Instant::now();
+    let mut step = ExecutePipeline::new(command, options.into(), CommitId::generate()).start();
+    loop {
+        step = match step {
+            Step::ReadStreams(read) => {
+                let page = store.read_streams(read.request().clone()).await;
+                read.resume(page, started.elapsed())
+            }
+            Step::AppendEvents(append) => {
+                let appended = store.append(append.request().clone()).await;
+                append.resume(appended, started.elapsed())
+            }
+            Step::Sleep(sleep) => {
+                sleep.report();
+                tokio::time::sleep(sleep.duration()).await;
+                sleep.resume()
+            }
+            Step::Done(result) => return result,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a caller may say about one execution.
+
+use std::time::Duration;
+
+use super::RetryPolicy;
+use crate::{event::Metadata, store::IdempotencyKey};
+
+/// The default of [`ExecuteOptions::max_streams`].
+const DEFAULT_MAX_STREAMS: usize = 1000;
+
+/// How a command is executed: the retry policy, and what is stored with its events.
+///
+/// ```
+/// use eventcore::{ExecuteOptions, IdempotencyKey, RetryPolicy};
+///
+/// let options = ExecuteOptions::from(RetryPolicy::new())
+///     .idempotency_key(IdempotencyKey::new("request-7")?)
+///     .correlation_id("checkout-3");
+/// # let _ = options;
+/// # Ok::<(), eventcore::IdempotencyKeyError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ExecuteOptions {
+    pub(crate) retry: RetryPolicy,
+    pub(crate) metadata: Metadata,
+    pub(crate) idempotency_key: Option<IdempotencyKey>,
+    pub(crate) max_streams: usize,
+}
+
+impl ExecuteOptions {
+    /// The default options.
+    pub fn new() -> Self {
+        RetryPolicy::new().into()
+    }
+
+    /// Makes the command commit at most once under this key; a second execution returns the first one's result
+    /// without running `handle`.
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        self.idempotency_key = Some(key);
+        self
+    }
+
+    /// What all messages of one conversation share.
+    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.metadata = self.metadata.correlation_id(id);
+        self
+    }
+
+    /// The message that caused this command.
+    pub fn causation_id(mut self, id: impl Into<String>) -> Self {
+        self.metadata = self.metadata.causation_id(id);
+        self
+    }
+
+    /// The caller's own metadata.
+    pub fn user_metadata(mut self, value: serde_json::Value) -> Self {
+        self.metadata = self.metadata.user(value);
+        self
+    }
+
+    /// How long after its start the command is still retried.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.retry = self.retry.deadline(deadline);
+        self
+    }
+
+    /// The most streams that the command may have, declared and discovered together; 1,000 by default.
+    pub fn max_streams(mut self, streams: usize) -> Self {
+        self.max_streams = streams;
+        self
+    }
+}
+
+impl Default for ExecuteOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<RetryPolicy> for ExecuteOptions {
+    fn from(retry: RetryPolicy) -> Self {
+        Self { retry, metadata: Metadata::default(), idempotency_key: None, max_streams: DEFAULT_MAX_STREAMS }
+    }
+}

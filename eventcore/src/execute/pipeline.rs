@@ -1,0 +1,466 @@
+//! The pipeline of one command: a state machine without I/O, clock or randomness of its own.
+//!
+//! declare → read (→ discover → read …) → fold → decide → append → done, and back to declare on a conflict. Each step
+//! is consumed by the call that goes on from it, so no call can come in the wrong phase.
+
+use std::time::Duration;
+
+use super::{
+    CommandError, ExecuteOptions, ExecutionResponse, RetryContext, RetryReason, reading::Reading,
+};
+use crate::{
+    command::{CommandLogic, Declarations, FieldRecord, Handles, Refusal, Slot, WriteBuffer},
+    event::CommitId,
+    store::{
+        AppendEvents, Appended, EventStoreError, ReadStreams, StreamEvent, StreamsPage, VersionConflict,
+    },
+};
+
+/// How a command ended.
+type Outcome<C> = Result<ExecutionResponse, CommandError<<C as CommandLogic>::Error>>;
+
+/// A command that is ready to run.
+///
+/// The caller performs what each [`Step`] asks for and hands the result back; [`execute`](crate::execute()) is such a
+/// caller. Tests and simulations are others: with the same inputs the pipeline takes the same course.
+pub struct ExecutePipeline<C: CommandLogic> {
+    machine: Box<Machine<C>>,
+}
+
+/// What the pipeline needs next.
+pub enum Step<C: CommandLogic> {
+    /// Read a page of streams.
+    ReadStreams(ReadStep<C>),
+    /// Commit events.
+    AppendEvents(AppendStep<C>),
+    /// Wait before the next attempt.
+    Sleep(SleepStep<C>),
+    /// Nothing: this is the result.
+    Done(Outcome<C>),
+}
+
+/// A read that the pipeline waits for.
+pub struct ReadStep<C: CommandLogic> {
+    machine: Box<Machine<C>>,
+    request: ReadStreams,
+}
+
+/// An append that the pipeline waits for.
+pub struct AppendStep<C: CommandLogic> {
+    machine: Box<Machine<C>>,
+    request: AppendEvents,
+    /// An earlier try of this very commit ended without an answer.
+    unknown: bool,
+}
+
+/// A wait that the pipeline waits for.
+pub struct SleepStep<C: CommandLogic> {
+    machine: Box<Machine<C>>,
+    context: RetryContext,
+    then: Then,
+}
+
+/// Where the pipeline goes on after a wait.
+enum Then {
+    StartOver,
+    AppendAgain { request: AppendEvents, unknown: bool },
+}
+
+struct Machine<C: CommandLogic> {
+    command: C,
+    options: ExecuteOptions,
+    commit_id: CommitId,
+    random: fastrand::Rng,
+    /// The number of the attempt that is under way, from 1.
+    attempt: u32,
+    /// The time spent waiting: the pipeline's own lower bound of the time that has passed.
+    waited: Duration,
+    attempt_state: Attempt<C>,
+}
+
+/// What belongs to one attempt and starts afresh with the next.
+struct Attempt<C: CommandLogic> {
+    state: C::State,
+    discovered: C::Discovered,
+    /// The declared streams, then the discovered ones.
+    slots: Vec<Slot>,
+    declared: usize,
+    /// For each stream that was read, the slot that it fills now. The resolver may have dropped it.
+    slot_of: Vec<Option<usize>>,
+    reading: Reading,
+    /// The events so far, for a command whose streams may grow: it folds them again in the larger set.
+    history: Vec<StreamEvent>,
+    rounds: usize,
+}
+
+impl<C: CommandLogic> Attempt<C> {
+    fn new() -> Self {
+        Self {
+            state: C::State::default(),
+            discovered: C::Discovered::default(),
+            slots: Vec::new(),
+            declared: 0,
+            slot_of: Vec::new(),
+            reading: Reading::default(),
+            history: Vec::new(),
+            rounds: 0,
+        }
+    }
+
+    /// Fills the slots with the streams that are declared and discovered now; returns the slots not read yet.
+    fn fill(&mut self, mut discovered: Vec<Slot>) -> Vec<usize> {
+        self.slots.truncate(self.declared);
+        self.slots.append(&mut discovered);
+        self.slot_of.fill(None);
+        let mut unread = Vec::new();
+        for (number, slot) in self.slots.iter().enumerate() {
+            // Declared streams were read first, in order.
+            let read = if number < self.declared { Some(number) } else { self.reading.position_of(&slot.stream) };
+            match read.and_then(|read| self.slot_of.get_mut(read)) {
+                Some(place) => *place = Some(number),
+                None => unread.push(number),
+            }
+        }
+        unread
+    }
+}
+
+impl<C: CommandLogic> ExecutePipeline<C> {
+    /// A pipeline for one execution. All its randomness comes from `commit_id`.
+    pub fn new(command: C, options: ExecuteOptions, commit_id: CommitId) -> Self {
+        let (high, low) = commit_id.as_uuid().as_u64_pair();
+        let random = fastrand::Rng::with_seed(high ^ low);
+        let attempt_state = Attempt::new();
+        let machine =
+            Machine { command, options, commit_id, random, attempt: 1, waited: Duration::ZERO, attempt_state };
+        Self { machine: Box::new(machine) }
+    }
+
+    /// Declares the streams and asks for them.
+    pub fn start(self) -> Step<C> {
+        self.machine.declare()
+    }
+}
+
+impl<C: CommandLogic> ReadStep<C> {
+    /// What to read.
+    pub fn request(&self) -> &ReadStreams {
+        &self.request
+    }
+
+    /// Goes on with what was read. `elapsed` is the time since the start of the execution.
+    pub fn resume(mut self, result: Result<StreamsPage, EventStoreError>, elapsed: Duration) -> Step<C> {
+        match result {
+            Ok(page) => match self.machine.take_page(&self.request, page) {
+                Ok(Some(request)) => Step::ReadStreams(Self { machine: self.machine, request }),
+                Ok(None) => self.machine.discover(),
+                Err(Stop::Failed(error)) => Step::Done(Err(error)),
+                Err(Stop::AlreadyCommitted(appended)) => {
+                    Step::Done(Ok(ExecutionResponse::new(self.machine.attempt, appended, None)))
+                }
+            },
+            Err(error) if error.is_transient() && self.machine.may_retry(elapsed) => {
+                self.machine.wait(RetryReason::Unavailable, Then::StartOver)
+            }
+            Err(error) => Step::Done(Err(error.into())),
+        }
+    }
+}
+
+impl<C: CommandLogic> AppendStep<C> {
+    /// What to commit.
+    pub fn request(&self) -> &AppendEvents {
+        &self.request
+    }
+
+    /// Goes on with the result. `elapsed` is the time since the start of the execution.
+    pub fn resume(self, result: Result<Appended, EventStoreError>, elapsed: Duration) -> Step<C> {
+        let Self { machine, request, unknown } = self;
+        match result {
+            Ok(appended) => {
+                tracing::debug!(position = appended.position.get(), attempts = machine.attempt, "command committed");
+                Step::Done(Ok(ExecutionResponse::new(machine.attempt, appended, Some(request))))
+            }
+            // The store compares commit ids first, so this is a conflict with somebody else: nothing of ours is there.
+            Err(EventStoreError::VersionConflict(conflict)) => machine.conflict(conflict, elapsed),
+            Err(error) => {
+                let unknown = unknown || matches!(error, EventStoreError::OutcomeUnknown { .. });
+                let reason = if unknown { RetryReason::OutcomeUnknown } else { RetryReason::Unavailable };
+                // An open outcome is worth asking for until the deadline, however often.
+                let again = if unknown {
+                    machine.before_deadline(elapsed)
+                } else {
+                    error.is_transient() && machine.may_retry(elapsed)
+                };
+                if again {
+                    machine.wait(reason, Then::AppendAgain { request, unknown })
+                } else if unknown {
+                    Step::Done(Err(CommandError::OutcomeUnknown { source: error }))
+                } else {
+                    Step::Done(Err(error.into()))
+                }
+            }
+        }
+    }
+}
+
+impl<C: CommandLogic> SleepStep<C> {
+    /// How long to wait.
+    pub fn duration(&self) -> Duration {
+        self.context.delay
+    }
+
+    /// Why, and after how many attempts.
+    pub fn context(&self) -> &RetryContext {
+        &self.context
+    }
+
+    /// Tells the policy's metrics hook, if it has one.
+    pub fn report(&self) {
+        if let Some(hook) = &self.machine.options.retry.hook {
+            hook.on_retry_attempt(&self.context);
+        }
+    }
+
+    /// Goes on after the wait.
+    pub fn resume(mut self) -> Step<C> {
+        self.machine.waited = self.machine.waited.saturating_add(self.context.delay);
+        self.machine.attempt = self.machine.attempt.saturating_add(1);
+        match self.then {
+            Then::StartOver => self.machine.declare(),
+            Then::AppendAgain { request, unknown } => {
+                Step::AppendEvents(AppendStep { machine: self.machine, request, unknown })
+            }
+        }
+    }
+}
+
+/// Why a page does not lead to a decision.
+enum Stop<E> {
+    Failed(CommandError<E>),
+    AlreadyCommitted(Appended),
+}
+
+impl<E> From<CommandError<E>> for Stop<E> {
+    fn from(error: CommandError<E>) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<C: CommandLogic> Machine<C> {
+    fn declare(mut self: Box<Self>) -> Step<C> {
+        let mut declarations = Declarations::default();
+        self.command.declare(&mut declarations);
+        let slots = match declarations.finish() {
+            Ok(slots) => slots,
+            Err(error) => return Step::Done(Err(error.into())),
+        };
+        self.attempt_state = Attempt::new();
+        self.attempt_state.declared = slots.len();
+        self.attempt_state.slots = slots;
+        let unread = (0..self.attempt_state.declared).collect();
+        self.read(unread)
+    }
+
+    /// Asks for the streams of these slots, which no round has read yet.
+    fn read(mut self: Box<Self>, unread: Vec<usize>) -> Step<C> {
+        let limit = self.options.max_streams;
+        let attempt = &mut self.attempt_state;
+        let streams = attempt.reading.len() + unread.len();
+        if streams > limit {
+            return Step::Done(Err(CommandError::TooManyStreams { streams, limit }));
+        }
+        let ids = unread.iter().filter_map(|slot| attempt.slots.get(*slot)).map(|slot| slot.stream.clone());
+        attempt.reading.add(ids);
+        attempt.slot_of.extend(unread.into_iter().map(Some));
+        let request = attempt.reading.request(None, self.options.idempotency_key.as_ref());
+        Step::ReadStreams(ReadStep { machine: self, request })
+    }
+
+    /// Folds or keeps a page; returns the request for the next one of this round, if there is one.
+    fn take_page(
+        &mut self,
+        request: &ReadStreams,
+        mut page: StreamsPage,
+    ) -> Result<Option<ReadStreams>, Stop<C::Error>> {
+        if let Some(appended) = page.already_committed.take() {
+            return Err(Stop::AlreadyCommitted(appended));
+        }
+        let attempt = &mut self.attempt_state;
+        let complete = attempt.reading.take(&page, request.up_to.is_none()).map_err(CommandError::from)?;
+        let next = if complete { None } else { Some(attempt.reading.request(Some(&page), None)) };
+        if C::DISCOVERS {
+            let start = attempt.reading.round_start();
+            let numbered = |event: StreamEvent| StreamEvent { stream: start + event.stream, ..event };
+            attempt.history.extend(page.events.into_iter().map(numbered));
+        } else {
+            for event in &page.events {
+                fold(&self.command, attempt_parts(attempt), event)?;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Folds what was kept, and asks for streams that this state calls for, until there are no more.
+    fn discover(mut self: Box<Self>) -> Step<C> {
+        if !C::DISCOVERS {
+            return self.decide();
+        }
+        loop {
+            if let Err(error) = self.refold() {
+                return Step::Done(Err(error));
+            }
+            let Some(discovered) = self.command.discover(&self.attempt_state.state) else { return self.decide() };
+            let slots = match self.declare_all(&discovered) {
+                Ok(slots) => slots,
+                Err(error) => return Step::Done(Err(error)),
+            };
+            let attempt = &mut self.attempt_state;
+            attempt.discovered = discovered;
+            let same = |(old, new): (&Slot, &Slot)| old.stream == new.stream && old.field == new.field;
+            let found = attempt.slots.get(attempt.declared..).unwrap_or_default();
+            if found.len() == slots.len() && found.iter().zip(&slots).all(same) {
+                return self.decide();
+            }
+            attempt.rounds += 1;
+            let rounds = attempt.rounds;
+            if rounds > self.options.max_streams {
+                return Step::Done(Err(CommandError::DiscoveryUnsettled { rounds }));
+            }
+            let unread = attempt.fill(slots);
+            if !unread.is_empty() {
+                return self.read(unread);
+            }
+        }
+    }
+
+    /// The discovered slots, checked together with the declared ones.
+    fn declare_all(&self, discovered: &C::Discovered) -> Result<Vec<Slot>, CommandError<C::Error>> {
+        let mut declarations = Declarations::default();
+        self.command.declare(&mut declarations);
+        C::declare_discovered(discovered, &mut declarations);
+        Ok(declarations.finish()?.split_off(self.attempt_state.declared))
+    }
+
+    fn refold(&mut self) -> Result<(), CommandError<C::Error>> {
+        let attempt = &mut self.attempt_state;
+        attempt.state = C::State::default();
+        attempt.history.sort_unstable_by_key(|event| event.position);
+        let history = std::mem::take(&mut attempt.history);
+        let folded = history.iter().try_for_each(|event| fold(&self.command, attempt_parts(attempt), event));
+        attempt.history = history;
+        folded
+    }
+
+    fn decide(mut self: Box<Self>) -> Step<C> {
+        let attempt = &mut self.attempt_state;
+        for (stream, slot) in attempt.slot_of.iter().enumerate() {
+            if let Some(slot) = slot.and_then(|slot| attempt.slots.get_mut(slot)) {
+                slot.version = attempt.reading.version(stream);
+            }
+        }
+        let buffer = WriteBuffer::new(std::mem::take(&mut attempt.slots));
+        let streams = self.command.streams(&attempt.discovered, &mut Handles::new(&buffer));
+        if let Err(error) = self.command.handle(&attempt.state, streams) {
+            return Step::Done(Err(CommandError::BusinessRuleViolation(error)));
+        }
+        let (slots, events) = buffer.finish();
+        attempt.slots = slots;
+        let mut events = match events {
+            Ok(events) => events,
+            Err(refusal) => return Step::Done(Err(refused(&attempt.slots, refusal))),
+        };
+        if C::DISCOVERS {
+            // From slots to streams in the order of reading; without discovery the two are the same.
+            let mut read_of = vec![0; attempt.slots.len()];
+            for (stream, slot) in attempt.slot_of.iter().enumerate() {
+                if let Some(read) = slot.and_then(|slot| read_of.get_mut(slot)) {
+                    *read = stream;
+                }
+            }
+            for event in &mut events {
+                event.stream = read_of.get(event.stream).copied().unwrap_or(usize::MAX);
+            }
+        }
+        let (metadata, key) = (self.options.metadata.clone(), self.options.idempotency_key.clone());
+        match AppendEvents::new(self.commit_id, attempt.reading.expected(), events, metadata, key) {
+            Ok(request) => Step::AppendEvents(AppendStep { machine: self, request, unknown: false }),
+            Err(error) => Step::Done(Err(error.into())),
+        }
+    }
+
+    fn conflict(self: Box<Self>, conflict: VersionConflict, elapsed: Duration) -> Step<C> {
+        if self.may_retry(elapsed) {
+            self.wait(RetryReason::Conflict(conflict), Then::StartOver)
+        } else {
+            Step::Done(Err(CommandError::ConcurrencyError { attempts: self.attempt, conflict }))
+        }
+    }
+
+    fn wait(mut self: Box<Self>, reason: RetryReason, then: Then) -> Step<C> {
+        let delay = self.options.retry.delay(self.attempt, &mut self.random);
+        let context = RetryContext { failed_attempts: self.attempt, delay, reason };
+        tracing::debug!(attempt = self.attempt, ?delay, reason = ?context.reason, "command is retried");
+        Step::Sleep(SleepStep { machine: self, context, then })
+    }
+
+    fn may_retry(&self, elapsed: Duration) -> bool {
+        self.attempt < self.options.retry.max_attempts && self.before_deadline(elapsed)
+    }
+
+    fn before_deadline(&self, elapsed: Duration) -> bool {
+        elapsed.max(self.waited) < self.options.retry.deadline
+    }
+}
+
+/// The parts of an attempt that a fold needs, borrowed apart from its history.
+struct FoldParts<'a, C: CommandLogic> {
+    state: &'a mut C::State,
+    discovered: &'a C::Discovered,
+    slots: &'a [Slot],
+    slot_of: &'a [Option<usize>],
+}
+
+fn attempt_parts<C: CommandLogic>(attempt: &mut Attempt<C>) -> FoldParts<'_, C> {
+    FoldParts {
+        state: &mut attempt.state,
+        discovered: &attempt.discovered,
+        slots: &attempt.slots,
+        slot_of: &attempt.slot_of,
+    }
+}
+
+fn fold<C: CommandLogic>(
+    command: &C,
+    parts: FoldParts<'_, C>,
+    event: &StreamEvent,
+) -> Result<(), CommandError<C::Error>> {
+    let slot = parts.slot_of.get(event.stream).copied().flatten();
+    let Some(slot) = slot.and_then(|slot| parts.slots.get(slot)) else { return Ok(()) };
+    match command.event(parts.discovered, FieldRecord::new(slot, event)) {
+        Ok(decoded) => command.apply(parts.state, decoded),
+        Err(source) => {
+            return Err(CommandError::UnreadableEvent {
+                stream: slot.stream.clone(),
+                version: event.version,
+                position: event.position,
+                type_name: event.type_name.to_string(),
+                source,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn refused<E>(slots: &[Slot], refusal: Refusal) -> CommandError<E> {
+    match refusal {
+        Refusal::TooMuch(error) => error.into(),
+        Refusal::Undeclared { slot } => CommandError::UndeclaredWrite { slot },
+        Refusal::Unencodable { slot, type_name, source } => match slots.get(slot) {
+            Some(slot) => {
+                CommandError::UnstorableEvent { field: slot.name, stream: slot.stream.clone(), type_name, source }
+            }
+            None => CommandError::UndeclaredWrite { slot },
+        },
+    }
+}

@@ -1,0 +1,102 @@
+//! The streams that an attempt has read: their versions, and that no event of them was missed.
+
+use crate::{
+    store::{EventStoreError, ExpectedVersion, IdempotencyKey, MAX_PAGE_EVENTS, ReadStreams, StreamCursor, StreamsPage, Version},
+    stream::StreamId,
+};
+
+/// Every stream read in this attempt, in the order of reading. A round reads those from `round` on.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    streams: Vec<ReadStream>,
+    round: usize,
+}
+
+#[derive(Debug)]
+struct ReadStream {
+    id: StreamId,
+    /// The version in the snapshot: what the append expects.
+    version: Version,
+    seen: Version,
+}
+
+impl Reading {
+    /// Starts a round that reads these streams too.
+    pub(super) fn add(&mut self, streams: impl IntoIterator<Item = StreamId>) {
+        self.round = self.streams.len();
+        let new = |id| ReadStream { id, version: Version::EMPTY, seen: Version::EMPTY };
+        self.streams.extend(streams.into_iter().map(new));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The number of the first stream of this round.
+    pub(super) fn round_start(&self) -> usize {
+        self.round
+    }
+
+    pub(super) fn position_of(&self, id: &StreamId) -> Option<usize> {
+        self.streams.iter().position(|stream| stream.id == *id)
+    }
+
+    pub(super) fn version(&self, stream: usize) -> Version {
+        self.streams.get(stream).map_or(Version::EMPTY, |stream| stream.version)
+    }
+
+    fn current(&self) -> &[ReadStream] {
+        self.streams.get(self.round..).unwrap_or_default()
+    }
+
+    /// The request for the next page of this round.
+    pub(super) fn request(&self, page: Option<&StreamsPage>, key: Option<&IdempotencyKey>) -> ReadStreams {
+        let cursor = |stream: &ReadStream| StreamCursor { stream: stream.id.clone(), after: stream.seen };
+        ReadStreams {
+            streams: self.current().iter().map(cursor).collect(),
+            up_to: page.map(|page| page.snapshot),
+            limit: MAX_PAGE_EVENTS,
+            idempotency_key: key.filter(|_| page.is_none() && self.round == 0).cloned(),
+        }
+    }
+
+    /// Takes note of a page; says whether it was the last one. A store that left an event out is found out here.
+    pub(super) fn take(&mut self, page: &StreamsPage, first: bool) -> Result<bool, EventStoreError> {
+        let current = self.streams.get_mut(self.round..).unwrap_or_default();
+        if page.versions.len() != current.len() {
+            return Err(corrupt("the store answered for other streams than it was asked for"));
+        }
+        if first {
+            for (stream, version) in current.iter_mut().zip(&page.versions) {
+                stream.version = *version;
+            }
+        }
+        for event in &page.events {
+            let Some(stream) = current.get_mut(event.stream) else {
+                return Err(corrupt("the store answered with an event of a stream that it was not asked for"));
+            };
+            if event.version != stream.seen.plus(1) {
+                let (id, seen) = (&stream.id, stream.seen);
+                return Err(corrupt(format!("in stream `{id}`, event {} follows on event {seen}", event.version)));
+            }
+            stream.seen = event.version;
+        }
+        let complete = current.iter().all(|stream| stream.seen == stream.version);
+        match current.iter().find(|stream| stream.seen < stream.version) {
+            Some(stream) if page.events.is_empty() => Err(corrupt(format!(
+                "stream `{}` is at version {} and ends after event {}",
+                stream.id, stream.version, stream.seen
+            ))),
+            _ => Ok(complete),
+        }
+    }
+
+    pub(super) fn expected(&self) -> Vec<ExpectedVersion> {
+        let expected = |stream: &ReadStream| ExpectedVersion { stream: stream.id.clone(), version: stream.version };
+        self.streams.iter().map(expected).collect()
+    }
+}
+
+fn corrupt(reason: impl Into<String>) -> EventStoreError {
+    EventStoreError::Corrupt { reason: reason.into() }
+}

@@ -1,0 +1,55 @@
+//! What a successful command gives back.
+
+use crate::{
+    store::{AppendEvents, Appended, Position, Version},
+    stream::StreamId,
+};
+
+/// The result of a committed command.
+#[derive(Debug, Clone)]
+pub struct ExecutionResponse {
+    attempts: u32,
+    appended: Appended,
+    request: Option<AppendEvents>,
+}
+
+impl ExecutionResponse {
+    pub(super) fn new(attempts: u32, appended: Appended, request: Option<AppendEvents>) -> Self {
+        Self { attempts, appended, request }
+    }
+
+    /// How many attempts it took, from 1.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The position of the last event of the commit; for a command that wrote nothing, of the latest event that the
+    /// store held. A read model that has reached it has seen this command.
+    pub fn position(&self) -> Position {
+        self.appended.position
+    }
+
+    /// How many events were written.
+    pub fn events_written(&self) -> usize {
+        self.appended.events
+    }
+
+    /// Whether this is the result of an earlier execution with the same idempotency key, and nothing was written now.
+    pub fn is_repeated(&self) -> bool {
+        self.appended.repeated
+    }
+
+    /// Each stream that was written, with its version after the commit, in the order of the declarations. Empty for a
+    /// [repeated](Self::is_repeated) result.
+    pub fn versions(&self) -> Vec<(StreamId, Version)> {
+        let Some(request) = self.request.as_ref().filter(|_| !self.appended.repeated) else { return Vec::new() };
+        let mut written = vec![0_u64; request.expected().len()];
+        for event in request.events() {
+            if let Some(count) = written.get_mut(event.stream) {
+                *count += 1;
+            }
+        }
+        let streams = request.expected().iter().zip(written).filter(|(_, count)| *count > 0);
+        streams.map(|(before, count)| (before.stream.clone(), before.version.plus(count))).collect()
+    }
+}

@@ -1,0 +1,130 @@
+//! When and how often a command is tried again.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::store::VersionConflict;
+
+/// How a command is retried: full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015), a cap, a
+/// number of attempts and a deadline.
+///
+/// The default lets 32 tasks on one stream all succeed: 1,000 attempts within 30 seconds, waits between 0 and
+/// 1 ms · 2ⁿ, at most 50 ms.
+///
+/// ```
+/// use std::time::Duration;
+/// use eventcore::RetryPolicy;
+///
+/// let policy = RetryPolicy::new().max_attempts(5).deadline(Duration::from_secs(2));
+/// let never = RetryPolicy::never();
+/// # let _ = (policy, never);
+/// ```
+#[derive(Clone)]
+pub struct RetryPolicy {
+    pub(crate) max_attempts: u32,
+    base: Duration,
+    cap: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) hook: Option<Arc<dyn MetricsHook>>,
+}
+
+impl RetryPolicy {
+    /// The default policy.
+    pub fn new() -> Self {
+        Self {
+            max_attempts: 1000,
+            base: Duration::from_millis(1),
+            cap: Duration::from_millis(50),
+            deadline: Duration::from_secs(30),
+            hook: None,
+        }
+    }
+
+    /// One attempt and no more.
+    pub fn never() -> Self {
+        Self::new().max_attempts(1)
+    }
+
+    /// The most attempts, the first included; at least 1.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts.max(1);
+        self
+    }
+
+    /// The longest first wait; each further one may be twice as long.
+    pub fn base_delay(mut self, base: Duration) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// The longest wait.
+    pub fn max_delay(mut self, cap: Duration) -> Self {
+        self.cap = cap;
+        self
+    }
+
+    /// How long after its start a command is still retried. A call to the store that is under way is not cut short.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Is told of every retry.
+    pub fn metrics_hook(mut self, hook: impl MetricsHook + 'static) -> Self {
+        self.hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// The wait after this many failed attempts: anything from 0 to the doubled and capped base.
+    pub(crate) fn delay(&self, failed: u32, random: &mut fastrand::Rng) -> Duration {
+        let factor = 1_u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
+        let longest = self.base.saturating_mul(factor).min(self.cap);
+        Duration::from_nanos(random.u64(0..=u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryPolicy")
+            .field("max_attempts", &self.max_attempts)
+            .field("base_delay", &self.base)
+            .field("max_delay", &self.cap)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Is told of retries, to count them.
+pub trait MetricsHook: Send + Sync {
+    /// A command is about to wait and be tried again.
+    fn on_retry_attempt(&self, context: &RetryContext);
+}
+
+/// One retry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryContext {
+    /// How many attempts have failed so far, from 1.
+    pub failed_attempts: u32,
+    /// How long the command waits now.
+    pub delay: Duration,
+    /// Why it is retried.
+    pub reason: RetryReason,
+}
+
+/// Why a command is retried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryReason {
+    /// Somebody else appended to one of its streams.
+    Conflict(VersionConflict),
+    /// The store was busy or out of reach.
+    Unavailable,
+    /// The outcome of the commit is open; the same commit is sent again.
+    OutcomeUnknown,
+}

@@ -1,0 +1,68 @@
+//! Event sourcing whose commands are typed, atomic across many streams, and checked by the compiler.
+//!
+//! A command is a plain struct. Its `#[stream]` fields say which event streams it belongs to; `#[derive(Command)]`
+//! turns them into a typed boundary; [`execute()`] reads those streams, folds them into state, asks the command for its
+//! decision, and commits the new events to all of them atomically, or to none. **A command cannot write to a stream
+//! that it did not declare, and the compiler says so.**
+//!
+//! Data flows one way: [`command`] → declarations → [`ExecutePipeline`] → [`store`].
+//!
+//! | to … | start at |
+//! | --- | --- |
+//! | write a command | [`CommandLogic`], `derive(Command)` |
+//! | define events and stream keys | [`Event`], [`StreamKey`] |
+//! | run commands | [`execute()`], [`ExecuteOptions`], [`RetryPolicy`] |
+//! | keep events in a file | `sqlite::SqliteEventStore` |
+//! | test | [`memory::MemoryEventStore`], `testing` |
+//! | write a store | [`EventStore`] |
+
+pub mod command;
+mod event;
+mod execute;
+pub mod store;
+mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use command::{CommandLogic, CommandStreams, DeclarationError, StreamResolver};
+pub use event::{
+    CommitId, DecodeError, EncodeError, Event, EventId, MAX_EVENT_BYTES, Metadata, RecordedEvent,
+};
+#[cfg(feature = "macros")]
+pub use eventcore_macros::{Command, Event, StreamKey};
+pub use execute::{
+    AppendStep, CommandError, ExecuteOptions, ExecutePipeline, ExecutionResponse, MetricsHook, ReadStep, RetryContext,
+    RetryPolicy, RetryReason, SleepStep, Step, execute,
+};
+#[cfg(feature = "sqlite")]
+pub use store::sqlite;
+pub use store::{
+    EventStore, EventStoreError, IdempotencyKey, IdempotencyKeyError, Position, Version, VersionConflict, memory,
+};
+pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError, StreamKey};
+
+/// Returns an error from `handle` unless a condition holds: `require!(funds >= amount, TransferError::Insufficient)`.
+///
+/// The error converts into the function's error type as with `?`.
+///
+/// ```
+/// fn withdraw(balance: u64, amount: u64) -> Result<u64, String> {
+///     eventcore::require!(balance >= amount, "insufficient funds");
+///     Ok(balance - amount)
+/// }
+/// assert_eq!(withdraw(1, 2), Err("insufficient funds".to_owned()));
+/// ```
+#[macro_export]
+macro_rules! require {
+    ($condition:expr, $error:expr $(,)?) => {
+        if !$condition {
+            return ::core::result::Result::Err(::core::convert::Into::into($error));
+        }
+    };
+}
+
+/// What generated code calls. No part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::event::{decode_struct, decode_variant, encode_fields};
+}
