@@ -1,0 +1,469 @@
+//! The pipeline without a runtime, a store or a clock: its effects are answered by hand, and by chance.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventcore::{
+    CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError, Event, EventStoreError,
+    ExecuteOptions, ExecutePipeline, Position, RetryPolicy, RetryReason, Step, StreamId, StreamKey, StreamResolver,
+    Version, VersionConflict,
+    command::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles, ReadOnly},
+    require,
+    store::{AppendEvents, Appended, ReadStreams, StreamEvent, StreamsPage},
+};
+use proptest::prelude::*;
+
+/// A number that was added, as hand-written event.
+#[derive(Debug, Clone, PartialEq)]
+struct Added(u64);
+
+impl Event for Added {
+    const TYPE_NAMES: &'static [&'static str] = &["Added"];
+
+    fn type_name(&self) -> &'static str {
+        "Added"
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.extend_from_slice(self.0.to_string().as_bytes());
+        Ok(())
+    }
+
+    fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError> {
+        match type_name {
+            "Added" => serde_json::from_slice(payload)
+                .map(Self)
+                .map_err(|source| DecodeError::InvalidPayload { type_name: type_name.into(), source }),
+            _ => Err(DecodeError::UnknownType { type_name: type_name.into(), known: Self::TYPE_NAMES }),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Key(u64);
+
+impl StreamKey for Key {
+    type Event = Added;
+    const CATEGORY: &'static str = "sum";
+
+    fn key(&self) -> impl std::fmt::Display {
+        self.0
+    }
+
+    fn parse_key(key: &str) -> Result<Self, String> {
+        key.parse().map(Self).map_err(|error| format!("{error}"))
+    }
+}
+
+/// Adds to `to`, guarded by `limit`; follows links to further streams named by the events' numbers.
+#[derive(Debug, Clone)]
+struct Add {
+    to: Key,
+    limit: Key,
+    number: u64,
+    follow: bool,
+}
+
+struct AddStreams<'a> {
+    to: FieldHandle<'a, Key>,
+    #[allow(dead_code)]
+    limit: FieldHandle<'a, Key, ReadOnly>,
+    found: FieldHandle<'a, Vec<Key>>,
+}
+
+enum AddEvent<'a> {
+    To(FieldEvent<'a, Key>),
+    Limit(FieldEvent<'a, Key>),
+    Found(FieldEvent<'a, Vec<Key>>),
+}
+
+#[derive(Default)]
+struct AddDiscovered {
+    found: Vec<Key>,
+}
+
+impl CommandStreams for Add {
+    type Streams<'a> = AddStreams<'a>;
+    type Event<'a> = AddEvent<'a>;
+    type Discovered = AddDiscovered;
+    const DISCOVERS: bool = true;
+
+    fn declare(&self, streams: &mut Declarations) {
+        streams.declare("to", &self.to);
+        streams.declare_read_only("limit", &self.limit);
+    }
+
+    fn declare_discovered(discovered: &AddDiscovered, streams: &mut Declarations) {
+        streams.declare("found", &discovered.found);
+    }
+
+    fn discover(&self, state: &State) -> Option<AddDiscovered> {
+        Some(self.discover_related_streams(state))
+    }
+
+    fn streams<'a>(&'a self, discovered: &'a AddDiscovered, handles: &mut Handles<'a>) -> AddStreams<'a> {
+        AddStreams {
+            to: handles.next(&self.to),
+            limit: handles.next(&self.limit),
+            found: handles.next(&discovered.found),
+        }
+    }
+
+    fn event<'a>(&'a self, discovered: &'a AddDiscovered, event: FieldRecord<'a>) -> Result<AddEvent<'a>, DecodeError> {
+        match event.field() {
+            0 => event.decode(&self.to).map(AddEvent::To),
+            1 => event.decode(&self.limit).map(AddEvent::Limit),
+            2 => event.decode(&discovered.found).map(AddEvent::Found),
+            _ => Err(event.undeclared()),
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, PartialEq)]
+struct State {
+    /// Every number in the order of the fold, with the field that it came from.
+    folded: Vec<(u8, u64)>,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{0} is too much")]
+struct TooMuch(u64);
+
+impl CommandLogic for Add {
+    type State = State;
+    type Error = TooMuch;
+
+    fn apply(&self, state: &mut State, event: AddEvent<'_>) {
+        state.folded.push(match event {
+            AddEvent::To(Added(number)) => (0, number),
+            AddEvent::Limit(Added(number)) => (1, number),
+            AddEvent::Found((_, Added(number))) => (2, number),
+        });
+    }
+
+    fn handle(&self, state: &State, streams: AddStreams<'_>) -> Result<(), TooMuch> {
+        let sum: u64 = state.folded.iter().map(|(_, number)| number).sum();
+        require!(sum + self.number <= 1000, TooMuch(sum + self.number));
+        streams.to.append(Added(self.number));
+        for (_, found) in &streams.found {
+            found.append(Added(1));
+        }
+        Ok(())
+    }
+}
+
+impl StreamResolver for Add {
+    fn discover_related_streams(&self, state: &State) -> AddDiscovered {
+        let mut found: Vec<_> = state.folded.iter().map(|(_, n)| n % 7 + 100).filter(|_| self.follow).collect();
+        found.sort_unstable();
+        found.dedup();
+        AddDiscovered { found: found.into_iter().map(Key).collect() }
+    }
+}
+
+fn add(number: u64) -> Add {
+    Add { to: Key(1), limit: Key(2), number, follow: false }
+}
+
+fn start(command: Add, policy: RetryPolicy) -> Step<Add> {
+    let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
+    ExecutePipeline::new(command, ExecuteOptions::from(policy), id).start()
+}
+
+fn empty(request: &ReadStreams) -> StreamsPage {
+    StreamsPage {
+        versions: vec![Version::EMPTY; request.streams.len()],
+        events: vec![],
+        snapshot: Position::START,
+        already_committed: None,
+    }
+}
+
+fn conflict() -> EventStoreError {
+    VersionConflict {
+        stream: StreamId::new("sum-1").unwrap(),
+        expected: Version::EMPTY,
+        actual: Version::new(1),
+    }
+    .into()
+}
+
+fn appended(request: &AppendEvents) -> Appended {
+    Appended { position: Position::new(9), events: request.events().len(), repeated: false }
+}
+
+/// The step must be of this kind; anything else fails the test with what it was instead.
+macro_rules! expect_step {
+    ($step:expr, $kind:ident) => {
+        #[allow(unreachable_patterns)]
+        match $step {
+            Step::$kind(inner) => inner,
+            Step::ReadStreams(_) => panic!("the pipeline wants to read"),
+            Step::AppendEvents(_) => panic!("the pipeline wants to append"),
+            Step::Sleep(_) => panic!("the pipeline wants to sleep"),
+            Step::Done(result) => panic!("the pipeline is done: {:?}", result.map(|done| done.attempts())),
+        }
+    };
+}
+
+#[test]
+fn reads_then_appends_then_succeeds() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let ids: Vec<_> = read.request().streams.iter().map(|cursor| cursor.stream.to_string()).collect();
+    assert_eq!(ids, ["sum-1", "sum-2"], "all declared streams in field order, in one request");
+    let page = empty(read.request());
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    assert_eq!(append.request().expected().len(), 2, "the read-only stream is checked too");
+    assert_eq!(append.request().events()[0].payload, "5");
+    let result = appended(append.request());
+    let done = expect_step!(append.resume(Ok(result), Duration::ZERO), Done).unwrap();
+    assert_eq!((done.attempts(), done.position().get(), done.events_written()), (1, 9, 1));
+    assert_eq!(done.versions(), [(StreamId::new("sum-1").unwrap(), Version::new(1))]);
+}
+
+#[test]
+fn a_conflict_sleeps_reads_again_and_succeeds() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let page = empty(read.request());
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
+    assert_eq!(sleep.context().failed_attempts, 1);
+    assert!(matches!(sleep.context().reason, RetryReason::Conflict(_)));
+    assert!(sleep.duration() <= Duration::from_millis(1), "the first wait is at most the base delay");
+    let read = expect_step!(sleep.resume(), ReadStreams);
+    let mut page = empty(read.request());
+    page.versions[0] = Version::new(1);
+    page.snapshot = Position::new(1);
+    page.events = vec![event(0, 1, 1, 40)];
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    assert_eq!(append.request().expected()[0].version, Version::new(1), "the version of the second read");
+    let result = appended(append.request());
+    assert_eq!(expect_step!(append.resume(Ok(result), Duration::ZERO), Done).unwrap().attempts(), 2);
+}
+
+#[test]
+fn a_business_rule_violation_appends_nothing() {
+    let read = expect_step!(start(add(1001), RetryPolicy::new()), ReadStreams);
+    let page = empty(read.request());
+    let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
+    assert!(matches!(error, CommandError::BusinessRuleViolation(TooMuch(1001))), "{error}");
+}
+
+#[test]
+fn retries_are_exhausted() {
+    let mut step = start(add(5), RetryPolicy::new().max_attempts(3));
+    for attempt in 1..=3 {
+        let read = expect_step!(step, ReadStreams);
+        let page = empty(read.request());
+        let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+        step = append.resume(Err(conflict()), Duration::ZERO);
+        if attempt < 3 {
+            step = expect_step!(step, Sleep).resume();
+        }
+    }
+    match expect_step!(step, Done).unwrap_err() {
+        CommandError::ConcurrencyError { attempts, conflict } => {
+            assert_eq!((attempts, conflict.stream.as_str()), (3, "sum-1"));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn the_deadline_ends_the_retries() {
+    let read = expect_step!(start(add(5), RetryPolicy::new().deadline(Duration::from_secs(2))), ReadStreams);
+    let page = empty(read.request());
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let error = expect_step!(append.resume(Err(conflict()), Duration::from_secs(2)), Done).unwrap_err();
+    assert!(matches!(error, CommandError::ConcurrencyError { attempts: 1, .. }), "{error}");
+}
+
+#[test]
+fn an_open_outcome_repeats_the_same_commit_and_ends_as_unknown_only_past_the_deadline() {
+    let unknown = || EventStoreError::OutcomeUnknown { source: "cut".into() };
+    let read = expect_step!(start(add(5), RetryPolicy::never()), ReadStreams);
+    let page = empty(read.request());
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let (id, payload) = (append.request().commit_id(), append.request().events().to_vec());
+    let sleep = expect_step!(append.resume(Err(unknown()), Duration::ZERO), Sleep);
+    let again = expect_step!(sleep.resume(), AppendEvents);
+    assert_eq!((again.request().commit_id(), again.request().events()), (id, payload.as_slice()));
+    // A known failure of the repetition says nothing about the first try.
+    let busy = EventStoreError::Busy { source: "busy".into() };
+    let sleep = expect_step!(again.resume(Err(busy), Duration::from_secs(1)), Sleep);
+    let again = expect_step!(sleep.resume(), AppendEvents);
+    let error = expect_step!(again.resume(Err(unknown()), Duration::from_secs(30)), Done).unwrap_err();
+    assert!(matches!(error, CommandError::OutcomeUnknown { .. }), "{error}");
+}
+
+#[test]
+fn a_store_that_leaves_out_an_event_is_found_out() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let mut page = empty(read.request());
+    page.versions[0] = Version::new(2);
+    page.snapshot = Position::new(2);
+    page.events = vec![event(0, 2, 2, 1)];
+    let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
+    assert!(matches!(error, CommandError::EventStoreError(EventStoreError::Corrupt { .. })), "{error}");
+}
+
+fn event(stream: usize, version: u64, position: u64, number: u64) -> StreamEvent {
+    StreamEvent {
+        stream,
+        version: Version::new(version),
+        position: Position::new(position),
+        type_name: "Added".into(),
+        payload: Bytes::from(number.to_string()),
+    }
+}
+
+/// The log that an arbitrary schedule reads from: (stream number, number added), in commit order.
+type Log = Vec<(u64, u64)>;
+
+fn page_of(log: &Log, request: &ReadStreams, page_size: usize) -> StreamsPage {
+    let end = request.up_to.map_or(log.len() as u64, Position::get);
+    let mut versions = vec![0; request.streams.len()];
+    let mut events = Vec::new();
+    for (place, (stream, number)) in (1..).zip(log) {
+        let found = request.streams.iter().position(|cursor| cursor.stream.key() == stream.to_string());
+        let Some(found) = found.filter(|_| place <= end) else { continue };
+        versions[found] += 1;
+        if versions[found] > request.streams[found].after.get() && events.len() < page_size {
+            events.push(event(found, versions[found], place, *number));
+        }
+    }
+    StreamsPage {
+        versions: versions.into_iter().map(Version::new).collect(),
+        events,
+        snapshot: Position::new(end),
+        already_committed: None,
+    }
+}
+
+/// What the streams 1, 2 and the discovered ones hold, in commit order, and which streams are discovered.
+fn fixpoint(log: &Log, follow: bool) -> (State, Vec<u64>) {
+    let command = Add { follow, ..add(0) };
+    let mut found: Vec<u64> = vec![];
+    loop {
+        let field = |stream: &u64| match stream {
+            1 => Some(0),
+            2 => Some(1),
+            other => found.contains(other).then_some(2),
+        };
+        let folded = log.iter().filter_map(|(stream, number)| Some((field(stream)?, *number))).collect();
+        let state = State { folded };
+        let next: Vec<u64> = command.discover_related_streams(&state).found.iter().map(|key| key.0).collect();
+        if next == found {
+            return (state, found);
+        }
+        found = next;
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Answer {
+    Ok,
+    Conflict,
+    Busy,
+    Unknown,
+    Full,
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        3 => Just(Answer::Ok),
+        3 => Just(Answer::Conflict),
+        1 => Just(Answer::Busy),
+        1 => Just(Answer::Unknown),
+        1 => Just(Answer::Full),
+    ]
+}
+
+impl Answer {
+    fn error(&self) -> Option<EventStoreError> {
+        Some(match self {
+            Self::Ok => return None,
+            Self::Conflict => conflict(),
+            Self::Busy => EventStoreError::Busy { source: "busy".into() },
+            Self::Unknown => EventStoreError::OutcomeUnknown { source: "unknown".into() },
+            Self::Full => EventStoreError::StorageFull { source: "full".into() },
+        })
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_answers_lead_to_an_end_within_the_declared_streams_and_the_allowed_attempts(
+        log in prop::collection::vec((prop_oneof![1..=2_u64, 100..=106_u64], 0..9_u64), 0..40),
+        reads in prop::collection::vec(answer(), 1..12),
+        appends in prop::collection::vec(answer(), 1..12),
+        page_size in 1..8_usize,
+        max_attempts in 1..6_u32,
+        follow: bool,
+    ) {
+        let (state, found) = fixpoint(&log, follow);
+        let command = Add { follow, ..add(1) };
+        let policy = RetryPolicy::new().max_attempts(max_attempts).deadline(Duration::from_millis(40));
+        let mut step = start(command, policy);
+        let (mut reads, mut appends) = (reads.iter().cycle(), appends.iter().cycle());
+        let (mut unknown, mut conflicts, mut steps) = (false, 0, 0);
+        let result = loop {
+            steps += 1;
+            prop_assert!(steps < 100_000, "the pipeline does not end");
+            step = match step {
+                Step::ReadStreams(read) => {
+                    let answer = match reads.next().and_then(Answer::error) {
+                        Some(error) => Err(error),
+                        None => Ok(page_of(&log, read.request(), page_size)),
+                    };
+                    read.resume(answer, Duration::ZERO)
+                }
+                Step::AppendEvents(append) => {
+                    let request = append.request().clone();
+                    // Nothing but the declared and the discovered streams, each with the version that was read.
+                    let mut streams: Vec<_> = request.expected().iter().map(|e| e.stream.to_string()).collect();
+                    for expected in request.expected() {
+                        let held = log.iter().filter(|(s, _)| expected.stream.key() == s.to_string()).count();
+                        prop_assert_eq!(expected.version.get(), held as u64);
+                    }
+                    for name in [1, 2].iter().chain(&found).map(|key| format!("sum-{key}")) {
+                        prop_assert!(streams.contains(&name), "{} is not guarded", name);
+                    }
+                    streams.sort();
+                    streams.dedup();
+                    prop_assert_eq!(streams.len(), request.expected().len(), "a stream twice");
+                    // What it writes is what `handle` decides on the fold of the log.
+                    let written: Vec<_> = request.events().iter()
+                        .map(|e| (request.expected()[e.stream].stream.to_string(), e.payload.clone())).collect();
+                    let mut wanted = vec![("sum-1".to_owned(), Bytes::from("1"))];
+                    wanted.extend(found.iter().map(|key| (format!("sum-{key}"), Bytes::from("1"))));
+                    prop_assert_eq!(written, wanted);
+                    let answer = appends.next().and_then(Answer::error);
+                    unknown |= matches!(answer, Some(EventStoreError::OutcomeUnknown { .. }));
+                    if matches!(answer, Some(EventStoreError::VersionConflict(_))) {
+                        unknown = false;
+                        conflicts += 1;
+                    }
+                    append.resume(answer.map_or_else(|| Ok(appended(&request)), Err), Duration::ZERO)
+                }
+                Step::Sleep(sleep) => {
+                    prop_assert!(sleep.duration() <= Duration::from_millis(50));
+                    sleep.resume()
+                }
+                Step::Done(result) => break result,
+            };
+        };
+        prop_assert!(conflicts <= max_attempts, "more attempts than allowed");
+        match result {
+            Ok(done) => prop_assert_eq!(done.events_written(), 1 + found.len()),
+            Err(CommandError::OutcomeUnknown { .. }) => prop_assert!(unknown, "the outcome was known"),
+            Err(CommandError::EventStoreError(_) | CommandError::ConcurrencyError { .. }) => {
+                prop_assert!(!unknown, "an open outcome was reported as a failure");
+            }
+            Err(CommandError::BusinessRuleViolation(TooMuch(_))) => {
+                prop_assert!(state.folded.iter().map(|(_, n)| n).sum::<u64>() + 1 > 1000);
+            }
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
+}
