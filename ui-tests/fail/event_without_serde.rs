@@ -1,0 +1,10 @@
+//! An event that serde does not know.
+
+use eventcore::Event;
+
+#[derive(Event)]
+enum AccountEvent {
+    Opened,
+}
+
+fn main() {}

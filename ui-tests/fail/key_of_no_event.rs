@@ -1,0 +1,10 @@
+//! A key whose event is none.
+
+use eventcore::StreamKey;
+use ui_tests::*;
+
+#[derive(StreamKey)]
+#[stream_key(category = "customer", event = String)]
+struct CustomerId(u64);
+
+fn main() {}

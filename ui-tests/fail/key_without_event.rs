@@ -1,0 +1,10 @@
+//! A key that does not say what its streams hold.
+
+use eventcore::StreamKey;
+use ui_tests::*;
+
+#[derive(StreamKey)]
+#[stream_key(category = "customer")]
+struct CustomerId(u64);
+
+fn main() {}

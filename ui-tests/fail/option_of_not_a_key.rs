@@ -1,0 +1,12 @@
+//! An option of a type that names no stream.
+
+use eventcore::Command;
+use ui_tests::*;
+
+#[derive(Command)]
+struct Deposit {
+    #[stream]
+    account: Option<u64>,
+}
+
+fn main() {}
