@@ -5,12 +5,15 @@
 mod codec;
 mod envelope;
 mod id;
+mod names;
 mod payload;
 
 #[doc(hidden)]
-pub use codec::{decode_struct, decode_variant, encode_fields};
+pub use codec::{decode_struct, decode_variant, encode_fields, encode_struct};
 pub use envelope::{Metadata, RecordedEvent};
 pub use id::{CommitId, EventId};
+#[doc(hidden)]
+pub use names::{concat_names, count_names};
 pub(crate) use payload::PayloadBuffer;
 
 /// The largest payload of one event, in bytes of JSON.
