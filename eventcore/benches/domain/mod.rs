@@ -1,0 +1,90 @@
+//! What the benchmarks run: accounts, a deposit on one stream, a transfer on two.
+#![allow(dead_code, missing_docs)]
+
+use std::{convert::Infallible, sync::Arc};
+
+use eventcore::{Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, execute};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
+pub enum AccountEvent {
+    Deposited { amount: u64 },
+    Withdrawn { amount: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
+#[stream_key(category = "account", event = AccountEvent)]
+pub struct AccountId(pub u64);
+
+#[derive(Command)]
+pub struct Deposit {
+    #[stream]
+    pub account: AccountId,
+}
+
+impl CommandLogic for Deposit {
+    type State = u64;
+    type Error = Infallible;
+
+    fn apply(&self, balance: &mut u64, DepositEvent::Account(event): DepositEvent<'_>) {
+        if let AccountEvent::Deposited { amount } = event {
+            *balance = balance.wrapping_add(amount);
+        }
+    }
+
+    fn handle(&self, _: &u64, streams: DepositStreams<'_>) -> Result<(), Infallible> {
+        streams.account.append(AccountEvent::Deposited { amount: 5 });
+        Ok(())
+    }
+}
+
+#[derive(Command)]
+pub struct Transfer {
+    #[stream]
+    pub from: AccountId,
+    #[stream]
+    pub to: AccountId,
+}
+
+impl CommandLogic for Transfer {
+    type State = i64;
+    type Error = Infallible;
+
+    fn apply(&self, balance: &mut i64, event: TransferEvent<'_>) {
+        match event {
+            TransferEvent::From(AccountEvent::Deposited { .. }) => *balance += 1,
+            TransferEvent::From(AccountEvent::Withdrawn { .. }) => *balance -= 1,
+            TransferEvent::To(_) => {}
+        }
+    }
+
+    fn handle(&self, _: &i64, streams: TransferStreams<'_>) -> Result<(), Infallible> {
+        streams.from.append(AccountEvent::Withdrawn { amount: 5 });
+        streams.to.append(AccountEvent::Deposited { amount: 5 });
+        Ok(())
+    }
+}
+
+/// Runs `commands` commands by `clients` clients at once; client c of n uses accounts of its own, new every 4 commands
+/// so that streams stay short.
+pub async fn clients<S: EventStore + 'static>(store: Arc<S>, clients: u64, commands: u64, two_streams: bool, base: u64) {
+    let tasks = (0..clients).map(|client| {
+        let store = store.clone();
+        let share = commands / clients + u64::from(client < commands % clients);
+        tokio::spawn(async move {
+            for number in 0..share {
+                let account = base + (client << 32) + (number / 4) * 2;
+                let policy = RetryPolicy::new();
+                if two_streams {
+                    let command = Transfer { from: AccountId(account), to: AccountId(account + 1) };
+                    execute(&store, command, policy).await.expect("a transfer");
+                } else {
+                    execute(&store, Deposit { account: AccountId(account) }, policy).await.expect("a deposit");
+                }
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.expect("a client");
+    }
+}
