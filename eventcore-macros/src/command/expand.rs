@@ -1,0 +1,260 @@
+//! The code of a command: the struct of handles, the enum of events, the slots, and `impl CommandStreams`.
+
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{GenericParam, Generics, Lifetime};
+
+use super::{
+    generics::within,
+    model::{Command, Discovered, Field},
+};
+use crate::attributes::{Errors, doc, ident_at, location, path_at};
+
+pub(super) fn expand(command: &Command, errors: &Errors) -> TokenStream {
+    let streams = streams_struct(command);
+    let event = event_enum(command);
+    let discovered = command.discovered.as_ref().map(|discovered| discovered_struct(command, discovered));
+    let command_streams = command_streams(command);
+    quote! {
+        #errors
+        #streams
+        #event
+        #discovered
+        #command_streams
+    }
+}
+
+fn streams_struct(command: &Command) -> TokenStream {
+    let Command { vis, streams, lifetime, fields, .. } = command;
+    let fields = fields.iter().map(|field| {
+        let Field { ident, docs, vis, .. } = field;
+        let ty = field_type(command, field, "FieldHandle");
+        quote!(#(#docs)* #vis #ident: #ty)
+    });
+    // Only after an error; the lifetime must be in use.
+    let unused = command.fields.is_empty().then(|| quote!(_unused: ::core::marker::PhantomData<&#lifetime ()>));
+    let fields = fields.chain(unused);
+    let generics = within(lifetime, &command.field_generics);
+    let where_clause = &generics.where_clause;
+    let doc = doc(&format!("The streams of [`{}`], one handle for each field.", command.ident));
+    quote! {
+        #doc
+        #[allow(dead_code)]
+        #vis struct #streams #generics #where_clause {
+            #(#fields,)*
+        }
+    }
+}
+
+fn event_enum(command: &Command) -> TokenStream {
+    let Command { vis, event, lifetime, fields, .. } = command;
+    let variants = fields.iter().map(|field| {
+        let variant = &field.variant;
+        let doc = doc(&format!("From the stream of `{}`.", field.name));
+        let ty = field_type(command, field, "FieldEvent");
+        quote!(#doc #variant(#ty))
+    });
+    let unused = command.fields.is_empty().then(|| quote!(#[doc(hidden)] Unused(::core::marker::PhantomData<&#lifetime ()>)));
+    let variants = variants.chain(unused);
+    let generics = within(lifetime, &command.field_generics);
+    let where_clause = &generics.where_clause;
+    let doc = doc(&format!("An event from one of the streams of [`{}`].", command.ident));
+    quote! {
+        #doc
+        #[allow(private_interfaces)]
+        #vis enum #event #generics #where_clause {
+            #(#variants,)*
+        }
+    }
+}
+
+/// `FieldHandle<'a, Type, Access, Source>`, as far as it differs from the defaults.
+fn field_type(command: &Command, field: &Field, alias: &str) -> TokenStream {
+    let Field { ty, event, read_only, .. } = field;
+    let span = location(ty);
+    let krate = path_at(&command.krate, span);
+    let alias = Ident::new(alias, span);
+    let lifetime = lifetime_at(&command.lifetime, span);
+    let access = (alias == "FieldHandle").then(|| {
+        let access = match (read_only, event) {
+            (true, _) => quote_spanned!(span=> ReadOnly),
+            (false, Some(_)) => quote_spanned!(span=> Writable),
+            (false, None) => return TokenStream::new(),
+        };
+        quote_spanned!(span=> , #krate::command::#access)
+    });
+    let source = event.as_ref().map(|event| quote_spanned!(span=> , #krate::command::Raw<#event>));
+    quote_spanned!(span=> #krate::command::#alias<#lifetime, #ty #access #source>)
+}
+
+fn discovered_struct(command: &Command, discovered: &Discovered) -> TokenStream {
+    let vis = &command.vis;
+    let Discovered { ident, generics, .. } = discovered;
+    let slots: Vec<&Field> = command.fields.iter().filter(|field| field.is_slot).collect();
+    let fields = slots.iter().map(|Field { ident, docs, name, ty, .. }| {
+        let doc = docs.is_empty().then(|| doc(&format!("The slot `{name}`.")));
+        quote!(#doc #(#docs)* #vis #ident: #ty)
+    });
+    let doc = doc(&format!("The streams that [`{}`] finds from its state.", command.ident));
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    // The derive would ask for `Default` of every type parameter, `Option` and `Vec` do not.
+    let (derive, default) = if generics.type_params().next().is_none() {
+        (Some(quote!(#[derive(::core::default::Default)])), None)
+    } else {
+        let defaults = slots.iter().map(|Field { ident, ty, .. }| {
+            let default = quote_spanned!(location(ty)=> ::core::default::Default::default());
+            quote!(#ident: #default)
+        });
+        let default = quote! {
+            impl #impl_generics ::core::default::Default for #ident #type_generics #where_clause {
+                fn default() -> Self {
+                    Self { #(#defaults,)* }
+                }
+            }
+        };
+        (None, Some(default))
+    };
+    quote! {
+        #doc
+        #[allow(private_interfaces)]
+        #derive
+        #vis struct #ident #generics #where_clause {
+            #(#fields,)*
+        }
+        #default
+    }
+}
+
+fn command_streams(command: &Command) -> TokenStream {
+    let Command { ident, krate, streams, event, lifetime, fields, .. } = command;
+    let (impl_generics, type_generics, where_clause) = command.generics.split_for_impl();
+    let arguments = arguments(Some(lifetime), &command.field_generics);
+    let declare = |slots| fields.iter().filter(move |field| field.is_slot == slots).map(declare);
+    let own = declare(false);
+    let handles = fields.iter().map(|field| {
+        let span = location(&field.ty);
+        let (name, place, turbofish) = (ident_at(&field.ident, span), place(field, span), raw(field, span, 2));
+        let next = Ident::new(if field.event.is_some() { "next_raw" } else { "next" }, span);
+        quote_spanned!(span=> #name: handles.#next #turbofish(#place))
+    });
+    let unused = fields.is_empty().then(|| quote!(_unused: ::core::marker::PhantomData));
+    let handles = handles.chain(unused);
+    let arms = fields.iter().enumerate().map(|(number, field)| decode_arm(event, number, field));
+    let discovered_type = discovered_type(command);
+    let discovered_name = Ident::new(
+        if fields.iter().any(|field| field.is_slot) { "discovered" } else { "_discovered" },
+        Span::call_site(),
+    );
+    let handles_name = Ident::new(if fields.is_empty() { "_handles" } else { "handles" }, Span::call_site());
+    let declare_name =
+        Ident::new(if fields.iter().all(|field| field.is_slot) { "_streams" } else { "streams" }, Span::call_site());
+    let discovery = command.discovered.as_ref().map(|discovered| discovery(command, discovered, declare(true)));
+    quote! {
+        #[automatically_derived]
+        impl #impl_generics #krate::CommandStreams for #ident #type_generics #where_clause {
+            type Streams<#lifetime> = #streams #arguments where Self: #lifetime;
+            type Event<#lifetime> = #event #arguments where Self: #lifetime;
+            type Discovered = #discovered_type;
+            fn declare(&self, #declare_name: &mut #krate::command::Declarations) {
+                #(#own;)*
+            }
+            #discovery
+            fn streams<#lifetime>(
+                &#lifetime self,
+                #discovered_name: &#lifetime #discovered_type,
+                #handles_name: &mut #krate::command::Handles<#lifetime>,
+            ) -> #streams #arguments {
+                #streams { #(#handles,)* }
+            }
+            fn event<#lifetime>(
+                &#lifetime self,
+                #discovered_name: &#lifetime #discovered_type,
+                event: #krate::command::FieldRecord<#lifetime>,
+            ) -> ::core::result::Result<#event #arguments, #krate::DecodeError> {
+                match event.field() {
+                    #(#arms)*
+                    _ => ::core::result::Result::Err(event.undeclared()),
+                }
+            }
+        }
+    }
+}
+
+fn declare(field: &Field) -> TokenStream {
+    let span = location(&field.ty);
+    let method = match (&field.event, field.read_only) {
+        (None, false) => "declare",
+        (None, true) => "declare_read_only",
+        (Some(_), false) => "declare_raw",
+        (Some(_), true) => "declare_raw_read_only",
+    };
+    let method = Ident::new(method, span);
+    let (place, turbofish, name) = (place(field, span), raw(field, span, 1), &field.name);
+    quote_spanned!(span=> streams.#method #turbofish(#name, #place))
+}
+
+fn decode_arm(event: &Ident, number: usize, field: &Field) -> TokenStream {
+    let span = location(&field.ty);
+    let method = Ident::new(if field.event.is_some() { "decode_raw" } else { "decode" }, span);
+    let (place, turbofish) = (place(field, span), raw(field, span, 1));
+    let (event, variant) = (ident_at(event, span), ident_at(&field.variant, span));
+    let number = Literal::usize_unsuffixed(number);
+    quote_spanned!(span=> #number => event.#method #turbofish(#place).map(#event::#variant),)
+}
+
+/// `&self.field` or `&discovered.slot`.
+fn place(field: &Field, span: Span) -> TokenStream {
+    let name = ident_at(&field.ident, span);
+    if field.is_slot { quote_spanned!(span=> &discovered.#name) } else { quote_spanned!(span=> &self.#name) }
+}
+
+/// `::<Event, _>` of a raw stream id.
+fn raw(field: &Field, span: Span, inferred: usize) -> Option<TokenStream> {
+    let event = field.event.as_ref()?;
+    let inferred = std::iter::repeat_n(quote_spanned!(span=> _), inferred);
+    Some(quote_spanned!(span=> ::<#event, #(#inferred),*>))
+}
+
+fn discovery(command: &Command, discovered: &Discovered, declare: impl Iterator<Item = TokenStream>) -> TokenStream {
+    let krate = &command.krate;
+    let ty = discovered_type(command);
+    let span = Span::call_site().located_at(discovered.word);
+    let located = path_at(krate, span);
+    let resolve = quote_spanned!(span=> #located::StreamResolver::discover_related_streams(self, state));
+    quote! {
+        fn declare_discovered(discovered: &#ty, streams: &mut #krate::command::Declarations) {
+            #(#declare;)*
+        }
+        fn discover(&self, state: &<Self as #krate::CommandLogic>::State) -> ::core::option::Option<#ty>
+        where
+            Self: #krate::CommandLogic,
+        {
+            ::core::option::Option::Some(#resolve)
+        }
+    }
+}
+
+fn discovered_type(command: &Command) -> TokenStream {
+    let Some(Discovered { ident, generics, .. }) = &command.discovered else { return quote!(()) };
+    let arguments = arguments(None, generics);
+    quote!(#ident #arguments)
+}
+
+/// `<'a, K, N>`.
+fn arguments(lifetime: Option<&Lifetime>, generics: &Generics) -> Option<TokenStream> {
+    let names = generics.params.iter().map(|parameter| match parameter {
+        GenericParam::Lifetime(parameter) => parameter.lifetime.to_token_stream(),
+        GenericParam::Type(parameter) => parameter.ident.to_token_stream(),
+        GenericParam::Const(parameter) => parameter.ident.to_token_stream(),
+    });
+    let mut names = lifetime.map(ToTokens::to_token_stream).into_iter().chain(names).peekable();
+    names.peek()?;
+    Some(quote!(<#(#names),*>))
+}
+
+fn lifetime_at(lifetime: &Lifetime, span: Span) -> Lifetime {
+    let mut lifetime = lifetime.clone();
+    lifetime.set_span(span);
+    lifetime
+}
+

@@ -1,0 +1,199 @@
+//! What a command is: its streams in order, and the names of the types that are generated for it.
+
+use std::collections::HashMap;
+
+use proc_macro2::{Ident, Span};
+use syn::{Attribute, Data, DeriveInput, Fields, Generics, Lifetime, Path, Type, Visibility};
+
+use super::{
+    generics,
+    parse::{self, Arguments, Slot},
+};
+use crate::attributes::{Errors, default_crate, joined, named, text};
+
+pub(super) struct Command {
+    pub(super) vis: Visibility,
+    pub(super) ident: Ident,
+    pub(super) generics: Generics,
+    pub(super) krate: Path,
+    /// The generated types and their fields; slots come after fields.
+    pub(super) streams: Ident,
+    pub(super) event: Ident,
+    pub(super) fields: Vec<Field>,
+    pub(super) discovered: Option<Discovered>,
+    /// The lifetime of handles and events, and the generics that their types need besides.
+    pub(super) lifetime: Lifetime,
+    pub(super) field_generics: Generics,
+}
+
+pub(super) struct Discovered {
+    /// Where `discovers` stands.
+    pub(super) word: Span,
+    pub(super) ident: Ident,
+    pub(super) generics: Generics,
+}
+
+/// A stream field, or a slot for discovered streams.
+pub(super) struct Field {
+    pub(super) ident: Ident,
+    /// The name of the field in messages.
+    pub(super) name: String,
+    pub(super) variant: Ident,
+    pub(super) docs: Vec<Attribute>,
+    pub(super) vis: Visibility,
+    pub(super) ty: Type,
+    pub(super) read_only: bool,
+    /// The events of a raw stream id.
+    pub(super) event: Option<Type>,
+    pub(super) is_slot: bool,
+}
+
+impl Field {
+    /// The types whose generics the generated types need.
+    fn types(&self) -> impl Iterator<Item = &Type> {
+        std::iter::once(&self.ty).chain(&self.event)
+    }
+}
+
+impl Command {
+    pub(super) fn new(input: DeriveInput, errors: &mut Errors) -> Self {
+        let DeriveInput { attrs, vis, ident, generics, data, .. } = input;
+        let Arguments { discovers, streams, event, discovered, krate } = parse::command(&attrs, errors);
+        let mut fields: Vec<Field> =
+            struct_fields(&ident, data, errors).into_iter().filter_map(|field| stream_field(field, errors)).collect();
+        let word = discovers.as_ref().map(|discovers| discovers.word);
+        for slot in discovers.into_iter().flat_map(|discovers| discovers.slots) {
+            if let Some(slot) = slot_field(slot, &vis, &fields, errors) {
+                fields.push(slot);
+            }
+        }
+        if fields.is_empty() && errors.is_empty() {
+            let message = "a command needs a stream; write `#[stream]` above each field that names one, such as \
+                           `#[stream] account: AccountId`";
+            errors.at(&ident, message);
+        }
+        distinguish_variants(&mut fields, errors);
+        for field in &fields {
+            for ty in field.types().filter(|ty| generics::mentions_self(ty)) {
+                errors.at(ty, format!("`Self` is another type in the generated types; write `{ident}` instead"));
+            }
+        }
+
+        let types = || fields.iter().flat_map(Field::types);
+        let slot_types = fields.iter().filter(|field| field.is_slot).map(|field| &field.ty);
+        Self {
+            streams: streams.unwrap_or_else(|| joined(&ident, "Streams")),
+            event: event.unwrap_or_else(|| joined(&ident, "Event")),
+            lifetime: generics::fresh_lifetime(&generics, types()),
+            field_generics: generics::used_by(&generics, types()),
+            discovered: word.map(|word| Discovered {
+                word,
+                ident: discovered.unwrap_or_else(|| joined(&ident, "Discovered")),
+                generics: generics::used_by(&generics, slot_types),
+            }),
+            krate: krate.unwrap_or_else(default_crate),
+            vis,
+            ident,
+            generics,
+            fields,
+        }
+    }
+}
+
+fn struct_fields(ident: &Ident, data: Data, errors: &mut Errors) -> Vec<syn::Field> {
+    let name = text(ident);
+    let mend = format!("write `struct {name} {{ #[stream] account: AccountId, … }}`");
+    match data {
+        Data::Struct(data) => match data.fields {
+            Fields::Named(fields) => return fields.named.into_iter().collect(),
+            Fields::Unnamed(fields) => {
+                let message = format!("the streams of a command are named by fields, these have no names; {mend}");
+                errors.at(fields, message);
+            }
+            Fields::Unit => errors.at(ident, format!("a command needs a stream, and this struct has no fields; {mend}")),
+        },
+        Data::Enum(data) => {
+            let message = format!("a command is a struct, not an enum; {mend} for each of its variants");
+            errors.at(data.enum_token, message);
+        }
+        Data::Union(data) => errors.at(data.union_token, format!("a command is a struct, not a union; {mend}")),
+    }
+    Vec::new()
+}
+
+fn stream_field(field: syn::Field, errors: &mut Errors) -> Option<Field> {
+    for attribute in named(&field.attrs, "command") {
+        errors.at(attribute, "`#[command(…)]` belongs above the struct; a stream field is declared with `#[stream]`");
+    }
+    let stream = parse::stream(&field.attrs, errors)?;
+    let ident = field.ident?;
+    Some(Field {
+        name: text(&ident),
+        variant: variant(&ident),
+        docs: named(&field.attrs, "doc").cloned().collect(),
+        vis: field.vis,
+        ty: field.ty,
+        read_only: stream.read_only,
+        event: stream.event,
+        is_slot: false,
+        ident,
+    })
+}
+
+fn slot_field(slot: Slot, vis: &Visibility, fields: &[Field], errors: &mut Errors) -> Option<Field> {
+    let name = text(&slot.ident);
+    let stream = parse::stream(&slot.attributes, errors).unwrap_or_default();
+    if let Some(first) = fields.iter().find(|field| field.name == name) {
+        let what = if first.is_slot { "slot" } else { "stream field" };
+        errors.at(&slot.ident, format!("there is a {what} `{name}` already; give this slot another name"));
+        return None;
+    }
+    Some(Field {
+        name,
+        variant: variant(&slot.ident),
+        docs: named(&slot.attributes, "doc").cloned().collect(),
+        vis: vis.clone(),
+        ty: slot.ty,
+        read_only: stream.read_only,
+        event: stream.event,
+        is_slot: true,
+        ident: slot.ident,
+    })
+}
+
+/// `order_lines` → `OrderLines`.
+fn variant(field: &Ident) -> Ident {
+    let name = text(field);
+    let mut camel = String::new();
+    for word in name.split('_') {
+        let mut chars = word.chars();
+        camel.extend(chars.next().into_iter().flat_map(char::to_uppercase));
+        camel.push_str(chars.as_str());
+    }
+    if camel.starts_with(|first: char| first.is_ascii_digit()) {
+        camel.insert(0, '_');
+    } else if camel == "Self" {
+        camel.push('_');
+    }
+    match syn::parse_str::<Ident>(&camel) {
+        Ok(_) => Ident::new(&camel, field.span()),
+        // Nothing but underscores.
+        Err(_) => field.clone(),
+    }
+}
+
+fn distinguish_variants(fields: &mut [Field], errors: &mut Errors) {
+    let mut names: HashMap<String, String> = HashMap::new();
+    for field in fields {
+        let variant = field.variant.to_string();
+        if let Some(first) = names.get(&variant) {
+            let message = format!(
+                "`{}` and `{first}` both become the variant `{variant}` of the event enum; rename one of them",
+                field.name
+            );
+            errors.at(&field.ident, message);
+            field.variant = joined(&field.variant, "_");
+        }
+        names.insert(field.variant.to_string(), field.name.clone());
+    }
+}

@@ -1,0 +1,120 @@
+//! The code of an event.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{Generics, LitStr, parse_quote};
+
+use super::model::{Event, Names, Shape, Variant};
+use crate::attributes::{Errors, location};
+
+pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
+    let Event { ident, krate, .. } = event;
+    let span = location(ident);
+    let (name, encode, arms) = match &event.shape {
+        Shape::Refused => return quote!(#errors),
+        Shape::Struct(names) => {
+            let own = &names.own;
+            let pattern = names.all();
+            (
+                quote!(#own),
+                quote_spanned!(span=> #krate::__private::encode_struct(self, out)),
+                vec![quote_spanned!(span=> #(#pattern)|* => #krate::__private::decode_struct(type_name, payload),)],
+            )
+        }
+        Shape::Enum(variants) => (
+            type_name(variants),
+            quote_spanned!(span=> #krate::__private::encode_fields(#krate::Event::type_name(self), self, out)),
+            variants.iter().enumerate().map(|(index, variant)| decode_arm(event, index, variant)).collect(),
+        ),
+    };
+    let type_names = type_names(event);
+    let upcasts = event.upcasts.iter().map(|upcast| {
+        let (from, with) = (&upcast.from, &upcast.with);
+        let (type_span, function_span) = (location(from), location(with));
+        let old = quote_spanned!(type_span=> <#from as #krate::Event>);
+        let map = quote_spanned!(function_span=> map(#with));
+        quote!(_ if #old::TYPE_NAMES.contains(&type_name) => #old::decode(type_name, payload).#map,)
+    });
+    let generics = generics(event);
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    quote! {
+        #errors
+        #[automatically_derived]
+        impl #impl_generics #krate::Event for #ident #type_generics #where_clause {
+            const TYPE_NAMES: &'static [&'static str] = #type_names;
+            fn type_name(&self) -> &'static str {
+                #name
+            }
+            fn encode(
+                &self,
+                out: &mut ::std::vec::Vec<u8>,
+            ) -> ::core::result::Result<(), #krate::EncodeError> {
+                #encode
+            }
+            fn decode(
+                type_name: &str,
+                payload: &[u8],
+            ) -> ::core::result::Result<Self, #krate::DecodeError> {
+                match type_name {
+                    #(#arms)*
+                    #(#upcasts)*
+                    _ => ::core::result::Result::Err(#krate::DecodeError::UnknownType {
+                        type_name: ::std::borrow::ToOwned::to_owned(type_name),
+                        known: <Self as #krate::Event>::TYPE_NAMES,
+                    }),
+                }
+            }
+        }
+    }
+}
+
+fn type_name(variants: &[Variant]) -> TokenStream {
+    if variants.is_empty() {
+        return quote!(match *self {});
+    }
+    let arms = variants.iter().map(|Variant { ident, names: Names { own, .. } }| quote!(Self::#ident { .. } => #own,));
+    quote!(match self { #(#arms)* })
+}
+
+fn decode_arm(event: &Event, index: usize, variant: &Variant) -> TokenStream {
+    let krate = &event.krate;
+    let span = location(&event.ident);
+    let names = variant.names.all();
+    let index = Literal::usize_unsuffixed(index);
+    quote_spanned!(span=> #(#names)|* => #krate::__private::decode_variant(type_name, #index, payload),)
+}
+
+/// All names that are read. Those of the older types are only known to the compiler.
+fn type_names(event: &Event) -> TokenStream {
+    let names: Vec<&LitStr> = match &event.shape {
+        Shape::Struct(names) => names.all().collect(),
+        Shape::Enum(variants) => variants.iter().flat_map(|variant| variant.names.all()).collect(),
+        Shape::Refused => Vec::new(),
+    };
+    if event.upcasts.is_empty() {
+        return quote!(&[#(#names),*]);
+    }
+    let krate = &event.krate;
+    let old = event.upcasts.iter().map(|upcast| {
+        let from = &upcast.from;
+        let span = location(from);
+        quote_spanned!(span=> <#from as #krate::Event>::TYPE_NAMES)
+    });
+    quote! {{
+        const NAMES: &[&[&str]] = &[&[#(#names),*], #(#old),*];
+        &#krate::__private::concat_names::<{ #krate::__private::count_names(NAMES) }>(NAMES)
+    }}
+}
+
+/// The type's generics; with type parameters, that serde can write and read it is a condition.
+fn generics(event: &Event) -> Generics {
+    let mut generics = event.generics.clone();
+    if generics.type_params().next().is_some() {
+        let krate = &event.krate;
+        generics
+            .make_where_clause()
+            .predicates
+            .push(parse_quote!(Self: #krate::__private::Serialize + #krate::__private::DeserializeOwned));
+    }
+    generics
+}

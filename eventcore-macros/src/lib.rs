@@ -1,0 +1,113 @@
+//! The derives of [eventcore](https://docs.rs/eventcore): [`Command`], [`StreamKey`] and [`Event`].
+//!
+//! Use them through `eventcore`, which re-exports them. Each derive reads its input in three steps, one module each:
+//! *parse* the tokens, make a *model* of what was meant, *expand* the model into code. Errors are collected on the
+//! way and reported together, each where the mistake is; what was understood is expanded all the same, so that an
+//! editor goes on completing.
+
+mod attributes;
+mod command;
+mod event;
+#[cfg(test)]
+mod snapshots;
+mod stream_key;
+
+use proc_macro::TokenStream;
+
+/// Makes a struct with named fields a command: implements `CommandStreams` and generates its handles and events.
+///
+/// ```ignore
+/// #[derive(Command)]
+/// struct Transfer {
+///     #[stream]
+///     from: AccountId,
+///     #[stream]
+///     to: AccountId,
+///     #[stream(read)]
+///     limits: LimitsId,
+///     amount: u64,
+/// }
+/// ```
+///
+/// generates `TransferStreams<'_>`, a struct with one handle for each stream field, and `TransferEvent<'_>`, an enum
+/// with one variant for each (`from` becomes `From`). `cargo expand` shows them.
+///
+/// # On a field
+///
+/// | attribute | meaning |
+/// | --- | --- |
+/// | `#[stream]` | the field is a key (`derive(StreamKey)`), an `Option` or a `Vec` of keys; read and appended to |
+/// | `#[stream(read)]` | read and guarded against concurrent change, never appended to |
+/// | `#[stream(event = E)]` | the field is a raw `StreamId`, or an `Option` or a `Vec` of them, and holds `E` |
+///
+/// # On the struct
+///
+/// | attribute | meaning |
+/// | --- | --- |
+/// | `#[command(discovers(slot: Type, …))]` | streams that `StreamResolver` finds from the state; generates `…Discovered` |
+/// | `#[command(streams = Name)]` | another name than `…Streams` |
+/// | `#[command(event = Name)]` | another name than `…Event` |
+/// | `#[command(discovered = Name)]` | another name than `…Discovered` |
+/// | `#[command(crate = path)]` | where `eventcore` is, if not at `::eventcore` |
+///
+/// A slot takes the same attributes as a field: `discovers(#[stream(read)] prices: Option<PriceListId>)`. Its type
+/// must implement `Default`, as `Option` and `Vec` do.
+///
+/// # Generics
+///
+/// The generated types take those generics of the struct that its stream fields use, after a lifetime of their own:
+/// `struct Audit<'a, K, T> { #[stream] log: K, note: &'a T }` generates `AuditStreams<'s, K>`. Bounds that name other
+/// generics are left out.
+#[proc_macro_derive(Command, attributes(stream, command))]
+pub fn derive_command(input: TokenStream) -> TokenStream {
+    derive(input, command::expand)
+}
+
+/// Makes an enum or a struct an event: gives it stable stored names, and JSON through its own serde derives.
+///
+/// ```ignore
+/// #[derive(Serialize, Deserialize, Event)]
+/// enum AccountEvent {
+///     Opened { owner: String },                                   // stored as `AccountOpened`
+///     #[event(name = "MoneyPaidIn", alias = "account.deposit")]
+///     Deposited { amount: u64 },                                  // `account.deposit` is read, too
+///     #[event(upcast(from = ClosedV1, with = ClosedV1::upgrade))] // reads what `ClosedV1` wrote
+///     Closed { reason: String },
+/// }
+/// ```
+///
+/// The stored name of a variant is the enum's name without `Event`, followed by the variant's; that of a struct is its
+/// own name. The payload is the variant's own fields; serde's attributes on them are honoured.
+///
+/// | attribute | on | meaning |
+/// | --- | --- | --- |
+/// | `#[event(name = "…")]` | variant, struct | the stored name |
+/// | `#[event(alias = "…")]` | variant, struct | a further name that is read; may be repeated |
+/// | `#[event(upcast(from = V1, with = f))]` | variant, enum, struct | reads events of the type `V1` with `f: fn(V1) -> Self`; may be repeated |
+/// | `#[event(crate = path)]` | enum, struct | where `eventcore` is, if not at `::eventcore` |
+#[proc_macro_derive(Event, attributes(event))]
+pub fn derive_event(input: TokenStream) -> TokenStream {
+    derive(input, event::expand)
+}
+
+/// Makes a newtype a stream key: says which category of streams it names, and which events they hold.
+///
+/// ```ignore
+/// #[derive(StreamKey)]
+/// #[stream_key(category = "account", event = AccountEvent)]
+/// struct AccountId(Uuid);
+/// ```
+///
+/// The inner type needs `Display` and `FromStr`. `#[stream_key(…, crate = path)]` says where `eventcore` is, if not at
+/// `::eventcore`.
+#[proc_macro_derive(StreamKey, attributes(stream_key))]
+pub fn derive_stream_key(input: TokenStream) -> TokenStream {
+    derive(input, stream_key::expand)
+}
+
+fn derive(input: TokenStream, expand: fn(syn::DeriveInput) -> proc_macro2::TokenStream) -> TokenStream {
+    match syn::parse(input) {
+        Ok(input) => expand(input).into(),
+        Err(error) => error.into_compile_error().into(),
+    }
+}

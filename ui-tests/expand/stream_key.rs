@@ -1,0 +1,15 @@
+//! Newtypes with and without a name inside, and a generic one.
+
+#[derive(Debug, Clone, StreamKey)]
+#[stream_key(category = "account", event = AccountEvent)]
+struct AccountId(Uuid);
+
+#[derive(StreamKey)]
+#[stream_key(category = "order", event = OrderEvent, crate = my::eventcore)]
+pub struct OrderId {
+    number: u64,
+}
+
+#[derive(StreamKey)]
+#[stream_key(category = "item", event = Changed<T>)]
+struct ItemId<T: Clone>(T);
