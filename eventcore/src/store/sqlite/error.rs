@@ -1,0 +1,59 @@
+//! What SQLite's errors mean to a caller.
+
+use std::{path::Path, sync::Arc};
+
+use rusqlite::ErrorCode;
+
+use crate::store::EventStoreError;
+
+/// An error of SQLite that several callers of one group commit get.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct Shared(Arc<rusqlite::Error>);
+
+impl From<rusqlite::Error> for Shared {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl Shared {
+    /// The error when it is known that nothing was written.
+    pub(super) fn nothing_written(&self, path: Option<&Path>) -> EventStoreError {
+        let source = Box::new(self.clone());
+        let location = path.map_or_else(|| "the database".to_owned(), |path| path.display().to_string());
+        match self.0.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => EventStoreError::Busy { source },
+            Some(ErrorCode::DiskFull) => EventStoreError::StorageFull { source },
+            Some(ErrorCode::ReadOnly) => EventStoreError::ReadOnly { location, source },
+            Some(ErrorCode::NotADatabase) => {
+                EventStoreError::NotAnEventStore { location, reason: self.to_string() }
+            }
+            Some(ErrorCode::DatabaseCorrupt) => EventStoreError::Corrupt { reason: self.to_string() },
+            _ => EventStoreError::Other { source },
+        }
+    }
+
+    /// The error of a failed COMMIT: a full disk or a busy file is rolled back; after anything else nobody knows.
+    pub(super) fn of_commit(&self) -> EventStoreError {
+        match self.nothing_written(None) {
+            error @ (EventStoreError::Busy { .. } | EventStoreError::StorageFull { .. }) => error,
+            _ => EventStoreError::OutcomeUnknown { source: Box::new(self.clone()) },
+        }
+    }
+}
+
+pub(super) fn corrupt(reason: impl Into<String>) -> EventStoreError {
+    EventStoreError::Corrupt { reason: reason.into() }
+}
+
+/// The error of a read.
+pub(super) fn of_read(error: rusqlite::Error) -> EventStoreError {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    match error {
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
+            corrupt(error.to_string())
+        }
+        other => Shared::from(other).nothing_written(None),
+    }
+}

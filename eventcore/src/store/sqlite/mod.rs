@@ -1,0 +1,128 @@
+//! The embedded store: one SQLite file, durable, shared by any number of tasks and processes.
+//!
+//! One writer thread makes group commits; a few reader threads answer queued reads, each batch in one snapshot. This
+//! file opens the database and passes requests to the threads; it knows no SQL.
+
+mod error;
+mod reader;
+mod schema;
+mod writer;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{AppendEvents, Appended, EventStore, EventStoreError, ReadAll, ReadStreams, StoreFuture, StreamsPage};
+use crate::event::RecordedEvent;
+
+/// Requests that wait in a thread's queue before callers are held back.
+const QUEUE: usize = 4096;
+const READERS: usize = 2;
+
+/// The answer to a request. A caller that is gone has dropped its end.
+type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
+
+/// Keeps events in an SQLite file. Cloning gives another handle to the same threads; they end with the last handle.
+///
+/// The file is in WAL mode with `synchronous=FULL`: an acknowledged commit survives a crash and power loss. Several
+/// processes may open the same file.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), eventcore::EventStoreError> {
+/// let store = eventcore::sqlite::SqliteEventStore::open("bank.db").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct SqliteEventStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    writer: mpsc::Sender<writer::Job>,
+    readers: Vec<mpsc::Sender<reader::Job>>,
+    next_reader: AtomicUsize,
+}
+
+impl SqliteEventStore {
+    /// Opens a database file, and creates it if it is not there.
+    ///
+    /// # Errors
+    /// [`EventStoreError::NotAnEventStore`] for a file that is something else, [`EventStoreError::NewerSchema`] for one
+    /// of a later release, [`EventStoreError::ReadOnly`], [`EventStoreError::StorageFull`]. The file is left as it is.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, EventStoreError> {
+        let path = path.as_ref().to_owned();
+        let (reply, opened) = oneshot::channel();
+        spawn("eventcore-open", move || {
+            let _ = reply.send(Self::start(path));
+        })?;
+        opened.await.map_err(|_| EventStoreError::Closed)?
+    }
+
+    fn start(path: PathBuf) -> Result<Self, EventStoreError> {
+        let writer = writer::Writer::new(schema::open(&path)?)?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        spawn("eventcore-writer", move || writer.run(queue))?;
+        let mut readers = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
+            let reader = reader::Reader::new(schema::open_reader(&path)?);
+            let (jobs, queue) = mpsc::channel(QUEUE);
+            spawn("eventcore-reader", move || reader.run(queue))?;
+            readers.push(jobs);
+        }
+        let shared = Shared { path, writer: jobs, readers, next_reader: AtomicUsize::new(0) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The version of SQLite that runs, such as `3.54.1`.
+    pub fn sqlite_version() -> &'static str {
+        rusqlite::version()
+    }
+
+    async fn read<T>(&self, job: impl FnOnce(Reply<T>) -> reader::Job) -> Result<T, EventStoreError> {
+        let (reply, answer) = oneshot::channel();
+        let number = self.shared.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
+        let reader = self.shared.readers.get(number).ok_or(EventStoreError::Closed)?;
+        reader.send(job(reply)).await.map_err(|_| EventStoreError::Closed)?;
+        answer.await.map_err(|_| EventStoreError::Closed)?
+    }
+}
+
+impl EventStore for SqliteEventStore {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        Box::pin(self.read(|reply| reader::Job::Streams { request, reply }))
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let job = writer::Job { request, reply };
+            self.shared.writer.send(job).await.map_err(|_| EventStoreError::Closed)?;
+            // The writer answers every job; if it is gone all the same, nobody knows how far it came.
+            answer.await.map_err(|gone| EventStoreError::OutcomeUnknown { source: gone.into() })?
+        })
+    }
+
+    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
+        Box::pin(self.read(|reply| reader::Job::All { request, reply }))
+    }
+}
+
+impl fmt::Debug for SqliteEventStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteEventStore").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), EventStoreError> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map(drop).map_err(|source| EventStoreError::Other { source: source.into() })
+}

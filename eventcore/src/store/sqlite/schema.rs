@@ -1,0 +1,99 @@
+//! The tables, their version, and how a file is recognized as ours.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::Shared;
+use crate::store::EventStoreError;
+
+/// `evtc`, in the header of every database of ours.
+const APPLICATION_ID: i32 = 0x6576_7463;
+/// The newest schema that this build knows.
+const VERSION: i64 = 1;
+/// How long a connection waits for another process.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Schema 1. Ids are interned, so an event row is small; nothing is ever changed or removed.
+const SCHEMA_1: &str = "
+CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE event_types (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE events (
+    position    INTEGER PRIMARY KEY,                 -- dense, 1 to n, in commit order
+    stream      INTEGER NOT NULL,
+    version     INTEGER NOT NULL,
+    type        INTEGER NOT NULL,
+    event_id    BLOB    NOT NULL,                    -- the commit id and, in the low 20 bits, the number in the commit
+    recorded_at INTEGER NOT NULL,                    -- microseconds since 1970, for people
+    payload     TEXT    NOT NULL,                    -- JSON, byte for byte as it was appended
+    metadata    TEXT,
+    UNIQUE (stream, version)
+) STRICT;
+CREATE TABLE idempotency (
+    key      TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    events   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const APPEND_ONLY: [&str; 4] = ["streams", "event_types", "events", "idempotency"];
+
+/// Opens the writer's connection, creating or migrating the schema.
+pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
+    let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
+    let mut connection = Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    // Before anything is written, WAL mode included.
+    check(&connection, path)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    // Another process may have been faster.
+    if check(&transaction, path)? == 0 {
+        transaction.execute_batch(SCHEMA_1).map_err(failed)?;
+        for table in APPEND_ONLY {
+            for change in ["UPDATE", "DELETE"] {
+                let sql = format!(
+                    "CREATE TRIGGER {table}_no_{change} BEFORE {change} ON {table}
+                     BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;"
+                );
+                transaction.execute_batch(&sql).map_err(failed)?;
+            }
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, EventStoreError> {
+    let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection.pragma_update(None, "query_only", true).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// The schema version of the file, 0 for an empty one; an error for a file that is not ours.
+fn check(connection: &Connection, path: &Path) -> Result<i64, EventStoreError> {
+    let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+    let location = path.display().to_string();
+    let version = number("PRAGMA user_version")?;
+    if number("PRAGMA application_id")? == i64::from(APPLICATION_ID) {
+        if version > VERSION {
+            return Err(EventStoreError::NewerSchema { location, found: version, supported: VERSION });
+        }
+        return Ok(version);
+    }
+    if number("SELECT count(*) FROM sqlite_schema")? > 0 || version != 0 {
+        let reason = "it is the SQLite database of another application".to_owned();
+        return Err(EventStoreError::NotAnEventStore { location, reason });
+    }
+    Ok(0)
+}

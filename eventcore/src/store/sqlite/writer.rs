@@ -1,0 +1,345 @@
+//! The writer thread: group commit.
+//!
+//! It drains what is queued, checks and inserts each commit, and makes the whole batch durable with one COMMIT; answers
+//! go out after it. All of a commit's checks come before its first write, so a refused commit leaves no trace in the
+//! batch and no savepoints are needed.
+
+use std::{
+    collections::HashMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::mpsc;
+
+use super::{
+    Reply,
+    error::{Shared, corrupt},
+};
+use crate::{
+    event::EventId,
+    store::{AppendEvents, Appended, EventStoreError, Position, Version, VersionConflict},
+    stream::StreamId,
+};
+
+/// The most commits of one batch.
+const BATCH: usize = 1024;
+/// Streams whose head is remembered.
+const CACHE: usize = 100_000;
+
+/// A commit to make.
+pub(super) struct Job {
+    pub(super) request: AppendEvents,
+    pub(super) reply: Reply<Appended>,
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    cache: Cache,
+    /// Changes when another connection commits; then the cached heads are stale.
+    data_version: i64,
+}
+
+/// What the writer knows without asking.
+#[derive(Default)]
+struct Cache {
+    position: Option<u64>,
+    streams: HashMap<StreamId, Head>,
+    types: HashMap<&'static str, i64>,
+}
+
+#[derive(Clone, Copy)]
+struct Head {
+    /// `None` until the stream has a row.
+    id: Option<i64>,
+    version: u64,
+}
+
+/// Why a commit did not go into the batch.
+enum Refused {
+    /// This one only.
+    Alone(EventStoreError),
+    /// The transaction is broken.
+    Batch(Shared),
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Batch(error.into())
+    }
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Result<Self, EventStoreError> {
+        let writer = Self { connection, cache: Cache::default(), data_version: -1 };
+        writer.seen().map_err(|error| Shared::from(error).nothing_written(None))?;
+        Ok(writer)
+    }
+
+    /// Runs until the last handle of the store is dropped and the queue is empty.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::new();
+        while queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
+            // Callers that are gone get nothing written.
+            jobs.retain(|job| !job.reply.is_closed());
+            self.batch(std::mem::take(&mut jobs));
+        }
+    }
+
+    fn batch(&mut self, jobs: Vec<Job>) {
+        match self.try_batch(&jobs) {
+            Ok(results) => {
+                for (job, result) in jobs.into_iter().zip(results) {
+                    let _ = job.reply.send(result);
+                }
+            }
+            // One commit may be what breaks the batch, so each gets its own transaction.
+            Err(Failed::Before(_)) if jobs.len() > 1 => {
+                for job in jobs {
+                    self.batch(vec![job]);
+                }
+            }
+            Err(failed) => {
+                for job in jobs {
+                    let _ = job.reply.send(Err(failed.to_error()));
+                }
+            }
+        }
+    }
+
+    fn try_batch(&mut self, jobs: &[Job]) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+        let outcome = self.transaction(jobs);
+        if outcome.is_err() {
+            self.cache = Cache::default();
+            // After a failed COMMIT the transaction may or may not be open; without one this is a harmless error.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        outcome
+    }
+
+    fn transaction(&mut self, jobs: &[Job]) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+        let before = |error: rusqlite::Error| Failed::Before(error.into());
+        self.statement("BEGIN IMMEDIATE").map_err(before)?;
+        let seen = self.seen().map_err(before)?;
+        if seen != self.data_version {
+            // Rows of streams and types never change; heads do.
+            self.cache.position = None;
+            self.cache.streams.clear();
+            self.data_version = seen;
+        }
+        if self.cache.streams.len() > CACHE {
+            self.cache.streams.clear();
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            results.push(match self.append(&job.request, now) {
+                Ok(appended) => Ok(appended),
+                Err(Refused::Alone(error)) => Err(error),
+                Err(Refused::Batch(error)) => return Err(Failed::Before(error)),
+            });
+        }
+        self.statement("COMMIT").map_err(|error| Failed::Commit(error.into()))?;
+        Ok(results)
+    }
+
+    fn statement(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    fn seen(&self) -> rusqlite::Result<i64> {
+        self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+    }
+
+    fn append(&mut self, request: &AppendEvents, now: i64) -> Result<Appended, Refused> {
+        if let Some(key) = request.idempotency_key() {
+            if let Some(earlier) = earlier(&self.connection, key.as_str())? {
+                return Ok(earlier);
+            }
+        }
+        let mut heads = Vec::with_capacity(request.expected().len());
+        for expected in request.expected() {
+            let head = self.head(&expected.stream)?;
+            if head.version != expected.version.get() {
+                if let Some(appended) = self.own_commit(request)? {
+                    return Ok(appended);
+                }
+                let (stream, expected) = (expected.stream.clone(), expected.version);
+                let actual = Version::new(head.version);
+                return Err(Refused::Alone(VersionConflict { stream, expected, actual }.into()));
+            }
+            heads.push(head);
+        }
+        let mut position = self.position()?;
+        let metadata = match request.metadata() {
+            metadata if metadata.is_empty() => None,
+            metadata => Some(serde_json::to_string(metadata).map_err(|error| {
+                Refused::Alone(EventStoreError::Other { source: error.into() })
+            })?),
+        };
+        // All JSON is text; a payload that is not is refused before the first write.
+        let mut payloads = Vec::with_capacity(request.events().len());
+        for event in request.events() {
+            let text = std::str::from_utf8(&event.payload);
+            payloads.push(text.map_err(|error| Refused::Alone(EventStoreError::Other { source: error.into() }))?);
+        }
+        for (number, (event, payload)) in request.events().iter().zip(payloads).enumerate() {
+            let Some((head, target)) = heads.get_mut(event.stream).zip(request.expected().get(event.stream)) else {
+                continue; // `AppendEvents` has checked it.
+            };
+            let stream = match head.id {
+                Some(id) => id,
+                None => *head.id.insert(self.intern("streams", target.stream.as_str())?),
+            };
+            let event_type = match self.cache.types.get(event.type_name) {
+                Some(id) => *id,
+                None => {
+                    let id = self.intern("event_types", event.type_name)?;
+                    self.cache.types.insert(event.type_name, id);
+                    id
+                }
+            };
+            position += 1;
+            head.version += 1;
+            let id = request.event_id(number).as_uuid();
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO events (position, stream, version, type, event_id, recorded_at, payload, metadata)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute(params![
+                    sql(position),
+                    stream,
+                    sql(head.version),
+                    event_type,
+                    id.as_bytes(),
+                    now,
+                    payload,
+                    metadata
+                ])?;
+        }
+        let appended = Appended { position: Position::new(position), events: request.events().len(), repeated: false };
+        if let Some(key) = request.idempotency_key() {
+            self.connection
+                .prepare_cached("INSERT INTO idempotency (key, position, events) VALUES (?1, ?2, ?3)")?
+                .execute(params![key.as_str(), sql(position), i64::try_from(appended.events).unwrap_or(i64::MAX)])?;
+        }
+        self.cache.position = Some(position);
+        for (head, expected) in heads.into_iter().zip(request.expected()) {
+            if let Some(cached) = self.cache.streams.get_mut(&expected.stream) {
+                *cached = head;
+            }
+        }
+        Ok(appended)
+    }
+
+    fn head(&mut self, stream: &StreamId) -> Result<Head, Refused> {
+        if let Some(head) = self.cache.streams.get(stream) {
+            return Ok(*head);
+        }
+        let id = self.find("streams", stream.as_str())?;
+        let version = match id {
+            None => 0,
+            Some(id) => {
+                let sql = "SELECT max(version) FROM events WHERE stream = ?1";
+                let version: Option<i64> =
+                    self.connection.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
+                number(version.unwrap_or(0))?
+            }
+        };
+        let head = Head { id, version };
+        self.cache.streams.insert(stream.clone(), head);
+        Ok(head)
+    }
+
+    fn position(&mut self) -> Result<u64, Refused> {
+        if let Some(position) = self.cache.position {
+            return Ok(position);
+        }
+        let sql = "SELECT max(position) FROM events";
+        let position: Option<i64> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let position = number(position.unwrap_or(0))?;
+        self.cache.position = Some(position);
+        Ok(position)
+    }
+
+    fn find(&self, table: &str, name: &str) -> rusqlite::Result<Option<i64>> {
+        let sql = match table {
+            "streams" => "SELECT id FROM streams WHERE name = ?1",
+            _ => "SELECT id FROM event_types WHERE name = ?1",
+        };
+        self.connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
+    }
+
+    fn intern(&self, table: &str, name: &str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.find(table, name)? {
+            return Ok(id);
+        }
+        let sql = match table {
+            "streams" => "INSERT INTO streams (name) VALUES (?1)",
+            _ => "INSERT INTO event_types (name) VALUES (?1)",
+        };
+        self.connection.prepare_cached(sql)?.insert([name])
+    }
+
+    /// The result of this very commit, if it was made before: then its first event follows the expected version.
+    fn own_commit(&self, request: &AppendEvents) -> Result<Option<Appended>, Refused> {
+        let Some(target) = request.events().first().and_then(|first| request.expected().get(first.stream)) else {
+            return Ok(None);
+        };
+        let query = "SELECT e.event_id, e.position FROM events e JOIN streams s ON s.id = e.stream
+                     WHERE s.name = ?1 AND e.version = ?2";
+        let found = self
+            .connection
+            .prepare_cached(query)?
+            .query_row(params![target.stream.as_str(), sql(target.version.get() + 1)], |row| {
+                Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?))
+            })
+            .optional()?;
+        let Some((id, position)) = found else { return Ok(None) };
+        if EventId::from_uuid(uuid::Uuid::from_bytes(id)) != request.event_id(0) {
+            return Ok(None);
+        }
+        let events = request.events().len();
+        let further = u64::try_from(events).unwrap_or(u64::MAX).saturating_sub(1);
+        Ok(Some(Appended { position: Position::new(number(position)?).plus(further), events, repeated: false }))
+    }
+}
+
+/// How far a failed batch came.
+enum Failed {
+    /// Nothing of it was written.
+    Before(Shared),
+    /// COMMIT itself failed.
+    Commit(Shared),
+}
+
+impl Failed {
+    fn to_error(&self) -> EventStoreError {
+        match self {
+            Self::Before(error) => error.nothing_written(None),
+            Self::Commit(error) => error.of_commit(),
+        }
+    }
+}
+
+/// The result of the commit that was made under this key.
+pub(super) fn earlier(connection: &Connection, key: &str) -> rusqlite::Result<Option<Appended>> {
+    let sql = "SELECT position, events FROM idempotency WHERE key = ?1";
+    let earlier = |row: &rusqlite::Row<'_>| {
+        let (position, events): (u64, u64) = (row.get(0)?, row.get(1)?);
+        let events = usize::try_from(events).unwrap_or(usize::MAX);
+        Ok(Appended { position: Position::new(position), events, repeated: true })
+    };
+    connection.prepare_cached(sql)?.query_row([key], earlier).optional()
+}
+
+/// Numbers of rows fit into what SQLite stores: it would take longer than anyone lives to count further.
+fn sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn number(stored: i64) -> Result<u64, Refused> {
+    u64::try_from(stored).map_err(|_| Refused::Alone(corrupt(format!("a version or position is {stored}"))))
+}
