@@ -91,10 +91,7 @@ fn discovered_struct(command: &Command, discovered: &Discovered) -> TokenStream 
     let vis = &command.vis;
     let Discovered { ident, generics, .. } = discovered;
     let slots: Vec<&Field> = command.fields.iter().filter(|field| field.is_slot).collect();
-    let fields = slots.iter().map(|Field { ident, docs, name, ty, .. }| {
-        let doc = docs.is_empty().then(|| doc(&format!("The slot `{name}`.")));
-        quote!(#doc #(#docs)* #vis #ident: #ty)
-    });
+    let fields = slots.iter().map(|Field { ident, docs, ty, .. }| quote!(#(#docs)* #vis #ident: #ty));
     let doc = doc(&format!("The streams that [`{}`] finds from its state.", command.ident));
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     // The derive would ask for `Default` of every type parameter, `Option` and `Vec` do not.
@@ -149,12 +146,14 @@ fn command_streams(command: &Command) -> TokenStream {
     let declare_name =
         Ident::new(if fields.iter().all(|field| field.is_slot) { "_streams" } else { "streams" }, Span::call_site());
     let discovery = command.discovered.as_ref().map(|discovered| discovery(command, discovered, declare(true)));
+    let discovers = command.discovered.is_some().then(|| quote!(const DISCOVERS: bool = true;));
     quote! {
         #[automatically_derived]
         impl #impl_generics #krate::CommandStreams for #ident #type_generics #where_clause {
             type Streams<#lifetime> = #streams #arguments where Self: #lifetime;
             type Event<#lifetime> = #event #arguments where Self: #lifetime;
             type Discovered = #discovered_type;
+            #discovers
             fn declare(&self, #declare_name: &mut #krate::command::Declarations) {
                 #(#own;)*
             }
@@ -225,7 +224,7 @@ fn discovery(command: &Command, discovered: &Discovered, declare: impl Iterator<
         fn declare_discovered(discovered: &#ty, streams: &mut #krate::command::Declarations) {
             #(#declare;)*
         }
-        fn discover(&self, state: &<Self as #krate::CommandLogic>::State) -> ::core::option::Option<#ty>
+        fn discover(&self, state: &<Self as #krate::CommandLogic>::State) -> ::core::option::Option<Self::Discovered>
         where
             Self: #krate::CommandLogic,
         {

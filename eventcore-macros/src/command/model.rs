@@ -148,10 +148,15 @@ fn slot_field(slot: Slot, vis: &Visibility, fields: &[Field], errors: &mut Error
         errors.at(&slot.ident, format!("there is a {what} `{name}` already; give this slot another name"));
         return None;
     }
+    let mut docs: Vec<Attribute> = named(&slot.attributes, "doc").cloned().collect();
+    if docs.is_empty() {
+        let text = format!(" The slot `{name}`.");
+        docs.push(syn::parse_quote!(#[doc = #text]));
+    }
     Some(Field {
         name,
         variant: variant(&slot.ident),
-        docs: named(&slot.attributes, "doc").cloned().collect(),
+        docs,
         vis: vis.clone(),
         ty: slot.ty,
         read_only: stream.read_only,

@@ -1,0 +1,102 @@
+//! What the derives in `checkout.rs` generate.
+
+/// The streams of [`Checkout`], one handle for each field.
+#[allow(dead_code)]
+pub struct CheckoutStreams<'a> {
+    /// The order.
+    pub order: ::eventcore::command::FieldHandle<'a, OrderId>,
+    pub(crate) lines: ::eventcore::command::FieldHandle<'a, Vec<Sku>>,
+    coupon: ::eventcore::command::FieldHandle<
+        'a,
+        Option<CouponId>,
+        ::eventcore::command::ReadOnly,
+    >,
+    /// The slot `payment`.
+    pub payment: ::eventcore::command::FieldHandle<'a, Option<PaymentId>>,
+    /// The slot `prices`.
+    pub prices: ::eventcore::command::FieldHandle<
+        'a,
+        Vec<PriceListId>,
+        ::eventcore::command::ReadOnly,
+    >,
+}
+/// An event from one of the streams of [`Checkout`].
+#[allow(private_interfaces)]
+pub enum CheckoutEvent<'a> {
+    /// From the stream of `order`.
+    Order(::eventcore::command::FieldEvent<'a, OrderId>),
+    /// From the stream of `lines`.
+    Lines(::eventcore::command::FieldEvent<'a, Vec<Sku>>),
+    /// From the stream of `coupon`.
+    Coupon(::eventcore::command::FieldEvent<'a, Option<CouponId>>),
+    /// From the stream of `payment`.
+    Payment(::eventcore::command::FieldEvent<'a, Option<PaymentId>>),
+    /// From the stream of `prices`.
+    Prices(::eventcore::command::FieldEvent<'a, Vec<PriceListId>>),
+}
+/// The streams that [`Checkout`] finds from its state.
+#[allow(private_interfaces)]
+#[derive(::core::default::Default)]
+pub struct CheckoutDiscovered {
+    /// The slot `payment`.
+    pub payment: Option<PaymentId>,
+    /// The slot `prices`.
+    pub prices: Vec<PriceListId>,
+}
+#[automatically_derived]
+impl ::eventcore::CommandStreams for Checkout {
+    type Streams<'a> = CheckoutStreams<'a> where Self: 'a;
+    type Event<'a> = CheckoutEvent<'a> where Self: 'a;
+    type Discovered = CheckoutDiscovered;
+    const DISCOVERS: bool = true;
+    fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
+        streams.declare("order", &self.order);
+        streams.declare("lines", &self.lines);
+        streams.declare_read_only("coupon", &self.coupon);
+    }
+    fn declare_discovered(
+        discovered: &CheckoutDiscovered,
+        streams: &mut ::eventcore::command::Declarations,
+    ) {
+        streams.declare("payment", &discovered.payment);
+        streams.declare_read_only("prices", &discovered.prices);
+    }
+    fn discover(
+        &self,
+        state: &<Self as ::eventcore::CommandLogic>::State,
+    ) -> ::core::option::Option<Self::Discovered>
+    where
+        Self: ::eventcore::CommandLogic,
+    {
+        ::core::option::Option::Some(
+            ::eventcore::StreamResolver::discover_related_streams(self, state),
+        )
+    }
+    fn streams<'a>(
+        &'a self,
+        discovered: &'a CheckoutDiscovered,
+        handles: &mut ::eventcore::command::Handles<'a>,
+    ) -> CheckoutStreams<'a> {
+        CheckoutStreams {
+            order: handles.next(&self.order),
+            lines: handles.next(&self.lines),
+            coupon: handles.next(&self.coupon),
+            payment: handles.next(&discovered.payment),
+            prices: handles.next(&discovered.prices),
+        }
+    }
+    fn event<'a>(
+        &'a self,
+        discovered: &'a CheckoutDiscovered,
+        event: ::eventcore::command::FieldRecord<'a>,
+    ) -> ::core::result::Result<CheckoutEvent<'a>, ::eventcore::DecodeError> {
+        match event.field() {
+            0 => event.decode(&self.order).map(CheckoutEvent::Order),
+            1 => event.decode(&self.lines).map(CheckoutEvent::Lines),
+            2 => event.decode(&self.coupon).map(CheckoutEvent::Coupon),
+            3 => event.decode(&discovered.payment).map(CheckoutEvent::Payment),
+            4 => event.decode(&discovered.prices).map(CheckoutEvent::Prices),
+            _ => ::core::result::Result::Err(event.undeclared()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the derives in `event.rs` generate.
+
+#[automatically_derived]
+impl ::eventcore::Event for AccountEvent {
+    const TYPE_NAMES: &'static [&'static str] = {
+        const NAMES: &[&[&str]] = &[
+            &[
+                "AccountOpened",
+                "MoneyPaidIn",
+                "account.deposit",
+                "deposit",
+                "AccountClosed",
+            ],
+            <ClosedV1 as ::eventcore::Event>::TYPE_NAMES,
+        ];
+        &::eventcore::__private::concat_names::<
+            { ::eventcore::__private::count_names(NAMES) },
+        >(NAMES)
+    };
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Opened { .. } => "AccountOpened",
+            Self::Deposited { .. } => "MoneyPaidIn",
+            Self::Closed { .. } => "AccountClosed",
+        }
+    }
+    fn encode(
+        &self,
+        out: &mut ::std::vec::Vec<u8>,
+    ) -> ::core::result::Result<(), ::eventcore::EncodeError> {
+        ::eventcore::__private::encode_fields(
+            ::eventcore::Event::type_name(self),
+            self,
+            out,
+        )
+    }
+    fn decode(
+        type_name: &str,
+        payload: &[u8],
+    ) -> ::core::result::Result<Self, ::eventcore::DecodeError> {
+        match type_name {
+            "AccountOpened" => {
+                ::eventcore::__private::decode_variant(type_name, 0, payload)
+            }
+            "MoneyPaidIn" | "account.deposit" | "deposit" => {
+                ::eventcore::__private::decode_variant(type_name, 1, payload)
+            }
+            "AccountClosed" => {
+                ::eventcore::__private::decode_variant(type_name, 2, payload)
+            }
+            _ if <ClosedV1 as ::eventcore::Event>::TYPE_NAMES.contains(&type_name) => {
+                <ClosedV1 as ::eventcore::Event>::decode(type_name, payload)
+                    .map(ClosedV1::upgrade)
+            }
+            _ => {
+                ::core::result::Result::Err(::eventcore::DecodeError::UnknownType {
+                    type_name: ::std::borrow::ToOwned::to_owned(type_name),
+                    known: <Self as ::eventcore::Event>::TYPE_NAMES,
+                })
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::eventcore::Event for ClosedV1 {
+    const TYPE_NAMES: &'static [&'static str] = &["AccountClosed.v1"];
+    fn type_name(&self) -> &'static str {
+        "AccountClosed.v1"
+    }
+    fn encode(
+        &self,
+        out: &mut ::std::vec::Vec<u8>,
+    ) -> ::core::result::Result<(), ::eventcore::EncodeError> {
+        ::eventcore::__private::encode_struct(self, out)
+    }
+    fn decode(
+        type_name: &str,
+        payload: &[u8],
+    ) -> ::core::result::Result<Self, ::eventcore::DecodeError> {
+        match type_name {
+            "AccountClosed.v1" => {
+                ::eventcore::__private::decode_struct(type_name, payload)
+            }
+            _ => {
+                ::core::result::Result::Err(::eventcore::DecodeError::UnknownType {
+                    type_name: ::std::borrow::ToOwned::to_owned(type_name),
+                    known: <Self as ::eventcore::Event>::TYPE_NAMES,
+                })
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl<T> ::eventcore::Event for Changed<T>
+where
+    Self: ::eventcore::__private::Serialize + ::eventcore::__private::DeserializeOwned,
+{
+    const TYPE_NAMES: &'static [&'static str] = &["ChangedTo"];
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::To { .. } => "ChangedTo",
+        }
+    }
+    fn encode(
+        &self,
+        out: &mut ::std::vec::Vec<u8>,
+    ) -> ::core::result::Result<(), ::eventcore::EncodeError> {
+        ::eventcore::__private::encode_fields(
+            ::eventcore::Event::type_name(self),
+            self,
+            out,
+        )
+    }
+    fn decode(
+        type_name: &str,
+        payload: &[u8],
+    ) -> ::core::result::Result<Self, ::eventcore::DecodeError> {
+        match type_name {
+            "ChangedTo" => ::eventcore::__private::decode_variant(type_name, 0, payload),
+            _ => {
+                ::core::result::Result::Err(::eventcore::DecodeError::UnknownType {
+                    type_name: ::std::borrow::ToOwned::to_owned(type_name),
+                    known: <Self as ::eventcore::Event>::TYPE_NAMES,
+                })
+            }
+        }
+    }
+}

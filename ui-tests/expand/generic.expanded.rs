@@ -1,0 +1,112 @@
+//! What the derives in `generic.rs` generate.
+
+/// The streams of [`Audit`], one handle for each field.
+#[allow(dead_code)]
+pub(crate) struct Handles<'s, 'k, K: StreamKey, const N: usize>
+where
+    K: Clone,
+    [K; N]: Default,
+    'k: 's,
+    K: 's,
+{
+    log: crate::renamed::command::FieldHandle<'s, Keyed<'k, K, N>>,
+    r#type: crate::renamed::command::FieldHandle<
+        's,
+        K,
+        crate::renamed::command::ReadOnly,
+    >,
+    /// The slot `next`.
+    pub(crate) next: crate::renamed::command::FieldHandle<'s, Option<K>>,
+}
+/// An event from one of the streams of [`Audit`].
+#[allow(private_interfaces)]
+pub(crate) enum Happened<'s, 'k, K: StreamKey, const N: usize>
+where
+    K: Clone,
+    [K; N]: Default,
+    'k: 's,
+    K: 's,
+{
+    /// From the stream of `log`.
+    Log(crate::renamed::command::FieldEvent<'s, Keyed<'k, K, N>>),
+    /// From the stream of `type`.
+    Type(crate::renamed::command::FieldEvent<'s, K>),
+    /// From the stream of `next`.
+    Next(crate::renamed::command::FieldEvent<'s, Option<K>>),
+}
+/// The streams that [`Audit`] finds from its state.
+#[allow(private_interfaces)]
+pub(crate) struct AuditDiscovered<K: StreamKey>
+where
+    K: Clone,
+{
+    /// The slot `next`.
+    pub(crate) next: Option<K>,
+}
+impl<K: StreamKey> ::core::default::Default for AuditDiscovered<K>
+where
+    K: Clone,
+{
+    fn default() -> Self {
+        Self {
+            next: ::core::default::Default::default(),
+        }
+    }
+}
+#[automatically_derived]
+impl<'a, 'k, K: StreamKey + From<T>, T, const N: usize> crate::renamed::CommandStreams
+for Audit<'a, 'k, K, T, N>
+where
+    K: Clone,
+    T: Into<K>,
+    [K; N]: Default,
+{
+    type Streams<'s> = Handles<'s, 'k, K, N> where Self: 's;
+    type Event<'s> = Happened<'s, 'k, K, N> where Self: 's;
+    type Discovered = AuditDiscovered<K>;
+    const DISCOVERS: bool = true;
+    fn declare(&self, streams: &mut crate::renamed::command::Declarations) {
+        streams.declare("log", &self.log);
+        streams.declare_read_only("type", &self.r#type);
+    }
+    fn declare_discovered(
+        discovered: &AuditDiscovered<K>,
+        streams: &mut crate::renamed::command::Declarations,
+    ) {
+        streams.declare("next", &discovered.next);
+    }
+    fn discover(
+        &self,
+        state: &<Self as crate::renamed::CommandLogic>::State,
+    ) -> ::core::option::Option<Self::Discovered>
+    where
+        Self: crate::renamed::CommandLogic,
+    {
+        ::core::option::Option::Some(
+            crate::renamed::StreamResolver::discover_related_streams(self, state),
+        )
+    }
+    fn streams<'s>(
+        &'s self,
+        discovered: &'s AuditDiscovered<K>,
+        handles: &mut crate::renamed::command::Handles<'s>,
+    ) -> Handles<'s, 'k, K, N> {
+        Handles {
+            log: handles.next(&self.log),
+            r#type: handles.next(&self.r#type),
+            next: handles.next(&discovered.next),
+        }
+    }
+    fn event<'s>(
+        &'s self,
+        discovered: &'s AuditDiscovered<K>,
+        event: crate::renamed::command::FieldRecord<'s>,
+    ) -> ::core::result::Result<Happened<'s, 'k, K, N>, crate::renamed::DecodeError> {
+        match event.field() {
+            0 => event.decode(&self.log).map(Happened::Log),
+            1 => event.decode(&self.r#type).map(Happened::Type),
+            2 => event.decode(&discovered.next).map(Happened::Next),
+            _ => ::core::result::Result::Err(event.undeclared()),
+        }
+    }
+}
