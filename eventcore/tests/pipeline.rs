@@ -195,15 +195,20 @@ fn appended(request: &AppendEvents) -> Appended {
 /// The step must be of this kind; anything else fails the test with what it was instead.
 macro_rules! expect_step {
     ($step:expr, $kind:ident) => {
-        #[allow(unreachable_patterns)]
         match $step {
             Step::$kind(inner) => inner,
-            Step::ReadStreams(_) => panic!("the pipeline wants to read"),
-            Step::AppendEvents(_) => panic!("the pipeline wants to append"),
-            Step::Sleep(_) => panic!("the pipeline wants to sleep"),
-            Step::Done(result) => panic!("the pipeline is done: {:?}", result.map(|done| done.attempts())),
+            other => panic!("the pipeline wants to {}", wants(&other)),
         }
     };
+}
+
+fn wants(step: &Step<Add>) -> String {
+    match step {
+        Step::ReadStreams(_) => "read".into(),
+        Step::AppendEvents(_) => "append".into(),
+        Step::Sleep(_) => "sleep".into(),
+        Step::Done(result) => format!("end with {result:?}"),
+    }
 }
 
 #[test]

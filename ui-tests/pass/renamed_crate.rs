@@ -1,5 +1,7 @@
 //! The library under another name.
 
+extern crate eventcore as renamed;
+
 use renamed::{Command, Event, StreamKey};
 
 #[derive(serde::Serialize, serde::Deserialize, Event)]
