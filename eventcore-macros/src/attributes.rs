@@ -48,11 +48,19 @@ pub(crate) struct Argument {
 
 impl Argument {
     pub(crate) const fn once(name: &'static str, example: &'static str) -> Self {
-        Self { name, example, repeats: false }
+        Self {
+            name,
+            example,
+            repeats: false,
+        }
     }
 
     pub(crate) const fn repeated(name: &'static str, example: &'static str) -> Self {
-        Self { name, example, repeats: true }
+        Self {
+            name,
+            example,
+            repeats: true,
+        }
     }
 }
 
@@ -68,7 +76,13 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(attribute: &'static str, arguments: &'a [Argument]) -> Self {
-        Self { attribute, arguments, hints: &[], bare: false, seen: Vec::new() }
+        Self {
+            attribute,
+            arguments,
+            hints: &[],
+            bare: false,
+            seen: Vec::new(),
+        }
     }
 
     /// The attribute may stand without arguments.
@@ -91,14 +105,25 @@ impl<'a> Reader<'a> {
         let list = match &attribute.meta {
             Meta::List(list) => list,
             Meta::Path(_) if self.bare => return,
-            Meta::Path(_) => return errors.at(attribute, format!("this attribute needs arguments: {}", self.usage())),
+            Meta::Path(_) => {
+                return errors.at(
+                    attribute,
+                    format!("this attribute needs arguments: {}", self.usage()),
+                );
+            }
             Meta::NameValue(pair) => {
                 let value = quote!(#pair);
-                return errors.at(value, format!("this attribute takes no `= value`; write {}", self.usage()));
+                return errors.at(
+                    value,
+                    format!("this attribute takes no `= value`; write {}", self.usage()),
+                );
             }
         };
         if list.tokens.is_empty() {
-            return errors.at(attribute, format!("the parentheses are empty; write {}", self.usage()));
+            return errors.at(
+                attribute,
+                format!("the parentheses are empty; write {}", self.usage()),
+            );
         }
         let arguments = |input: ParseStream| {
             while !input.is_empty() {
@@ -128,14 +153,20 @@ impl<'a> Reader<'a> {
         read: &mut impl FnMut(&'static str, &Ident, ParseStream) -> syn::Result<()>,
     ) -> syn::Result<()> {
         let Ok(word) = Ident::parse_any(input) else {
-            return Err(input.error(format!("expected the name of an argument; write {}", self.usage())));
+            return Err(input.error(format!(
+                "expected the name of an argument; write {}",
+                self.usage()
+            )));
         };
         let name = word.unraw().to_string();
         let Some(argument) = self.arguments.iter().find(|argument| argument.name == name) else {
             return Err(syn::Error::new(word.span(), self.unknown(&name)));
         };
         if !argument.repeats && self.seen.contains(&argument.name) {
-            return Err(syn::Error::new(word.span(), format!("`{name}` is given twice; remove one of them")));
+            return Err(syn::Error::new(
+                word.span(),
+                format!("`{name}` is given twice; remove one of them"),
+            ));
         }
         self.seen.push(argument.name);
         read(argument.name, &word, input).map_err(|error| {
@@ -150,19 +181,29 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown(&self, name: &str) -> String {
-        if let Some((_, hint)) = self.hints.iter().find(|(word, _)| *word == name) {
-            return (*hint).to_owned();
-        }
+        let unknown = format!("unknown argument `{name}` of `#[{}]`", self.attribute);
         let names = self.arguments.iter().map(|argument| argument.name);
-        let suggestion = closest(name, names).map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
-        format!("unknown argument `{name}` of `#[{}]`; {suggestion}Write {}", self.attribute, self.usage())
+        if let Some(meant) = closest(name, names) {
+            return format!(
+                "{unknown}: did you mean `{meant}`? It takes {}",
+                self.usage()
+            );
+        }
+        let meant = closest(name, self.hints.iter().map(|(word, _)| *word));
+        match self.hints.iter().find(|(word, _)| Some(*word) == meant) {
+            Some((_, hint)) => format!("{unknown}: {hint}"),
+            None => format!("{unknown}: it takes {}", self.usage()),
+        }
     }
 
     /// Every way to write the attribute.
     fn usage(&self) -> String {
         let attribute = self.attribute;
         let bare = self.bare.then(|| format!("`#[{attribute}]`"));
-        let others = self.arguments.iter().map(|argument| format!("`#[{attribute}({})]`", argument.example));
+        let others = self
+            .arguments
+            .iter()
+            .map(|argument| format!("`#[{attribute}({})]`", argument.example));
         list(bare.into_iter().chain(others))
     }
 }
@@ -196,7 +237,11 @@ pub(crate) fn assigned_path(input: ParseStream) -> syn::Result<Path> {
         return Err(input.error("expected a path without quotes"));
     }
     let path = Path::parse_mod_style(input)?;
-    if input.is_empty() || input.peek(Token![,]) { Ok(path) } else { Err(input.error("expected a path")) }
+    if input.is_empty() || input.peek(Token![,]) {
+        Ok(path)
+    } else {
+        Err(input.error("expected a path"))
+    }
 }
 
 /// The tokens in the parentheses behind an argument's name.
@@ -207,8 +252,13 @@ pub(crate) fn parenthesized(input: ParseStream) -> syn::Result<TokenStream> {
 }
 
 /// The attributes of this name.
-pub(crate) fn named<'a>(attributes: &'a [Attribute], name: &'static str) -> impl Iterator<Item = &'a Attribute> {
-    attributes.iter().filter(move |attribute| attribute.path().is_ident(name))
+pub(crate) fn named<'a>(
+    attributes: &'a [Attribute],
+    name: &'static str,
+) -> impl Iterator<Item = &'a Attribute> {
+    attributes
+        .iter()
+        .filter(move |attribute| attribute.path().is_ident(name))
 }
 
 /// `::eventcore`, where no other path is given.
@@ -254,7 +304,10 @@ pub(crate) fn path_at(path: &Path, span: Span) -> TokenStream {
 }
 
 /// The candidate that `word` is probably a misspelling of.
-pub(crate) fn closest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     candidates
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)

@@ -105,7 +105,10 @@ pub fn derive_stream_key(input: TokenStream) -> TokenStream {
     derive(input, stream_key::expand)
 }
 
-fn derive(input: TokenStream, expand: fn(syn::DeriveInput) -> proc_macro2::TokenStream) -> TokenStream {
+fn derive(
+    input: TokenStream,
+    expand: fn(syn::DeriveInput) -> proc_macro2::TokenStream,
+) -> TokenStream {
     match syn::parse(input) {
         Ok(input) => expand(input).into(),
         Err(error) => error.into_compile_error().into(),

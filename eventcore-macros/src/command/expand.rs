@@ -13,8 +13,11 @@ use crate::attributes::{Errors, doc, ident_at, location, path_at};
 pub(super) fn expand(command: &Command, errors: &Errors) -> TokenStream {
     let streams = streams_struct(command);
     let event = event_enum(command);
-    let discovered = command.discovered.as_ref().map(|discovered| discovered_struct(command, discovered));
-    let command_streams = command_streams(command);
+    let discovered = command
+        .discovered
+        .as_ref()
+        .map(|discovered| discovered_struct(command, discovered));
+    let command_streams = command_streams(command, errors);
     quote! {
         #errors
         #streams
@@ -25,18 +28,32 @@ pub(super) fn expand(command: &Command, errors: &Errors) -> TokenStream {
 }
 
 fn streams_struct(command: &Command) -> TokenStream {
-    let Command { vis, streams, lifetime, fields, .. } = command;
+    let Command {
+        vis,
+        streams,
+        lifetime,
+        fields,
+        ..
+    } = command;
     let fields = fields.iter().map(|field| {
-        let Field { ident, docs, vis, .. } = field;
+        let Field {
+            ident, docs, vis, ..
+        } = field;
         let ty = field_type(command, field, "FieldHandle");
         quote!(#(#docs)* #vis #ident: #ty)
     });
     // Only after an error; the lifetime must be in use.
-    let unused = command.fields.is_empty().then(|| quote!(_unused: ::core::marker::PhantomData<&#lifetime ()>));
+    let unused = command
+        .fields
+        .is_empty()
+        .then(|| quote!(_unused: ::core::marker::PhantomData<&#lifetime ()>));
     let fields = fields.chain(unused);
     let generics = within(lifetime, &command.field_generics);
     let where_clause = &generics.where_clause;
-    let doc = doc(&format!("The streams of [`{}`], one handle for each field.", command.ident));
+    let doc = doc(&format!(
+        "The streams of [`{}`], one handle for each field.",
+        command.ident
+    ));
     quote! {
         #doc
         #[allow(dead_code)]
@@ -47,18 +64,30 @@ fn streams_struct(command: &Command) -> TokenStream {
 }
 
 fn event_enum(command: &Command) -> TokenStream {
-    let Command { vis, event, lifetime, fields, .. } = command;
+    let Command {
+        vis,
+        event,
+        lifetime,
+        fields,
+        ..
+    } = command;
     let variants = fields.iter().map(|field| {
         let variant = &field.variant;
         let doc = doc(&format!("From the stream of `{}`.", field.name));
         let ty = field_type(command, field, "FieldEvent");
         quote!(#doc #variant(#ty))
     });
-    let unused = command.fields.is_empty().then(|| quote!(#[doc(hidden)] Unused(::core::marker::PhantomData<&#lifetime ()>)));
+    let unused = command
+        .fields
+        .is_empty()
+        .then(|| quote!(#[doc(hidden)] Unused(::core::marker::PhantomData<&#lifetime ()>)));
     let variants = variants.chain(unused);
     let generics = within(lifetime, &command.field_generics);
     let where_clause = &generics.where_clause;
-    let doc = doc(&format!("An event from one of the streams of [`{}`].", command.ident));
+    let doc = doc(&format!(
+        "An event from one of the streams of [`{}`].",
+        command.ident
+    ));
     quote! {
         #doc
         #[allow(private_interfaces)]
@@ -70,7 +99,12 @@ fn event_enum(command: &Command) -> TokenStream {
 
 /// `FieldHandle<'a, Type, Access, Source>`, as far as it differs from the defaults.
 fn field_type(command: &Command, field: &Field, alias: &str) -> TokenStream {
-    let Field { ty, event, read_only, .. } = field;
+    let Field {
+        ty,
+        event,
+        read_only,
+        ..
+    } = field;
     let span = location(ty);
     let krate = path_at(&command.krate, span);
     let alias = Ident::new(alias, span);
@@ -83,16 +117,31 @@ fn field_type(command: &Command, field: &Field, alias: &str) -> TokenStream {
         };
         quote_spanned!(span=> , #krate::command::#access)
     });
-    let source = event.as_ref().map(|event| quote_spanned!(span=> , #krate::command::Raw<#event>));
+    let source = event
+        .as_ref()
+        .map(|event| quote_spanned!(span=> , #krate::command::Raw<#event>));
     quote_spanned!(span=> #krate::command::#alias<#lifetime, #ty #access #source>)
 }
 
 fn discovered_struct(command: &Command, discovered: &Discovered) -> TokenStream {
     let vis = &command.vis;
-    let Discovered { ident, generics, .. } = discovered;
-    let slots: Vec<&Field> = command.fields.iter().filter(|field| field.is_slot).collect();
-    let fields = slots.iter().map(|Field { ident, docs, ty, .. }| quote!(#(#docs)* #vis #ident: #ty));
-    let doc = doc(&format!("The streams that [`{}`] finds from its state.", command.ident));
+    let Discovered {
+        ident, generics, ..
+    } = discovered;
+    let slots: Vec<&Field> = command
+        .fields
+        .iter()
+        .filter(|field| field.is_slot)
+        .collect();
+    let fields = slots.iter().map(
+        |Field {
+             ident, docs, ty, ..
+         }| quote!(#(#docs)* #vis #ident: #ty),
+    );
+    let doc = doc(&format!(
+        "The streams that [`{}`] finds from its state.",
+        command.ident
+    ));
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     // The derive would ask for `Default` of every type parameter, `Option` and `Vec` do not.
     let (derive, default) = if generics.type_params().next().is_none() {
@@ -122,31 +171,51 @@ fn discovered_struct(command: &Command, discovered: &Discovered) -> TokenStream 
     }
 }
 
-fn command_streams(command: &Command) -> TokenStream {
-    let Command { ident, krate, streams, event, lifetime, fields, .. } = command;
+fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
+    let Command {
+        ident,
+        krate,
+        streams,
+        event,
+        lifetime,
+        fields,
+        ..
+    } = command;
     let (impl_generics, type_generics, where_clause) = command.generics.split_for_impl();
     let arguments = arguments(Some(lifetime), &command.field_generics);
-    let declare = |slots| fields.iter().filter(move |field| field.is_slot == slots).map(declare);
+    let declare = |slots| {
+        fields
+            .iter()
+            .filter(move |field| field.is_slot == slots)
+            .map(declare)
+    };
     let own = declare(false);
-    let handles = fields.iter().map(|field| {
-        let span = location(&field.ty);
-        let (name, place, turbofish) = (ident_at(&field.ident, span), place(field, span), raw(field, span, 2));
-        let next = Ident::new(if field.event.is_some() { "next_raw" } else { "next" }, span);
-        quote_spanned!(span=> #name: handles.#next #turbofish(#place))
-    });
-    let unused = fields.is_empty().then(|| quote!(_unused: ::core::marker::PhantomData));
-    let handles = handles.chain(unused);
-    let arms = fields.iter().enumerate().map(|(number, field)| decode_arm(event, number, field));
+    let handles = handles(command);
+    let arms = fields
+        .iter()
+        .enumerate()
+        .map(|(number, field)| decode_arm(event, number, field));
     let discovered_type = discovered_type(command);
-    let discovered_name = Ident::new(
-        if fields.iter().any(|field| field.is_slot) { "discovered" } else { "_discovered" },
-        Span::call_site(),
-    );
-    let handles_name = Ident::new(if fields.is_empty() { "_handles" } else { "handles" }, Span::call_site());
-    let declare_name =
-        Ident::new(if fields.iter().all(|field| field.is_slot) { "_streams" } else { "streams" }, Span::call_site());
-    let discovery = command.discovered.as_ref().map(|discovered| discovery(command, discovered, declare(true)));
-    let discovers = command.discovered.is_some().then(|| quote!(const DISCOVERS: bool = true;));
+    // Parameters that are not used say so.
+    let has_slots = fields.iter().any(|field| field.is_slot);
+    let discovered_name = parameter("discovered", has_slots);
+    let handles_name = parameter("handles", !fields.is_empty());
+    let declare_name = parameter("streams", fields.iter().any(|field| !field.is_slot));
+    let slots = command
+        .discovered
+        .as_ref()
+        .map(|_| declare_slots(command, declare(true)));
+    // What is missing is only told once the rest is right.
+    let resolve = command
+        .discovered
+        .as_ref()
+        .filter(|_| errors.is_empty())
+        .map(|found| discover(command, found));
+    let discovers = command.discovered.is_some().then(|| {
+        quote!(
+            const DISCOVERS: bool = true;
+        )
+    });
     quote! {
         #[automatically_derived]
         impl #impl_generics #krate::CommandStreams for #ident #type_generics #where_clause {
@@ -157,13 +226,14 @@ fn command_streams(command: &Command) -> TokenStream {
             fn declare(&self, #declare_name: &mut #krate::command::Declarations) {
                 #(#own;)*
             }
-            #discovery
+            #slots
+            #resolve
             fn streams<#lifetime>(
                 &#lifetime self,
                 #discovered_name: &#lifetime #discovered_type,
                 #handles_name: &mut #krate::command::Handles<#lifetime>,
             ) -> #streams #arguments {
-                #streams { #(#handles,)* }
+                #streams { #handles }
             }
             fn event<#lifetime>(
                 &#lifetime self,
@@ -177,6 +247,43 @@ fn command_streams(command: &Command) -> TokenStream {
             }
         }
     }
+}
+
+/// The fields of the struct of handles, each with its handle.
+fn handles(command: &Command) -> TokenStream {
+    let fields = &command.fields;
+    let handles = fields.iter().map(|field| {
+        let span = location(&field.ty);
+        let (name, place, turbofish) = (
+            ident_at(&field.ident, span),
+            place(field, span),
+            raw(field, span, 2),
+        );
+        let next = Ident::new(
+            if field.event.is_some() {
+                "next_raw"
+            } else {
+                "next"
+            },
+            span,
+        );
+        quote_spanned!(span=> #name: handles.#next #turbofish(#place))
+    });
+    let unused = fields
+        .is_empty()
+        .then(|| quote!(_unused: ::core::marker::PhantomData));
+    let handles = handles.chain(unused);
+    quote!(#(#handles,)*)
+}
+
+/// The name of a parameter.
+fn parameter(name: &str, is_used: bool) -> Ident {
+    let name = if is_used {
+        name.to_owned()
+    } else {
+        format!("_{name}")
+    };
+    Ident::new(&name, Span::call_site())
 }
 
 fn declare(field: &Field) -> TokenStream {
@@ -194,7 +301,14 @@ fn declare(field: &Field) -> TokenStream {
 
 fn decode_arm(event: &Ident, number: usize, field: &Field) -> TokenStream {
     let span = location(&field.ty);
-    let method = Ident::new(if field.event.is_some() { "decode_raw" } else { "decode" }, span);
+    let method = Ident::new(
+        if field.event.is_some() {
+            "decode_raw"
+        } else {
+            "decode"
+        },
+        span,
+    );
     let (place, turbofish) = (place(field, span), raw(field, span, 1));
     let (event, variant) = (ident_at(event, span), ident_at(&field.variant, span));
     let number = Literal::usize_unsuffixed(number);
@@ -204,7 +318,11 @@ fn decode_arm(event: &Ident, number: usize, field: &Field) -> TokenStream {
 /// `&self.field` or `&discovered.slot`.
 fn place(field: &Field, span: Span) -> TokenStream {
     let name = ident_at(&field.ident, span);
-    if field.is_slot { quote_spanned!(span=> &discovered.#name) } else { quote_spanned!(span=> &self.#name) }
+    if field.is_slot {
+        quote_spanned!(span=> &discovered.#name)
+    } else {
+        quote_spanned!(span=> &self.#name)
+    }
 }
 
 /// `::<Event, _>` of a raw stream id.
@@ -214,16 +332,25 @@ fn raw(field: &Field, span: Span, inferred: usize) -> Option<TokenStream> {
     Some(quote_spanned!(span=> ::<#event, #(#inferred),*>))
 }
 
-fn discovery(command: &Command, discovered: &Discovered, declare: impl Iterator<Item = TokenStream>) -> TokenStream {
+fn declare_slots(command: &Command, declare: impl Iterator<Item = TokenStream>) -> TokenStream {
     let krate = &command.krate;
     let ty = discovered_type(command);
-    let span = Span::call_site().located_at(discovered.word);
-    let located = path_at(krate, span);
-    let resolve = quote_spanned!(span=> #located::StreamResolver::discover_related_streams(self, state));
+    let any = command.fields.iter().any(|field| field.is_slot);
+    let (discovered, streams) = (parameter("discovered", any), parameter("streams", any));
     quote! {
-        fn declare_discovered(discovered: &#ty, streams: &mut #krate::command::Declarations) {
+        fn declare_discovered(#discovered: &#ty, #streams: &mut #krate::command::Declarations) {
             #(#declare;)*
         }
+    }
+}
+
+fn discover(command: &Command, discovered: &Discovered) -> TokenStream {
+    let krate = &command.krate;
+    let span = Span::call_site().located_at(discovered.word);
+    let located = path_at(krate, span);
+    let resolve =
+        quote_spanned!(span=> #located::StreamResolver::discover_related_streams(self, state));
+    quote! {
         fn discover(&self, state: &<Self as #krate::CommandLogic>::State) -> ::core::option::Option<Self::Discovered>
         where
             Self: #krate::CommandLogic,
@@ -234,7 +361,12 @@ fn discovery(command: &Command, discovered: &Discovered, declare: impl Iterator<
 }
 
 fn discovered_type(command: &Command) -> TokenStream {
-    let Some(Discovered { ident, generics, .. }) = &command.discovered else { return quote!(()) };
+    let Some(Discovered {
+        ident, generics, ..
+    }) = &command.discovered
+    else {
+        return quote!(());
+    };
     let arguments = arguments(None, generics);
     quote!(#ident #arguments)
 }
@@ -246,7 +378,11 @@ fn arguments(lifetime: Option<&Lifetime>, generics: &Generics) -> Option<TokenSt
         GenericParam::Type(parameter) => parameter.ident.to_token_stream(),
         GenericParam::Const(parameter) => parameter.ident.to_token_stream(),
     });
-    let mut names = lifetime.map(ToTokens::to_token_stream).into_iter().chain(names).peekable();
+    let mut names = lifetime
+        .map(ToTokens::to_token_stream)
+        .into_iter()
+        .chain(names)
+        .peekable();
     names.peek()?;
     Some(quote!(<#(#names),*>))
 }
@@ -256,4 +392,3 @@ fn lifetime_at(lifetime: &Lifetime, span: Span) -> Lifetime {
     lifetime.set_span(span);
     lifetime
 }
-

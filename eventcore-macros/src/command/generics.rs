@@ -62,14 +62,21 @@ fn name(parameter: &GenericParam) -> String {
 
 /// Whether a type speaks of `Self`, which is another type in generated types.
 pub(super) fn mentions_self(ty: &Type) -> bool {
-    Mentions::of(|mentions| mentions.visit_type(ty)).0.contains("Self")
+    Mentions::of(|mentions| mentions.visit_type(ty))
+        .0
+        .contains("Self")
 }
 
 /// Those of `generics` that `types` use, with the bounds that speak of them alone.
 pub(super) fn used_by<'t>(generics: &Generics, types: impl Iterator<Item = &'t Type>) -> Generics {
     let used = Mentions::of(|mentions| types.for_each(|ty| mentions.visit_type(ty)));
     let narrowing = Narrowing {
-        kept: generics.params.iter().map(name).filter(|name| used.0.contains(name)).collect(),
+        kept: generics
+            .params
+            .iter()
+            .map(name)
+            .filter(|name| used.0.contains(name))
+            .collect(),
         dropped: generics
             .params
             .iter()
@@ -89,14 +96,24 @@ struct Narrowing {
 impl Narrowing {
     fn narrow(&self, generics: &Generics) -> Generics {
         let mut narrowed = Generics::default();
-        let kept = generics.params.iter().filter(|parameter| self.kept.contains(&name(parameter)));
-        narrowed.params = kept.map(|parameter| self.parameter(parameter.clone())).collect();
+        let kept = generics
+            .params
+            .iter()
+            .filter(|parameter| self.kept.contains(&name(parameter)));
+        narrowed.params = kept
+            .map(|parameter| self.parameter(parameter.clone()))
+            .collect();
         if !narrowed.params.is_empty() {
             narrowed.lt_token = Some(<Token![<]>::default());
             narrowed.gt_token = Some(<Token![>]>::default());
         }
-        let clause = generics.where_clause.iter().flat_map(|clause| &clause.predicates);
-        let predicates: Vec<_> = clause.filter_map(|predicate| self.predicate(predicate.clone())).collect();
+        let clause = generics
+            .where_clause
+            .iter()
+            .flat_map(|clause| &clause.predicates);
+        let predicates: Vec<_> = clause
+            .filter_map(|predicate| self.predicate(predicate.clone()))
+            .collect();
         if !predicates.is_empty() {
             narrowed.make_where_clause().predicates.extend(predicates);
         }
@@ -131,7 +148,8 @@ impl Narrowing {
             }
             WherePredicate::Type(ty) => {
                 let mentions = Mentions::of(|mentions| mentions.visit_type(&ty.bounded_ty));
-                let kept = !mentions.0.is_disjoint(&self.kept) && mentions.0.is_disjoint(&self.dropped);
+                let kept =
+                    !mentions.0.is_disjoint(&self.kept) && mentions.0.is_disjoint(&self.dropped);
                 self.bounds(&mut ty.bounds);
                 (kept && !ty.bounds.is_empty()).then_some(predicate)
             }
@@ -141,13 +159,18 @@ impl Narrowing {
 
     fn outlived(&self, bounds: &mut Punctuated<Lifetime, Token![+]>) {
         let all = std::mem::take(bounds);
-        bounds.extend(all.into_iter().filter(|bound| self.kept.contains(&bound.to_string()) || bound.ident == "static"));
+        bounds.extend(
+            all.into_iter()
+                .filter(|bound| self.kept.contains(&bound.to_string()) || bound.ident == "static"),
+        );
     }
 
     fn bounds(&self, bounds: &mut Punctuated<TypeParamBound, Token![+]>) {
         let all = std::mem::take(bounds);
         let speaks_of_dropped = |bound: &TypeParamBound| {
-            !Mentions::of(|mentions| mentions.visit_type_param_bound(bound)).0.is_disjoint(&self.dropped)
+            !Mentions::of(|mentions| mentions.visit_type_param_bound(bound))
+                .0
+                .is_disjoint(&self.dropped)
         };
         bounds.extend(all.into_iter().filter(|bound| !speaks_of_dropped(bound)));
     }
@@ -179,14 +202,25 @@ pub(super) fn within(lifetime: &Lifetime, generics: &Generics) -> Generics {
 }
 
 /// A lifetime that occurs neither in `generics` nor in `types`: `'a`, if it is free.
-pub(super) fn fresh_lifetime<'t>(generics: &Generics, types: impl Iterator<Item = &'t Type>) -> Lifetime {
+pub(super) fn fresh_lifetime<'t>(
+    generics: &Generics,
+    types: impl Iterator<Item = &'t Type>,
+) -> Lifetime {
     let taken = Mentions::of(|mentions| {
         mentions.visit_generics(generics);
         types.for_each(|ty| mentions.visit_type(ty));
     });
     let candidates = ["'a", "'s", "'streams"].into_iter().map(str::to_owned);
     let numbered = (1_usize..).map(|number| format!("'a{number}"));
-    let free = candidates.chain(numbered).find(|name| !taken.0.contains(name));
-    let name = free.as_deref().and_then(|name| name.strip_prefix('\'')).unwrap_or("a");
-    Lifetime { apostrophe: Span::call_site(), ident: Ident::new(name, Span::call_site()) }
+    let free = candidates
+        .chain(numbered)
+        .find(|name| !taken.0.contains(name));
+    let name = free
+        .as_deref()
+        .and_then(|name| name.strip_prefix('\''))
+        .unwrap_or("a");
+    Lifetime {
+        apostrophe: Span::call_site(),
+        ident: Ident::new(name, Span::call_site()),
+    }
 }

@@ -57,10 +57,25 @@ impl Field {
 
 impl Command {
     pub(super) fn new(input: DeriveInput, errors: &mut Errors) -> Self {
-        let DeriveInput { attrs, vis, ident, generics, data, .. } = input;
-        let Arguments { discovers, streams, event, discovered, krate } = parse::command(&attrs, errors);
-        let mut fields: Vec<Field> =
-            struct_fields(&ident, data, errors).into_iter().filter_map(|field| stream_field(field, errors)).collect();
+        let DeriveInput {
+            attrs,
+            vis,
+            ident,
+            generics,
+            data,
+            ..
+        } = input;
+        let Arguments {
+            discovers,
+            streams,
+            event,
+            discovered,
+            krate,
+        } = parse::command(&attrs, errors);
+        let mut fields: Vec<Field> = struct_fields(&ident, data, errors)
+            .into_iter()
+            .filter_map(|field| stream_field(field, errors))
+            .collect();
         let word = discovers.as_ref().map(|discovers| discovers.word);
         for slot in discovers.into_iter().flat_map(|discovers| discovers.slots) {
             if let Some(slot) = slot_field(slot, &vis, &fields, errors) {
@@ -75,12 +90,20 @@ impl Command {
         distinguish_variants(&mut fields, errors);
         for field in &fields {
             for ty in field.types().filter(|ty| generics::mentions_self(ty)) {
-                errors.at(ty, format!("`Self` is another type in the generated types; write `{ident}` instead"));
+                errors.at(
+                    ty,
+                    format!(
+                        "`Self` is another type in the generated types; write `{ident}` instead"
+                    ),
+                );
             }
         }
 
         let types = || fields.iter().flat_map(Field::types);
-        let slot_types = fields.iter().filter(|field| field.is_slot).map(|field| &field.ty);
+        let slot_types = fields
+            .iter()
+            .filter(|field| field.is_slot)
+            .map(|field| &field.ty);
         Self {
             streams: streams.unwrap_or_else(|| joined(&ident, "Streams")),
             event: event.unwrap_or_else(|| joined(&ident, "Event")),
@@ -107,23 +130,35 @@ fn struct_fields(ident: &Ident, data: Data, errors: &mut Errors) -> Vec<syn::Fie
         Data::Struct(data) => match data.fields {
             Fields::Named(fields) => return fields.named.into_iter().collect(),
             Fields::Unnamed(fields) => {
-                let message = format!("the streams of a command are named by fields, these have no names; {mend}");
+                let message = format!(
+                    "the streams of a command are named by fields, these have no names; {mend}"
+                );
                 errors.at(fields, message);
             }
-            Fields::Unit => errors.at(ident, format!("a command needs a stream, and this struct has no fields; {mend}")),
+            Fields::Unit => errors.at(
+                ident,
+                format!("a command needs a stream, and this struct has no fields; {mend}"),
+            ),
         },
         Data::Enum(data) => {
-            let message = format!("a command is a struct, not an enum; {mend} for each of its variants");
+            let message =
+                format!("a command is a struct, not an enum; {mend} for each of its variants");
             errors.at(data.enum_token, message);
         }
-        Data::Union(data) => errors.at(data.union_token, format!("a command is a struct, not a union; {mend}")),
+        Data::Union(data) => errors.at(
+            data.union_token,
+            format!("a command is a struct, not a union; {mend}"),
+        ),
     }
     Vec::new()
 }
 
 fn stream_field(field: syn::Field, errors: &mut Errors) -> Option<Field> {
     for attribute in named(&field.attrs, "command") {
-        errors.at(attribute, "`#[command(…)]` belongs above the struct; a stream field is declared with `#[stream]`");
+        errors.at(
+            attribute,
+            "`#[command(…)]` belongs above the struct; a stream field is declared with `#[stream]`",
+        );
     }
     let stream = parse::stream(&field.attrs, errors)?;
     let ident = field.ident?;
@@ -140,12 +175,24 @@ fn stream_field(field: syn::Field, errors: &mut Errors) -> Option<Field> {
     })
 }
 
-fn slot_field(slot: Slot, vis: &Visibility, fields: &[Field], errors: &mut Errors) -> Option<Field> {
+fn slot_field(
+    slot: Slot,
+    vis: &Visibility,
+    fields: &[Field],
+    errors: &mut Errors,
+) -> Option<Field> {
     let name = text(&slot.ident);
     let stream = parse::stream(&slot.attributes, errors).unwrap_or_default();
     if let Some(first) = fields.iter().find(|field| field.name == name) {
-        let what = if first.is_slot { "slot" } else { "stream field" };
-        errors.at(&slot.ident, format!("there is a {what} `{name}` already; give this slot another name"));
+        let what = if first.is_slot {
+            "slot"
+        } else {
+            "stream field"
+        };
+        errors.at(
+            &slot.ident,
+            format!("there is a {what} `{name}` already; give this slot another name"),
+        );
         return None;
     }
     let mut docs: Vec<Attribute> = named(&slot.attributes, "doc").cloned().collect();

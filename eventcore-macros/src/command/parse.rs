@@ -9,11 +9,20 @@ use syn::{
 
 use crate::attributes::{Argument, Errors, Reader, assigned, assigned_path, named, parenthesized};
 
-const STREAM: &[Argument] = &[Argument::once("read", "read"), Argument::once("event", "event = AccountEvent")];
+const STREAM: &[Argument] = &[
+    Argument::once("read", "read"),
+    Argument::once("event", "event = AccountEvent"),
+];
 
 const STREAM_HINTS: &[(&str, &str)] = &[
-    ("write", "a plain `#[stream]` is read and appended to; write `#[stream]`"),
-    ("append", "a plain `#[stream]` is read and appended to; write `#[stream]`"),
+    (
+        "write",
+        "a plain `#[stream]` is read and appended to; write `#[stream]`",
+    ),
+    (
+        "append",
+        "a plain `#[stream]` is read and appended to; write `#[stream]`",
+    ),
     ("read_only", "write `#[stream(read)]`"),
     ("readonly", "write `#[stream(read)]`"),
 ];
@@ -26,8 +35,10 @@ const COMMAND: &[Argument] = &[
     Argument::once("crate", "crate = path::to::eventcore"),
 ];
 
-const COMMAND_HINTS: &[(&str, &str)] =
-    &[("stream", "streams are declared by fields; write `#[stream]` above a field of the struct")];
+const COMMAND_HINTS: &[(&str, &str)] = &[(
+    "stream",
+    "streams are declared by fields; write `#[stream]` above a field of the struct",
+)];
 
 /// What `#[stream(…)]` says.
 #[derive(Default)]
@@ -45,18 +56,21 @@ pub(super) fn stream(attributes: &[Attribute], errors: &mut Errors) -> Option<St
         errors.at(again, "`#[stream]` is given twice; write it once, all arguments together: `#[stream(read, event = E)]`");
     }
     let mut stream = Stream::default();
-    Reader::new("stream", STREAM).bare().hints(STREAM_HINTS).read(first, errors, |name, word, value| {
-        if name == "event" {
-            stream.event = Some(assigned(value)?);
-            return Ok(());
-        }
-        stream.read_only = true;
-        if value.is_empty() || value.peek(Token![,]) {
-            Ok(())
-        } else {
-            Err(syn::Error::new(word.span(), "`read` takes no value"))
-        }
-    });
+    Reader::new("stream", STREAM)
+        .bare()
+        .hints(STREAM_HINTS)
+        .read(first, errors, |name, word, value| {
+            if name == "event" {
+                stream.event = Some(assigned(value)?);
+                return Ok(());
+            }
+            stream.read_only = true;
+            if value.is_empty() || value.peek(Token![,]) {
+                Ok(())
+            } else {
+                Err(syn::Error::new(word.span(), "`read` takes no value"))
+            }
+        });
     Some(stream)
 }
 
@@ -99,12 +113,21 @@ pub(super) fn command(attributes: &[Attribute], errors: &mut Errors) -> Argument
             Ok(())
         });
     }
-    arguments.discovers = slots.map(|(word, tokens)| Discovers { word, slots: discovers(word, tokens, errors) });
+    arguments.discovers = slots.map(|(word, tokens)| Discovers {
+        word,
+        slots: discovers(word, tokens, errors),
+    });
     if let (None, Some(name)) = (&arguments.discovers, &arguments.discovered) {
-        errors.at(name, "this command discovers no streams; remove `discovered = …`, or add `discovers(…)`");
+        errors.at(
+            name,
+            "this command discovers no streams; remove `discovered = …`, or add `discovers(…)`",
+        );
     }
     for attribute in named(attributes, "stream") {
-        errors.at(attribute, "`#[stream]` belongs above a field of the struct, not above the struct; move it there");
+        errors.at(
+            attribute,
+            "`#[stream]` belongs above a field of the struct, not above the struct; move it there",
+        );
     }
     arguments
 }
@@ -112,7 +135,8 @@ pub(super) fn command(attributes: &[Attribute], errors: &mut Errors) -> Argument
 fn discovers(word: Span, tokens: TokenStream, errors: &mut Errors) -> Vec<Slot> {
     let mut slots = Vec::new();
     if tokens.is_empty() {
-        let message = "no slots are given; write `discovers(payment: Option<PaymentId>)`, or remove it";
+        let message =
+            "no slots are given; write `discovers(payment: Option<PaymentId>)`, or remove it";
         errors.push(syn::Error::new(word, message));
     }
     let read = |input: ParseStream| {
@@ -125,7 +149,8 @@ fn discovers(word: Span, tokens: TokenStream, errors: &mut Errors) -> Vec<Slot> 
         Ok(())
     };
     if let Err(error) = read.parse2(tokens) {
-        let message = format!("{error}; write each slot like a field: `payment: Option<PaymentId>`");
+        let message =
+            format!("{error}; write each slot like a field: `payment: Option<PaymentId>`");
         errors.push(syn::Error::new(error.span(), message));
     }
     slots
@@ -135,11 +160,24 @@ fn slot(input: ParseStream) -> syn::Result<Slot> {
     let attributes = Attribute::parse_outer(input)?;
     let ident = input.call(Ident::parse_any)?;
     if syn::parse_str::<Ident>(&ident.to_string()).is_err() {
-        return Err(syn::Error::new(ident.span(), format!("`{ident}` is a keyword; write `r#{ident}`")));
+        return Err(syn::Error::new(
+            ident.span(),
+            format!("`{ident}` is a keyword; write `r#{ident}`"),
+        ));
     }
-    if let Some(other) = attributes.iter().find(|other| !other.path().is_ident("stream") && !other.path().is_ident("doc")) {
-        return Err(syn::Error::new_spanned(other, "a slot takes `#[stream(…)]` and no other attribute"));
+    if let Some(other) = attributes
+        .iter()
+        .find(|other| !other.path().is_ident("stream") && !other.path().is_ident("doc"))
+    {
+        return Err(syn::Error::new_spanned(
+            other,
+            "a slot takes `#[stream(…)]` and no other attribute",
+        ));
     }
     input.parse::<Token![:]>()?;
-    Ok(Slot { attributes, ident, ty: input.parse()? })
+    Ok(Slot {
+        attributes,
+        ident,
+        ty: input.parse()?,
+    })
 }

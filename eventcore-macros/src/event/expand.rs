@@ -5,11 +5,12 @@ use quote::{quote, quote_spanned};
 use syn::{Generics, LitStr, parse_quote};
 
 use super::model::{Event, Names, Shape, Variant};
-use crate::attributes::{Errors, location};
+use crate::attributes::{Errors, location, path_at};
 
 pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
     let Event { ident, krate, .. } = event;
     let span = location(ident);
+    let located = path_at(krate, span);
     let (name, encode, arms) = match &event.shape {
         Shape::Refused => return quote!(#errors),
         Shape::Struct(names) => {
@@ -17,20 +18,27 @@ pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
             let pattern = names.all();
             (
                 quote!(#own),
-                quote_spanned!(span=> #krate::__private::encode_struct(self, out)),
-                vec![quote_spanned!(span=> #(#pattern)|* => #krate::__private::decode_struct(type_name, payload),)],
+                quote_spanned!(span=> #located::__private::encode_struct(self, out)),
+                vec![
+                    quote_spanned!(span=> #(#pattern)|* => #located::__private::decode_struct(type_name, payload),),
+                ],
             )
         }
         Shape::Enum(variants) => (
             type_name(variants),
-            quote_spanned!(span=> #krate::__private::encode_fields(#krate::Event::type_name(self), self, out)),
-            variants.iter().enumerate().map(|(index, variant)| decode_arm(event, index, variant)).collect(),
+            quote_spanned!(span=> #located::__private::encode_fields(#located::Event::type_name(self), self, out)),
+            variants
+                .iter()
+                .enumerate()
+                .map(|(index, variant)| decode_arm(event, index, variant))
+                .collect(),
         ),
     };
     let type_names = type_names(event);
     let upcasts = event.upcasts.iter().map(|upcast| {
         let (from, with) = (&upcast.from, &upcast.with);
         let (type_span, function_span) = (location(from), location(with));
+        let krate = path_at(krate, type_span);
         let old = quote_spanned!(type_span=> <#from as #krate::Event>);
         let map = quote_spanned!(function_span=> map(#with));
         quote!(_ if #old::TYPE_NAMES.contains(&type_name) => #old::decode(type_name, payload).#map,)
@@ -72,13 +80,18 @@ fn type_name(variants: &[Variant]) -> TokenStream {
     if variants.is_empty() {
         return quote!(match *self {});
     }
-    let arms = variants.iter().map(|Variant { ident, names: Names { own, .. } }| quote!(Self::#ident { .. } => #own,));
+    let arms = variants.iter().map(
+        |Variant {
+             ident,
+             names: Names { own, .. },
+         }| quote!(Self::#ident { .. } => #own,),
+    );
     quote!(match self { #(#arms)* })
 }
 
 fn decode_arm(event: &Event, index: usize, variant: &Variant) -> TokenStream {
-    let krate = &event.krate;
     let span = location(&event.ident);
+    let krate = path_at(&event.krate, span);
     let names = variant.names.all();
     let index = Literal::usize_unsuffixed(index);
     quote_spanned!(span=> #(#names)|* => #krate::__private::decode_variant(type_name, #index, payload),)
@@ -88,7 +101,10 @@ fn decode_arm(event: &Event, index: usize, variant: &Variant) -> TokenStream {
 fn type_names(event: &Event) -> TokenStream {
     let names: Vec<&LitStr> = match &event.shape {
         Shape::Struct(names) => names.all().collect(),
-        Shape::Enum(variants) => variants.iter().flat_map(|variant| variant.names.all()).collect(),
+        Shape::Enum(variants) => variants
+            .iter()
+            .flat_map(|variant| variant.names.all())
+            .collect(),
         Shape::Refused => Vec::new(),
     };
     if event.upcasts.is_empty() {
@@ -98,6 +114,7 @@ fn type_names(event: &Event) -> TokenStream {
     let old = event.upcasts.iter().map(|upcast| {
         let from = &upcast.from;
         let span = location(from);
+        let krate = path_at(krate, span);
         quote_spanned!(span=> <#from as #krate::Event>::TYPE_NAMES)
     });
     quote! {{
@@ -111,10 +128,9 @@ fn generics(event: &Event) -> Generics {
     let mut generics = event.generics.clone();
     if generics.type_params().next().is_some() {
         let krate = &event.krate;
-        generics
-            .make_where_clause()
-            .predicates
-            .push(parse_quote!(Self: #krate::__private::Serialize + #krate::__private::DeserializeOwned));
+        generics.make_where_clause().predicates.push(
+            parse_quote!(Self: #krate::__private::Serialize + #krate::__private::DeserializeOwned),
+        );
     }
     generics
 }

@@ -42,19 +42,35 @@ impl Names {
 
 impl Event {
     pub(super) fn new(input: DeriveInput, errors: &mut Errors) -> Self {
-        let DeriveInput { attrs, ident, generics, data, .. } = input;
+        let DeriveInput {
+            attrs,
+            ident,
+            generics,
+            data,
+            ..
+        } = input;
         let mut taken = Taken::default();
         let (shape, krate, upcasts) = match data {
             Data::Struct(data) => {
                 parse::misplaced(&data.fields, errors);
-                let Arguments { name, aliases, upcasts, krate } = parse::on_struct(&attrs, errors);
+                let Arguments {
+                    name,
+                    aliases,
+                    upcasts,
+                    krate,
+                } = parse::on_struct(&attrs, errors);
                 let names = taken.names(name, aliases, &text(&ident), ident.span(), errors);
                 (Shape::Struct(names), krate, upcasts)
             }
             Data::Enum(data) => {
-                let Arguments { mut upcasts, krate, .. } = parse::on_enum(&attrs, errors);
+                let Arguments {
+                    mut upcasts, krate, ..
+                } = parse::on_enum(&attrs, errors);
                 if data.variants.is_empty() {
-                    errors.at(&ident, "an event enum has a variant for each thing that can happen; add one");
+                    errors.at(
+                        &ident,
+                        "an event enum has a variant for each thing that can happen; add one",
+                    );
                 }
                 let prefix = text(&ident);
                 let prefix = prefix.strip_suffix("Event").unwrap_or(&prefix);
@@ -64,18 +80,31 @@ impl Event {
                     let arguments = parse::on_variant(&variant.attrs, errors);
                     let default = format!("{prefix}{}", text(&variant.ident));
                     let span = variant.ident.span();
-                    let names = taken.names(arguments.name, arguments.aliases, &default, span, errors);
+                    let names =
+                        taken.names(arguments.name, arguments.aliases, &default, span, errors);
                     upcasts.extend(arguments.upcasts);
-                    variants.push(Variant { ident: variant.ident, names });
+                    variants.push(Variant {
+                        ident: variant.ident,
+                        names,
+                    });
                 }
                 (Shape::Enum(variants), krate, upcasts)
             }
             Data::Union(data) => {
-                errors.at(data.union_token, "an event is an enum or a struct, not a union; write `enum`");
+                errors.at(
+                    data.union_token,
+                    "an event is an enum or a struct, not a union; write `enum`",
+                );
                 (Shape::Refused, None, Vec::new())
             }
         };
-        Self { ident, generics, krate: krate.unwrap_or_else(default_crate), shape, upcasts }
+        Self {
+            ident,
+            generics,
+            krate: krate.unwrap_or_else(default_crate),
+            shape,
+            upcasts,
+        }
     }
 }
 
@@ -108,7 +137,9 @@ impl Taken {
         let message = if first == owner {
             format!("the stored name `{value}` is given twice; remove one of them")
         } else {
-            format!("the stored name `{value}` already belongs to another variant; choose another with `#[event(name = \"…\")]`")
+            format!(
+                "the stored name `{value}` already belongs to another variant; choose another with `#[event(name = \"…\")]`"
+            )
         };
         errors.push(syn::Error::new(name.span(), message));
         false

@@ -2,14 +2,25 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Generics, WherePredicate, parse_quote};
+use syn::{Generics, WherePredicate};
 
 use super::model::{Inner, Key};
 use crate::attributes::{Errors, ident_at, location};
 
 pub(super) fn expand(key: &Key, errors: &Errors) -> TokenStream {
-    let Key { ident, krate, category, event: Some(event), .. } = key else { return quote!(#errors) };
-    let category = category.as_ref().map_or_else(|| quote!(""), ToTokens::to_token_stream);
+    let Key {
+        ident,
+        krate,
+        category,
+        event: Some(event),
+        ..
+    } = key
+    else {
+        return quote!(#errors);
+    };
+    let category = category
+        .as_ref()
+        .map_or_else(|| quote!(""), ToTokens::to_token_stream);
     let (read, write) = key.inner.as_ref().map_or_else(placeholder, bodies);
     let generics = generics(key);
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
@@ -35,7 +46,10 @@ fn bodies(inner: &Inner) -> (TokenStream, TokenStream) {
     let (read, construct) = match &inner.name {
         Some(name) => {
             let name = ident_at(name, span);
-            (quote_spanned!(span=> &self.#name), quote!(|value| Self { #name: value }))
+            (
+                quote_spanned!(span=> &self.#name),
+                quote!(|value| Self { #name: value }),
+            )
         }
         None => (quote_spanned!(span=> &self.0), quote!(Self)),
     };
@@ -48,18 +62,29 @@ fn bodies(inner: &Inner) -> (TokenStream, TokenStream) {
 
 /// For a shape that was refused: the errors are told, nothing else should fail because of it.
 fn placeholder() -> (TokenStream, TokenStream) {
-    (quote!(""), quote!(::core::result::Result::Err(::std::string::ToString::to_string(key))))
+    (
+        quote!(""),
+        quote!(::core::result::Result::Err(
+            ::std::string::ToString::to_string(key)
+        )),
+    )
 }
 
 /// The struct's generics; an inner type that depends on them must be written and read as text.
 fn generics(key: &Key) -> Generics {
     let mut generics = key.generics.clone();
-    let Some(Inner { ty, .. }) = &key.inner else { return generics };
+    let Some(Inner { ty, .. }) = &key.inner else {
+        return generics;
+    };
     if generics.type_params().next().is_some() {
-        let bounds: [WherePredicate; 2] = [
-            parse_quote!(#ty: ::core::fmt::Display + ::core::str::FromStr),
-            parse_quote!(<#ty as ::core::str::FromStr>::Err: ::core::fmt::Display),
+        let bounds = [
+            quote!(#ty: ::core::fmt::Display + ::core::str::FromStr),
+            quote!(<#ty as ::core::str::FromStr>::Err: ::core::fmt::Display),
         ];
+        // A type that no bound can be put on, such as `dyn A + B`, is no key anyway.
+        let bounds = bounds
+            .into_iter()
+            .filter_map(|bound| syn::parse2::<WherePredicate>(bound).ok());
         generics.make_where_clause().predicates.extend(bounds);
     }
     generics

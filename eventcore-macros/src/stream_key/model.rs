@@ -24,24 +24,43 @@ pub(super) struct Inner {
 
 impl Key {
     pub(super) fn new(input: DeriveInput, arguments: Arguments, errors: &mut Errors) -> Self {
-        let Arguments { category, event, krate } = arguments;
+        let Arguments {
+            category,
+            event,
+            krate,
+        } = arguments;
         if let Some(category) = &category {
             check_category(category, errors);
         }
         let inner = inner(&input.ident, input.data, errors);
         let krate = krate.unwrap_or_else(default_crate);
-        Self { ident: input.ident, generics: input.generics, krate, category, event, inner }
+        Self {
+            ident: input.ident,
+            generics: input.generics,
+            krate,
+            category,
+            event,
+            inner,
+        }
     }
 }
 
 fn check_category(category: &LitStr, errors: &mut Errors) {
     let value = category.value();
-    let forbidden = value.chars().find(|c| c.is_control() || matches!(c, '*' | '?' | '[' | ']' | '{' | '}'));
+    let forbidden = value
+        .chars()
+        .find(|c| c.is_control() || matches!(c, '*' | '?' | '[' | ']' | '{' | '}'));
     if value.is_empty() {
-        errors.at(category, "the category is empty; write the word that the ids begin with, such as `\"account\"`");
+        errors.at(
+            category,
+            "the category is empty; write the word that the ids begin with, such as `\"account\"`",
+        );
     } else if value.contains('-') {
         let better = value.replace('-', "_");
-        errors.at(category, format!("`-` separates category and key; write `\"{better}\"`"));
+        errors.at(
+            category,
+            format!("`-` separates category and key; write `\"{better}\"`"),
+        );
     } else if let Some(found) = forbidden {
         errors.at(
             category,
@@ -57,20 +76,30 @@ fn check_category(category: &LitStr, errors: &mut Errors) {
 
 fn inner(ident: &Ident, data: Data, errors: &mut Errors) -> Option<Inner> {
     let name = text(ident);
-    let newtype = format!("write `struct {name}(String);`, around any type with `Display` and `FromStr`");
+    let newtype =
+        format!("write `struct {name}(String);`, around any type with `Display` and `FromStr`");
     let fields = match data {
         Data::Struct(data) => data.fields,
         Data::Enum(data) => {
-            errors.at(data.enum_token, format!("a stream key is a newtype struct, not an enum; {newtype}"));
+            errors.at(
+                data.enum_token,
+                format!("a stream key is a newtype struct, not an enum; {newtype}"),
+            );
             return None;
         }
         Data::Union(data) => {
-            errors.at(data.union_token, format!("a stream key is a newtype struct, not a union; {newtype}"));
+            errors.at(
+                data.union_token,
+                format!("a stream key is a newtype struct, not a union; {newtype}"),
+            );
             return None;
         }
     };
     if matches!(&fields, Fields::Unit) || fields.is_empty() {
-        errors.at(ident, format!("a stream key has one field, this struct has none; {newtype}"));
+        errors.at(
+            ident,
+            format!("a stream key has one field, this struct has none; {newtype}"),
+        );
         return None;
     }
     let mut fields = fields.into_iter();
@@ -82,5 +111,9 @@ fn inner(ident: &Ident, data: Data, errors: &mut Errors) -> Option<Inner> {
         );
         return None;
     }
-    first.map(|Field { ident: name, ty, .. }| Inner { name, ty })
+    first.map(
+        |Field {
+             ident: name, ty, ..
+         }| Inner { name, ty },
+    )
 }

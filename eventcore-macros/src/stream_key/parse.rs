@@ -43,19 +43,36 @@ pub(super) fn arguments(input: &DeriveInput, errors: &mut Errors) -> Arguments {
              `#[stream_key(category = \"account\", event = AccountEvent)]` above",
         );
     } else if read_well && arguments.category.is_none() {
-        errors.at(&input.ident, "the category is missing; add `category = \"account\"` to `#[stream_key(…)]`");
+        errors.at(
+            &input.ident,
+            "the category is missing; add `category = \"account\"` to `#[stream_key(…)]`",
+        );
     }
     if found && read_well && arguments.event.is_none() {
-        errors.at(&input.ident, "the event type is missing; add `event = AccountEvent` to `#[stream_key(…)]`");
+        errors.at(
+            &input.ident,
+            "the event type is missing; add `event = AccountEvent` to `#[stream_key(…)]`",
+        );
     }
     misplaced(input, errors);
     arguments
 }
 
 fn misplaced(input: &DeriveInput, errors: &mut Errors) {
-    let Data::Struct(data) = &input.data else { return };
-    let (Fields::Named(_) | Fields::Unnamed(_)) = data.fields else { return };
-    for attribute in data.fields.iter().flat_map(|field| named(&field.attrs, "stream_key")) {
-        errors.at(attribute, "`#[stream_key(…)]` belongs above the struct, not on its field");
+    let Data::Struct(data) = &input.data else {
+        return;
+    };
+    let (Fields::Named(_) | Fields::Unnamed(_)) = data.fields else {
+        return;
+    };
+    for attribute in data
+        .fields
+        .iter()
+        .flat_map(|field| named(&field.attrs, "stream_key"))
+    {
+        errors.at(
+            attribute,
+            "`#[stream_key(…)]` belongs above the struct, not on its field",
+        );
     }
 }
