@@ -1,6 +1,6 @@
 //! Between an event and its payload: serde's view of an enum variant, turned into the JSON of its own fields and back.
 //!
-//! What serde_json would write but never read back is refused here: floats that are not finite, nesting that is too
+//! What `serde_json` would write but never read back is refused here: floats that are not finite, nesting that is too
 //! deep, payloads that are too large. This module knows JSON; it does not know stored names or stores.
 
 use std::{cell::Cell, fmt, io};

@@ -11,7 +11,10 @@ pub const fn count_names(lists: &[&[&'static str]]) -> usize {
     count
 }
 
-/// The names of all `lists` in one array; `N` is their [`count_names`]. Two equal names do not compile.
+/// The names of all `lists` in one array; `N` is their [`count_names`].
+///
+/// # Panics
+/// When two names are equal, or `N` is another number. It runs at compile time, where a panic is an error.
 pub const fn concat_names<const N: usize>(lists: &[&[&'static str]]) -> [&'static str; N] {
     assert!(N == count_names(lists), "`N` is the number of names");
     let mut names = [""; N];
