@@ -64,5 +64,9 @@ macro_rules! require {
 /// What generated code calls. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::event::{decode_struct, decode_variant, encode_fields};
+    pub use serde::{Serialize, de::DeserializeOwned};
+
+    pub use crate::event::{
+        concat_names, count_names, decode_struct, decode_variant, encode_fields, encode_struct,
+    };
 }

@@ -1,7 +1,6 @@
 //! A key whose event is none.
 
 use eventcore::StreamKey;
-use ui_tests::*;
 
 #[derive(StreamKey)]
 #[stream_key(category = "customer", event = String)]

@@ -1,7 +1,6 @@
 //! A key that does not say what its streams hold.
 
 use eventcore::StreamKey;
-use ui_tests::*;
 
 #[derive(StreamKey)]
 #[stream_key(category = "customer")]

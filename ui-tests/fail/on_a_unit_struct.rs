@@ -1,7 +1,6 @@
 //! A command has fields.
 
 use eventcore::Command;
-use ui_tests::*;
 
 #[derive(Command)]
 struct Deposit;

@@ -1,7 +1,6 @@
 //! An option of a type that names no stream.
 
 use eventcore::Command;
-use ui_tests::*;
 
 #[derive(Command)]
 struct Deposit {
