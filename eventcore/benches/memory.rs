@@ -3,13 +3,17 @@
 
 mod domain;
 
-use std::{hint::black_box, sync::Arc, time::{Duration, Instant}};
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use domain::{AccountEvent, AccountId, Deposit, Transfer};
 use eventcore::{
-    CommitId, Event, EventStore, ExecuteOptions, ExecutePipeline, Metadata, Position, RetryPolicy, Step, StreamKey,
-    Version, execute,
+    CommitId, Event, EventStore, ExecuteOptions, ExecutePipeline, Metadata, Position, RetryPolicy,
+    Step, StreamKey, Version, execute,
     memory::MemoryEventStore,
     store::{AppendEvents, Appended, ExpectedVersion, NewEvent, StreamsPage},
 };
@@ -19,7 +23,10 @@ fn pipeline(c: &mut Criterion) {
     c.bench_function("pipeline/two streams, no store", |b| {
         let id = CommitId::generate();
         b.iter(|| {
-            let command = Transfer { from: AccountId(1), to: AccountId(2) };
+            let command = Transfer {
+                from: AccountId(1),
+                to: AccountId(2),
+            };
             let mut step = ExecutePipeline::new(command, ExecuteOptions::new(), id).start();
             loop {
                 step = match step {
@@ -33,7 +40,11 @@ fn pipeline(c: &mut Criterion) {
                         Duration::ZERO,
                     ),
                     Step::AppendEvents(append) => append.resume(
-                        Ok(Appended { position: Position::new(2), events: 2, repeated: false }),
+                        Ok(Appended {
+                            position: Position::new(2),
+                            events: 2,
+                            repeated: false,
+                        }),
                         Duration::ZERO,
                     ),
                     Step::Sleep(sleep) => sleep.resume(),
@@ -45,11 +56,18 @@ fn pipeline(c: &mut Criterion) {
 }
 
 fn execute_on_memory(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let mut group = c.benchmark_group("memory/execute");
     group.throughput(Throughput::Elements(1));
     for two_streams in [false, true] {
-        let name = if two_streams { "two streams" } else { "one stream" };
+        let name = if two_streams {
+            "two streams"
+        } else {
+            "one stream"
+        };
         group.bench_function(name, |b| {
             b.iter_custom(|commands| {
                 let store = Arc::new(MemoryEventStore::new());
@@ -58,11 +76,20 @@ fn execute_on_memory(c: &mut Criterion) {
                     for number in 0..commands {
                         let account = number / 4 * 2;
                         if two_streams {
-                            let command = Transfer { from: AccountId(account), to: AccountId(account + 1) };
-                            execute(&store, command, RetryPolicy::new()).await.expect("a transfer");
+                            let command = Transfer {
+                                from: AccountId(account),
+                                to: AccountId(account + 1),
+                            };
+                            execute(&store, command, RetryPolicy::new())
+                                .await
+                                .expect("a transfer");
                         } else {
-                            let command = Deposit { account: AccountId(account) };
-                            execute(&store, command, RetryPolicy::new()).await.expect("a deposit");
+                            let command = Deposit {
+                                account: AccountId(account),
+                            };
+                            execute(&store, command, RetryPolicy::new())
+                                .await
+                                .expect("a deposit");
                         }
                     }
                 });
@@ -80,19 +107,37 @@ async fn filled(events: usize) -> MemoryEventStore {
     let mut written = 0;
     while written < events {
         let batch = 1000.min(events - written);
-        let event = NewEvent { stream: 0, type_name: "AccountDeposited", payload: (&b"{\"amount\":5}"[..]).into() };
+        let event = NewEvent {
+            stream: 0,
+            type_name: "AccountDeposited",
+            payload: (&b"{\"amount\":5}"[..]).into(),
+        };
         let version = Version::new(written as u64);
-        let expected = vec![ExpectedVersion { stream: stream.clone(), version }];
-        let request =
-            AppendEvents::new(CommitId::generate(), expected, vec![event; batch], Metadata::default(), None);
-        store.append(request.expect("a request")).await.expect("an append");
+        let expected = vec![ExpectedVersion {
+            stream: stream.clone(),
+            version,
+        }];
+        let request = AppendEvents::new(
+            CommitId::generate(),
+            expected,
+            vec![event; batch],
+            Metadata::default(),
+            None,
+        );
+        store
+            .append(request.expect("a request"))
+            .await
+            .expect("an append");
         written += batch;
     }
     store
 }
 
 fn long_streams(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let mut group = c.benchmark_group("memory/fold and decide");
     group.sample_size(10);
     for events in [10, 1_000, 10_000, 100_000, 1_000_000] {
@@ -100,32 +145,48 @@ fn long_streams(c: &mut Criterion) {
         group.throughput(Throughput::Elements(events as u64));
         group.bench_function(BenchmarkId::from_parameter(events), |b| {
             b.iter(|| {
-                let command = Deposit { account: AccountId(1) };
-                runtime.block_on(execute(&store, command, RetryPolicy::new())).expect("a deposit")
+                let command = Deposit {
+                    account: AccountId(1),
+                };
+                runtime
+                    .block_on(execute(&store, command, RetryPolicy::new()))
+                    .expect("a deposit")
             });
         });
     }
     group.finish();
     c.bench_function("decode one event", |b| {
-        b.iter(|| AccountEvent::decode(black_box("AccountDeposited"), black_box(b"{\"amount\":5}")));
+        b.iter(|| {
+            AccountEvent::decode(black_box("AccountDeposited"), black_box(b"{\"amount\":5}"))
+        });
     });
 }
 
 fn contention(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
     c.bench_function("memory/32 tasks x 20 commands on one stream", |b| {
         b.iter(|| {
             let store = Arc::new(MemoryEventStore::new());
             runtime.block_on(async {
-                let tasks: Vec<_> = (0..32).map(|_| {
-                    let store = store.clone();
-                    tokio::spawn(async move {
-                        for _ in 0..20 {
-                            let command = Deposit { account: AccountId(1) };
-                            execute(&store, command, RetryPolicy::new()).await.expect("a deposit");
-                        }
+                let tasks: Vec<_> = (0..32)
+                    .map(|_| {
+                        let store = store.clone();
+                        tokio::spawn(async move {
+                            for _ in 0..20 {
+                                let command = Deposit {
+                                    account: AccountId(1),
+                                };
+                                execute(&store, command, RetryPolicy::new())
+                                    .await
+                                    .expect("a deposit");
+                            }
+                        })
                     })
-                }).collect();
+                    .collect();
                 for task in tasks {
                     task.await.expect("a task");
                 }
@@ -134,5 +195,11 @@ fn contention(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, pipeline, execute_on_memory, long_streams, contention);
+criterion_group!(
+    benches,
+    pipeline,
+    execute_on_memory,
+    long_streams,
+    contention
+);
 criterion_main!(benches);

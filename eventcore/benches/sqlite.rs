@@ -4,7 +4,10 @@
 
 mod domain;
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use domain::{AccountId, Deposit};
@@ -14,7 +17,10 @@ use rusqlite::{Connection, params};
 /// One transaction with two rows per commit, durable like the store's: the least that any store must do.
 fn bare(c: &mut Criterion) {
     let mut group = c.benchmark_group("sqlite");
-    group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(4));
+    group
+        .throughput(Throughput::Elements(1))
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(4));
     group.bench_function("bare rusqlite, two rows per commit", |b| {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = Connection::open(folder.path().join("bare.db")).expect("a database");
@@ -42,20 +48,35 @@ fn bare(c: &mut Criterion) {
 }
 
 fn clients(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let mut group = c.benchmark_group("sqlite");
-    group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(4));
+    group
+        .throughput(Throughput::Elements(1))
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(4));
     for (name, two_streams) in [("two streams", true), ("one stream", false)] {
         for clients in [1, 8, 64, 512] {
             let folder = tempfile::tempdir().expect("a folder");
-            let store = runtime.block_on(SqliteEventStore::open(folder.path().join("bench.db"))).expect("a store");
+            let store = runtime
+                .block_on(SqliteEventStore::open(folder.path().join("bench.db")))
+                .expect("a store");
             let store = Arc::new(store);
             let mut base = 0;
             group.bench_function(BenchmarkId::new(name, clients), |b| {
                 b.iter_custom(|commands| {
                     base += 1 << 44;
                     let started = Instant::now();
-                    runtime.block_on(domain::clients(store.clone(), clients, commands, two_streams, base));
+                    runtime.block_on(domain::clients(
+                        store.clone(),
+                        clients,
+                        commands,
+                        two_streams,
+                        base,
+                    ));
                     started.elapsed()
                 });
             });
@@ -65,23 +86,35 @@ fn clients(c: &mut Criterion) {
 }
 
 fn contention(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let mut group = c.benchmark_group("sqlite");
     group.sample_size(10);
     group.bench_function("32 tasks x 20 commands on one stream", |b| {
         b.iter(|| {
             let folder = tempfile::tempdir().expect("a folder");
             runtime.block_on(async {
-                let store = SqliteEventStore::open(folder.path().join("bench.db")).await.expect("a store");
-                let tasks: Vec<_> = (0..32).map(|_| {
-                    let store = store.clone();
-                    tokio::spawn(async move {
-                        for _ in 0..20 {
-                            let command = Deposit { account: AccountId(1) };
-                            execute(&store, command, RetryPolicy::new()).await.expect("a deposit");
-                        }
+                let store = SqliteEventStore::open(folder.path().join("bench.db"))
+                    .await
+                    .expect("a store");
+                let tasks: Vec<_> = (0..32)
+                    .map(|_| {
+                        let store = store.clone();
+                        tokio::spawn(async move {
+                            for _ in 0..20 {
+                                let command = Deposit {
+                                    account: AccountId(1),
+                                };
+                                execute(&store, command, RetryPolicy::new())
+                                    .await
+                                    .expect("a deposit");
+                            }
+                        })
                     })
-                }).collect();
+                    .collect();
                 for task in tasks {
                     task.await.expect("a task");
                 }

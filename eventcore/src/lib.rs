@@ -31,13 +31,14 @@ pub use event::{
 #[cfg(feature = "macros")]
 pub use eventcore_macros::{Command, Event, StreamKey};
 pub use execute::{
-    AppendStep, CommandError, ExecuteOptions, ExecutePipeline, ExecutionResponse, MetricsHook, ReadStep, RetryContext,
-    RetryPolicy, RetryReason, SleepStep, Step, execute,
+    AppendStep, CommandError, ExecuteOptions, ExecutePipeline, ExecutionResponse, MetricsHook,
+    ReadStep, RetryContext, RetryPolicy, RetryReason, SleepStep, Step, execute,
 };
 #[cfg(feature = "sqlite")]
 pub use store::sqlite;
 pub use store::{
-    EventStore, EventStoreError, IdempotencyKey, IdempotencyKeyError, Position, Version, VersionConflict, memory,
+    EventStore, EventStoreError, IdempotencyKey, IdempotencyKeyError, Position, Version,
+    VersionConflict, memory,
 };
 pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError, StreamKey};
 

@@ -137,7 +137,9 @@ pub enum StreamIdError {
     #[error("a stream id must not be empty; write `category-key`, such as `account-42`")]
     Empty,
     /// The text is longer than [`MAX_STREAM_ID_CHARS`].
-    #[error("a stream id has at most {MAX_STREAM_ID_CHARS} characters, this one has {chars}; shorten its key")]
+    #[error(
+        "a stream id has at most {MAX_STREAM_ID_CHARS} characters, this one has {chars}; shorten its key"
+    )]
     TooLong {
         /// How many characters it has.
         chars: usize,
@@ -154,7 +156,9 @@ pub enum StreamIdError {
         index: usize,
     },
     /// The text has no `-`, so that it is not clear what its category is.
-    #[error("stream id `{id}` has no `-` between category and key; write `category-key`, such as `account-42`")]
+    #[error(
+        "stream id `{id}` has no `-` between category and key; write `category-key`, such as `account-42`"
+    )]
     NoSeparator {
         /// The text.
         id: String,
@@ -172,7 +176,9 @@ pub enum StreamIdError {
         id: String,
     },
     /// A category contains the separator `-`, so that `category-key` could be split in two ways.
-    #[error("category `{category}` contains `-`, which separates category and key; use `_` instead")]
+    #[error(
+        "category `{category}` contains `-`, which separates category and key; use `_` instead"
+    )]
     SeparatorInCategory {
         /// The category.
         category: String,
@@ -257,8 +263,14 @@ pub trait StreamKey: Sized {
     /// [`StreamIdError::OtherCategory`] or [`StreamIdError::InvalidKey`].
     fn from_stream_id(id: &StreamId) -> Result<Self, StreamIdError> {
         if id.category() != Self::CATEGORY {
-            return Err(StreamIdError::OtherCategory { id: id.clone(), expected: Self::CATEGORY });
+            return Err(StreamIdError::OtherCategory {
+                id: id.clone(),
+                expected: Self::CATEGORY,
+            });
         }
-        Self::parse_key(id.key()).map_err(|reason| StreamIdError::InvalidKey { id: id.clone(), reason })
+        Self::parse_key(id.key()).map_err(|reason| StreamIdError::InvalidKey {
+            id: id.clone(),
+            reason,
+        })
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventcore::{
-    CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError, Event, EventStoreError,
-    ExecuteOptions, ExecutePipeline, Position, RetryPolicy, RetryReason, Step, StreamId, StreamKey, StreamResolver,
-    Version, VersionConflict,
+    CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError, Event,
+    EventStoreError, ExecuteOptions, ExecutePipeline, Position, RetryPolicy, RetryReason, Step,
+    StreamId, StreamKey, StreamResolver, Version, VersionConflict,
     command::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles, ReadOnly},
     require,
     store::{AppendEvents, Appended, ReadStreams, StreamEvent, StreamsPage},
@@ -31,10 +31,16 @@ impl Event for Added {
 
     fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError> {
         match type_name {
-            "Added" => serde_json::from_slice(payload)
-                .map(Self)
-                .map_err(|source| DecodeError::InvalidPayload { type_name: type_name.into(), source }),
-            _ => Err(DecodeError::UnknownType { type_name: type_name.into(), known: Self::TYPE_NAMES }),
+            "Added" => serde_json::from_slice(payload).map(Self).map_err(|source| {
+                DecodeError::InvalidPayload {
+                    type_name: type_name.into(),
+                    source,
+                }
+            }),
+            _ => Err(DecodeError::UnknownType {
+                type_name: type_name.into(),
+                known: Self::TYPE_NAMES,
+            }),
         }
     }
 }
@@ -101,7 +107,11 @@ impl CommandStreams for Add {
         Some(self.discover_related_streams(state))
     }
 
-    fn streams<'a>(&'a self, discovered: &'a AddDiscovered, handles: &mut Handles<'a>) -> AddStreams<'a> {
+    fn streams<'a>(
+        &'a self,
+        discovered: &'a AddDiscovered,
+        handles: &mut Handles<'a>,
+    ) -> AddStreams<'a> {
         AddStreams {
             to: handles.next(&self.to),
             limit: handles.next(&self.limit),
@@ -109,7 +119,11 @@ impl CommandStreams for Add {
         }
     }
 
-    fn event<'a>(&'a self, discovered: &'a AddDiscovered, event: FieldRecord<'a>) -> Result<AddEvent<'a>, DecodeError> {
+    fn event<'a>(
+        &'a self,
+        discovered: &'a AddDiscovered,
+        event: FieldRecord<'a>,
+    ) -> Result<AddEvent<'a>, DecodeError> {
         match event.field() {
             0 => event.decode(&self.to).map(AddEvent::To),
             1 => event.decode(&self.limit).map(AddEvent::Limit),
@@ -154,15 +168,27 @@ impl CommandLogic for Add {
 
 impl StreamResolver for Add {
     fn discover_related_streams(&self, state: &State) -> AddDiscovered {
-        let mut found: Vec<_> = state.folded.iter().map(|(_, n)| n % 7 + 100).filter(|_| self.follow).collect();
+        let mut found: Vec<_> = state
+            .folded
+            .iter()
+            .map(|(_, n)| n % 7 + 100)
+            .filter(|_| self.follow)
+            .collect();
         found.sort_unstable();
         found.dedup();
-        AddDiscovered { found: found.into_iter().map(Key).collect() }
+        AddDiscovered {
+            found: found.into_iter().map(Key).collect(),
+        }
     }
 }
 
 fn add(number: u64) -> Add {
-    Add { to: Key(1), limit: Key(2), number, follow: false }
+    Add {
+        to: Key(1),
+        limit: Key(2),
+        number,
+        follow: false,
+    }
 }
 
 fn start(command: Add, policy: RetryPolicy) -> Step<Add> {
@@ -189,7 +215,11 @@ fn conflict() -> EventStoreError {
 }
 
 fn appended(request: &AppendEvents) -> Appended {
-    Appended { position: Position::new(9), events: request.events().len(), repeated: false }
+    Appended {
+        position: Position::new(9),
+        events: request.events().len(),
+        repeated: false,
+    }
 }
 
 /// The step must be of this kind; anything else fails the test with what it was instead.
@@ -214,16 +244,39 @@ fn wants(step: &Step<Add>) -> String {
 #[test]
 fn reads_then_appends_then_succeeds() {
     let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
-    let ids: Vec<_> = read.request().streams.iter().map(|cursor| cursor.stream.to_string()).collect();
-    assert_eq!(ids, ["sum-1", "sum-2"], "all declared streams in field order, in one request");
+    let ids: Vec<_> = read
+        .request()
+        .streams
+        .iter()
+        .map(|cursor| cursor.stream.to_string())
+        .collect();
+    assert_eq!(
+        ids,
+        ["sum-1", "sum-2"],
+        "all declared streams in field order, in one request"
+    );
     let page = empty(read.request());
     let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
-    assert_eq!(append.request().expected().len(), 2, "the read-only stream is checked too");
+    assert_eq!(
+        append.request().expected().len(),
+        2,
+        "the read-only stream is checked too"
+    );
     assert_eq!(append.request().events()[0].payload, "5");
     let result = appended(append.request());
     let done = expect_step!(append.resume(Ok(result), Duration::ZERO), Done).unwrap();
-    assert_eq!((done.attempts(), done.position().get(), done.events_written()), (1, 9, 1));
-    assert_eq!(done.versions(), [(StreamId::new("sum-1").unwrap(), Version::new(1))]);
+    assert_eq!(
+        (
+            done.attempts(),
+            done.position().get(),
+            done.events_written()
+        ),
+        (1, 9, 1)
+    );
+    assert_eq!(
+        done.versions(),
+        [(StreamId::new("sum-1").unwrap(), Version::new(1))]
+    );
 }
 
 #[test]
@@ -234,16 +287,28 @@ fn a_conflict_sleeps_reads_again_and_succeeds() {
     let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
     assert_eq!(sleep.context().failed_attempts, 1);
     assert!(matches!(sleep.context().reason, RetryReason::Conflict(_)));
-    assert!(sleep.duration() <= Duration::from_millis(1), "the first wait is at most the base delay");
+    assert!(
+        sleep.duration() <= Duration::from_millis(1),
+        "the first wait is at most the base delay"
+    );
     let read = expect_step!(sleep.resume(), ReadStreams);
     let mut page = empty(read.request());
     page.versions[0] = Version::new(1);
     page.snapshot = Position::new(1);
     page.events = vec![event(0, 1, 1, 40)];
     let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
-    assert_eq!(append.request().expected()[0].version, Version::new(1), "the version of the second read");
+    assert_eq!(
+        append.request().expected()[0].version,
+        Version::new(1),
+        "the version of the second read"
+    );
     let result = appended(append.request());
-    assert_eq!(expect_step!(append.resume(Ok(result), Duration::ZERO), Done).unwrap().attempts(), 2);
+    assert_eq!(
+        expect_step!(append.resume(Ok(result), Duration::ZERO), Done)
+            .unwrap()
+            .attempts(),
+        2
+    );
 }
 
 #[test]
@@ -251,7 +316,10 @@ fn a_business_rule_violation_appends_nothing() {
     let read = expect_step!(start(add(1001), RetryPolicy::new()), ReadStreams);
     let page = empty(read.request());
     let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
-    assert!(matches!(error, CommandError::BusinessRuleViolation(TooMuch(1001))), "{error}");
+    assert!(
+        matches!(error, CommandError::BusinessRuleViolation(TooMuch(1001))),
+        "{error}"
+    );
 }
 
 #[test]
@@ -276,29 +344,50 @@ fn retries_are_exhausted() {
 
 #[test]
 fn the_deadline_ends_the_retries() {
-    let read = expect_step!(start(add(5), RetryPolicy::new().deadline(Duration::from_secs(2))), ReadStreams);
+    let read = expect_step!(
+        start(add(5), RetryPolicy::new().deadline(Duration::from_secs(2))),
+        ReadStreams
+    );
     let page = empty(read.request());
     let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
-    let error = expect_step!(append.resume(Err(conflict()), Duration::from_secs(2)), Done).unwrap_err();
-    assert!(matches!(error, CommandError::ConcurrencyError { attempts: 1, .. }), "{error}");
+    let error =
+        expect_step!(append.resume(Err(conflict()), Duration::from_secs(2)), Done).unwrap_err();
+    assert!(
+        matches!(error, CommandError::ConcurrencyError { attempts: 1, .. }),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_open_outcome_repeats_the_same_commit_and_ends_as_unknown_only_past_the_deadline() {
-    let unknown = || EventStoreError::OutcomeUnknown { source: "cut".into() };
+    let unknown = || EventStoreError::OutcomeUnknown {
+        source: "cut".into(),
+    };
     let read = expect_step!(start(add(5), RetryPolicy::never()), ReadStreams);
     let page = empty(read.request());
     let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
-    let (id, payload) = (append.request().commit_id(), append.request().events().to_vec());
+    let (id, payload) = (
+        append.request().commit_id(),
+        append.request().events().to_vec(),
+    );
     let sleep = expect_step!(append.resume(Err(unknown()), Duration::ZERO), Sleep);
     let again = expect_step!(sleep.resume(), AppendEvents);
-    assert_eq!((again.request().commit_id(), again.request().events()), (id, payload.as_slice()));
+    assert_eq!(
+        (again.request().commit_id(), again.request().events()),
+        (id, payload.as_slice())
+    );
     // A known failure of the repetition says nothing about the first try.
-    let busy = EventStoreError::Busy { source: "busy".into() };
+    let busy = EventStoreError::Busy {
+        source: "busy".into(),
+    };
     let sleep = expect_step!(again.resume(Err(busy), Duration::from_secs(1)), Sleep);
     let again = expect_step!(sleep.resume(), AppendEvents);
-    let error = expect_step!(again.resume(Err(unknown()), Duration::from_secs(30)), Done).unwrap_err();
-    assert!(matches!(error, CommandError::OutcomeUnknown { .. }), "{error}");
+    let error =
+        expect_step!(again.resume(Err(unknown()), Duration::from_secs(30)), Done).unwrap_err();
+    assert!(
+        matches!(error, CommandError::OutcomeUnknown { .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -309,7 +398,13 @@ fn a_store_that_leaves_out_an_event_is_found_out() {
     page.snapshot = Position::new(2);
     page.events = vec![event(0, 2, 2, 1)];
     let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
-    assert!(matches!(error, CommandError::EventStoreError(EventStoreError::Corrupt { .. })), "{error}");
+    assert!(
+        matches!(
+            error,
+            CommandError::EventStoreError(EventStoreError::Corrupt { .. })
+        ),
+        "{error}"
+    );
 }
 
 fn event(stream: usize, version: u64, position: u64, number: u64) -> StreamEvent {
@@ -330,8 +425,13 @@ fn page_of(log: &Log, request: &ReadStreams, page_size: usize) -> StreamsPage {
     let mut versions = vec![0; request.streams.len()];
     let mut events = Vec::new();
     for (place, (stream, number)) in (1..).zip(log) {
-        let found = request.streams.iter().position(|cursor| cursor.stream.key() == stream.to_string());
-        let Some(found) = found.filter(|_| place <= end) else { continue };
+        let found = request
+            .streams
+            .iter()
+            .position(|cursor| cursor.stream.key() == stream.to_string());
+        let Some(found) = found.filter(|_| place <= end) else {
+            continue;
+        };
         versions[found] += 1;
         if versions[found] > request.streams[found].after.get() && events.len() < page_size {
             events.push(event(found, versions[found], place, *number));
@@ -355,9 +455,17 @@ fn fixpoint(log: &Log, follow: bool) -> (State, Vec<u64>) {
             2 => Some(1),
             other => found.contains(other).then_some(2),
         };
-        let folded = log.iter().filter_map(|(stream, number)| Some((field(stream)?, *number))).collect();
+        let folded = log
+            .iter()
+            .filter_map(|(stream, number)| Some((field(stream)?, *number)))
+            .collect();
         let state = State { folded };
-        let next: Vec<u64> = command.discover_related_streams(&state).found.iter().map(|key| key.0).collect();
+        let next: Vec<u64> = command
+            .discover_related_streams(&state)
+            .found
+            .iter()
+            .map(|key| key.0)
+            .collect();
         if next == found {
             return (state, found);
         }
@@ -389,9 +497,15 @@ impl Answer {
         Some(match self {
             Self::Ok => return None,
             Self::Conflict => conflict(),
-            Self::Busy => EventStoreError::Busy { source: "busy".into() },
-            Self::Unknown => EventStoreError::OutcomeUnknown { source: "unknown".into() },
-            Self::Full => EventStoreError::StorageFull { source: "full".into() },
+            Self::Busy => EventStoreError::Busy {
+                source: "busy".into(),
+            },
+            Self::Unknown => EventStoreError::OutcomeUnknown {
+                source: "unknown".into(),
+            },
+            Self::Full => EventStoreError::StorageFull {
+                source: "full".into(),
+            },
         })
     }
 }

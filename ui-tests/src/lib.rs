@@ -85,8 +85,12 @@ impl CommandLogic for Transfer {
 
     fn handle(&self, available: &u64, streams: TransferStreams<'_>) -> Result<(), Refused> {
         eventcore::require!(*available >= self.amount, Refused);
-        streams.from.append(AccountEvent::Withdrawn { amount: self.amount });
-        streams.to.append(AccountEvent::Deposited { amount: self.amount });
+        streams.from.append(AccountEvent::Withdrawn {
+            amount: self.amount,
+        });
+        streams.to.append(AccountEvent::Deposited {
+            amount: self.amount,
+        });
         Ok(())
     }
 }

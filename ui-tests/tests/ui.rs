@@ -13,18 +13,35 @@ use std::{
 const PINNED: &str = "1.95.";
 
 /// Pieces of this library's own sentences. What they are in does not depend on the release of rustc.
-const OURS: &[&str] = &["`#[", "derive it", "= note: wrap it", "read-only", "cannot be appended", "is not an event"];
+const OURS: &[&str] = &[
+    "`#[",
+    "derive it",
+    "= note: wrap it",
+    "read-only",
+    "cannot be appended",
+    "is not an event",
+];
 
 fn rustc_is_pinned() -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).arg("--version").output().expect("rustc runs");
+    let output = Command::new(rustc)
+        .arg("--version")
+        .output()
+        .expect("rustc runs");
     let version = String::from_utf8_lossy(&output.stdout);
-    version.split_whitespace().nth(1).is_some_and(|version| version.starts_with(PINNED))
+    version
+        .split_whitespace()
+        .nth(1)
+        .is_some_and(|version| version.starts_with(PINNED))
 }
 
 fn cases_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the cases").map(|entry| entry.expect("a case").path());
-    entries.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+    let entries = fs::read_dir(folder)
+        .expect("the cases")
+        .map(|entry| entry.expect("a case").path());
+    entries
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
 }
 
 #[test]
@@ -52,16 +69,30 @@ fn our_sentences_with_another_release() {
         }
     }
     let test = env::current_exe().expect("this test");
-    let status = Command::new(test).args(["--ignored", "--exact", "write_messages"]).env("TRYBUILD", "overwrite").status();
-    assert!(status.expect("the test runs").success(), "a case compiles that must not");
+    let status = Command::new(test)
+        .args(["--ignored", "--exact", "write_messages"])
+        .env("TRYBUILD", "overwrite")
+        .status();
+    assert!(
+        status.expect("the test runs").success(),
+        "a case compiles that must not"
+    );
     for folder in ["fail", "attack"] {
         for case in cases_in(Path::new(folder)) {
             let wanted = fs::read_to_string(case.with_extension("stderr")).expect("the message");
-            let said = copy.join(case.file_name().expect("a name")).with_extension("stderr");
+            let said = copy
+                .join(case.file_name().expect("a name"))
+                .with_extension("stderr");
             let said = fs::read_to_string(said).expect("the message of this release");
-            let ours = |line: &&str| OURS.iter().any(|piece| line.contains(piece)) && !line.contains(" | ");
+            let ours = |line: &&str| {
+                OURS.iter().any(|piece| line.contains(piece)) && !line.contains(" | ")
+            };
             for sentence in wanted.lines().filter(ours) {
-                assert!(said.contains(sentence.trim()), "{}: `{sentence}` is not in\n{said}", case.display());
+                assert!(
+                    said.contains(sentence.trim()),
+                    "{}: `{sentence}` is not in\n{said}",
+                    case.display()
+                );
             }
         }
     }
@@ -76,11 +107,22 @@ fn write_messages() {
 
 #[test]
 fn there_are_enough_cases_and_each_has_a_message() {
-    let cases: Vec<_> = ["fail", "attack"].iter().flat_map(|folder| cases_in(Path::new(folder))).collect();
+    let cases: Vec<_> = ["fail", "attack"]
+        .iter()
+        .flat_map(|folder| cases_in(Path::new(folder)))
+        .collect();
     assert!(cases.len() >= 40, "only {} cases", cases.len());
     for case in cases {
         let said = fs::read_to_string(case.with_extension("stderr")).unwrap_or_default();
-        assert!(said.starts_with("error"), "{} has no message beside it", case.display());
-        assert!(!said.contains("panicked"), "{}: a derive panicked", case.display());
+        assert!(
+            said.starts_with("error"),
+            "{} has no message beside it",
+            case.display()
+        );
+        assert!(
+            !said.contains("panicked"),
+            "{}: a derive panicked",
+            case.display()
+        );
     }
 }

@@ -33,7 +33,9 @@ impl CommandLogic for Deposit {
     }
 
     fn handle(&self, _: &u64, streams: DepositStreams<'_>) -> Result<(), Infallible> {
-        streams.account.append(AccountEvent::Deposited { amount: 5 });
+        streams
+            .account
+            .append(AccountEvent::Deposited { amount: 5 });
         Ok(())
     }
 }
@@ -67,7 +69,13 @@ impl CommandLogic for Transfer {
 
 /// Runs `commands` commands by `clients` clients at once; client c of n uses accounts of its own, new every 4 commands
 /// so that streams stay short.
-pub async fn clients<S: EventStore + 'static>(store: Arc<S>, clients: u64, commands: u64, two_streams: bool, base: u64) {
+pub async fn clients<S: EventStore + 'static>(
+    store: Arc<S>,
+    clients: u64,
+    commands: u64,
+    two_streams: bool,
+    base: u64,
+) {
     let tasks = (0..clients).map(|client| {
         let store = store.clone();
         let share = commands / clients + u64::from(client < commands % clients);
@@ -76,10 +84,21 @@ pub async fn clients<S: EventStore + 'static>(store: Arc<S>, clients: u64, comma
                 let account = base + (client << 32) + (number / 4) * 2;
                 let policy = RetryPolicy::new();
                 if two_streams {
-                    let command = Transfer { from: AccountId(account), to: AccountId(account + 1) };
+                    let command = Transfer {
+                        from: AccountId(account),
+                        to: AccountId(account + 1),
+                    };
                     execute(&store, command, policy).await.expect("a transfer");
                 } else {
-                    execute(&store, Deposit { account: AccountId(account) }, policy).await.expect("a deposit");
+                    execute(
+                        &store,
+                        Deposit {
+                            account: AccountId(account),
+                        },
+                        policy,
+                    )
+                    .await
+                    .expect("a deposit");
                 }
             }
         })

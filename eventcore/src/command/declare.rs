@@ -54,7 +54,11 @@ impl Declarations {
     }
 
     /// Declares the raw stream ids of a field, to be read and guarded only.
-    pub fn declare_raw_read_only<E, F: StreamField<Raw<E>>>(&mut self, name: &'static str, field: &F) {
+    pub fn declare_raw_read_only<E, F: StreamField<Raw<E>>>(
+        &mut self,
+        name: &'static str,
+        field: &F,
+    ) {
         self.field(name, false, field);
     }
 
@@ -68,13 +72,25 @@ impl Declarations {
 
     /// Adds a stream of the current field; outside of one it has no name and is not added.
     pub(crate) fn push(&mut self, stream: Result<StreamId, StreamIdError>) {
-        let Some((name, writable)) = self.current else { return };
+        let Some((name, writable)) = self.current else {
+            return;
+        };
         let (field, index) = (self.fields, self.index);
         self.index += 1;
         match stream {
-            Ok(stream) => self.slots.push(Slot { name, field, index, stream, writable, version: Version::EMPTY }),
+            Ok(stream) => self.slots.push(Slot {
+                name,
+                field,
+                index,
+                stream,
+                writable,
+                version: Version::EMPTY,
+            }),
             Err(source) => {
-                self.error.get_or_insert(DeclarationError::InvalidStreamId { field: name, source });
+                self.error.get_or_insert(DeclarationError::InvalidStreamId {
+                    field: name,
+                    source,
+                });
             }
         }
     }
@@ -95,11 +111,18 @@ fn duplicate(slots: &[Slot]) -> Option<DeclarationError> {
     };
     if slots.len() <= FEW {
         return slots.iter().enumerate().find_map(|(n, second)| {
-            slots.iter().take(n).find(|first| first.stream == second.stream).map(|first| error(first, second))
+            slots
+                .iter()
+                .take(n)
+                .find(|first| first.stream == second.stream)
+                .map(|first| error(first, second))
         });
     }
     let mut seen = HashMap::with_capacity(slots.len());
-    slots.iter().find_map(|slot| seen.insert(&slot.stream, slot).map(|first| error(first, slot)))
+    slots.iter().find_map(|slot| {
+        seen.insert(&slot.stream, slot)
+            .map(|first| error(first, slot))
+    })
 }
 
 /// Why the streams of a command are refused, before any I/O.
@@ -115,7 +138,9 @@ pub enum DeclarationError {
         source: StreamIdError,
     },
     /// Two fields, or two keys of one field, name the same stream.
-    #[error("stream `{stream}` is declared by `{first}` and by `{second}`; a command names each stream once")]
+    #[error(
+        "stream `{stream}` is declared by `{first}` and by `{second}`; a command names each stream once"
+    )]
     DuplicateStream {
         /// The stream.
         stream: StreamId,

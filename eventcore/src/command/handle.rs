@@ -67,7 +67,11 @@ pub struct StreamHandle<'a, K, A = Writable> {
 
 impl<'a, K, A> StreamHandle<'a, K, A> {
     pub(crate) fn new(buffer: &'a WriteBuffer, slot: usize) -> Self {
-        Self { buffer, slot, marker: PhantomData }
+        Self {
+            buffer,
+            slot,
+            marker: PhantomData,
+        }
     }
 
     /// The version of the stream as it was read: how many events it holds before this command.
@@ -140,7 +144,8 @@ impl<'a, F, K, A> StreamHandles<'a, F, K, A> {
 
 impl<'a, F, K, A> IntoIterator for StreamHandles<'a, F, K, A> {
     type Item = (&'a F, StreamHandle<'a, K, A>);
-    type IntoIter = std::iter::Zip<std::slice::Iter<'a, F>, std::vec::IntoIter<StreamHandle<'a, K, A>>>;
+    type IntoIter =
+        std::iter::Zip<std::slice::Iter<'a, F>, std::vec::IntoIter<StreamHandle<'a, K, A>>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.keys.iter().zip(self.handles)
@@ -149,7 +154,8 @@ impl<'a, F, K, A> IntoIterator for StreamHandles<'a, F, K, A> {
 
 impl<'a, F, K, A> IntoIterator for &StreamHandles<'a, F, K, A> {
     type Item = (&'a F, StreamHandle<'a, K, A>);
-    type IntoIter = std::iter::Zip<std::slice::Iter<'a, F>, std::vec::IntoIter<StreamHandle<'a, K, A>>>;
+    type IntoIter =
+        std::iter::Zip<std::slice::Iter<'a, F>, std::vec::IntoIter<StreamHandle<'a, K, A>>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.keys.iter().zip(self.handles.clone())
@@ -159,7 +165,10 @@ impl<'a, F, K, A> IntoIterator for &StreamHandles<'a, F, K, A> {
 impl<'a, F, K, A> Index<usize> for StreamHandles<'a, F, K, A> {
     type Output = StreamHandle<'a, K, A>;
 
-    #[allow(clippy::indexing_slicing, reason = "the documented meaning of indexing, as for `Vec`")]
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "the documented meaning of indexing, as for `Vec`"
+    )]
     fn index(&self, index: usize) -> &Self::Output {
         &self.handles[index]
     }

@@ -9,8 +9,8 @@ mod handle;
 mod record;
 mod writes;
 
-pub use declare::{DeclarationError, Declarations};
 pub(crate) use declare::Slot;
+pub use declare::{DeclarationError, Declarations};
 pub use field::{ByKey, FieldEvent, FieldHandle, Raw, StreamField};
 pub use handle::{Access, AppendsTo, ReadOnly, StreamHandle, StreamHandles, Writable};
 pub use record::FieldRecord;
@@ -60,7 +60,11 @@ pub trait CommandStreams {
     }
 
     /// Makes the handles, one per declared and then discovered stream, in order.
-    fn streams<'a>(&'a self, discovered: &'a Self::Discovered, handles: &mut Handles<'a>) -> Self::Streams<'a>;
+    fn streams<'a>(
+        &'a self,
+        discovered: &'a Self::Discovered,
+        handles: &mut Handles<'a>,
+    ) -> Self::Streams<'a>;
 
     /// Decodes an event of one of the streams.
     ///

@@ -16,7 +16,11 @@ pub struct FieldRecord<'a> {
 
 impl<'a> FieldRecord<'a> {
     pub(crate) fn new(slot: &Slot, event: &'a StreamEvent) -> Self {
-        Self { field: slot.field, index: slot.index, event }
+        Self {
+            field: slot.field,
+            index: slot.index,
+            event,
+        }
     }
 
     /// The number of the field among the stream fields and slots.
@@ -41,7 +45,10 @@ impl<'a> FieldRecord<'a> {
     ///
     /// # Errors
     /// [`DecodeError`] when it does not fit.
-    pub fn decode_raw<E, F: StreamField<Raw<E>>>(self, field: &'a F) -> Result<F::Event<'a>, DecodeError> {
+    pub fn decode_raw<E, F: StreamField<Raw<E>>>(
+        self,
+        field: &'a F,
+    ) -> Result<F::Event<'a>, DecodeError> {
         field.decode(self)
     }
 
@@ -51,6 +58,9 @@ impl<'a> FieldRecord<'a> {
 
     /// The error for an event of no declared field; the runtime never makes such a record.
     pub fn undeclared(&self) -> DecodeError {
-        DecodeError::UnknownType { type_name: self.event.type_name.to_string(), known: &[] }
+        DecodeError::UnknownType {
+            type_name: self.event.type_name.to_string(),
+            known: &[],
+        }
     }
 }

@@ -25,19 +25,30 @@ struct Writes {
 /// Why an append was refused. The first one stands; the command fails with it.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    Unencodable { slot: usize, type_name: &'static str, source: EncodeError },
+    Unencodable {
+        slot: usize,
+        type_name: &'static str,
+        source: EncodeError,
+    },
     TooMuch(AppendRefused),
     /// Only reachable by going around the types.
-    Undeclared { slot: usize },
+    Undeclared {
+        slot: usize,
+    },
 }
 
 impl WriteBuffer {
     pub(crate) fn new(slots: Vec<Slot>) -> Self {
-        Self { slots, writes: RefCell::default() }
+        Self {
+            slots,
+            writes: RefCell::default(),
+        }
     }
 
     pub(crate) fn version(&self, slot: usize) -> Version {
-        self.slots.get(slot).map_or(Version::EMPTY, |slot| slot.version)
+        self.slots
+            .get(slot)
+            .map_or(Version::EMPTY, |slot| slot.version)
     }
 
     pub(crate) fn append<E: Event>(&self, slot: usize, event: &E) {
@@ -51,18 +62,31 @@ impl WriteBuffer {
     }
 
     /// The types already guarantee that the slot is declared and writable; it is checked again all the same.
-    fn try_append<E: Event>(&self, writes: &mut Writes, slot: usize, event: &E) -> Result<(), Refusal> {
+    fn try_append<E: Event>(
+        &self,
+        writes: &mut Writes,
+        slot: usize,
+        event: &E,
+    ) -> Result<(), Refusal> {
         if !self.slots.get(slot).is_some_and(|slot| slot.writable) {
             return Err(Refusal::Undeclared { slot });
         }
         let type_name = event.type_name();
-        let refused = |source| Refusal::Unencodable { slot, type_name, source };
+        let refused = |source| Refusal::Unencodable {
+            slot,
+            type_name,
+            source,
+        };
         let payload = writes.payloads.push(event).map_err(refused)?;
         if writes.payloads.len() > MAX_COMMIT_BYTES {
-            return Err(Refusal::TooMuch(AppendRefused::TooLarge { bytes: writes.payloads.len() }));
+            return Err(Refusal::TooMuch(AppendRefused::TooLarge {
+                bytes: writes.payloads.len(),
+            }));
         }
         if writes.events.len() >= MAX_COMMIT_EVENTS {
-            return Err(Refusal::TooMuch(AppendRefused::TooManyEvents { events: writes.events.len() + 1 }));
+            return Err(Refusal::TooMuch(AppendRefused::TooManyEvents {
+                events: writes.events.len() + 1,
+            }));
         }
         writes.events.push((slot, type_name, payload));
         Ok(())
@@ -70,12 +94,20 @@ impl WriteBuffer {
 
     /// The declarations again, and the events, or why one was refused. An event's `stream` is its slot.
     pub(crate) fn finish(self) -> (Vec<Slot>, Result<Vec<NewEvent>, Refusal>) {
-        let Writes { payloads, events, refusal } = self.writes.into_inner();
+        let Writes {
+            payloads,
+            events,
+            refusal,
+        } = self.writes.into_inner();
         if let Some(refusal) = refusal {
             return (self.slots, Err(refusal));
         }
         let bytes = payloads.into_bytes();
-        let event = |(stream, type_name, range)| NewEvent { stream, type_name, payload: bytes.slice(range) };
+        let event = |(stream, type_name, range)| NewEvent {
+            stream,
+            type_name,
+            payload: bytes.slice(range),
+        };
         (self.slots, Ok(events.into_iter().map(event).collect()))
     }
 }

@@ -36,7 +36,9 @@ impl CommitId {
 
     /// The id of the event with this number (from 0) in the commit.
     pub(crate) fn event(self, index: usize) -> EventId {
-        let ordinal = u128::try_from(index).unwrap_or(ORDINAL_MASK).saturating_add(1);
+        let ordinal = u128::try_from(index)
+            .unwrap_or(ORDINAL_MASK)
+            .saturating_add(1);
         EventId(Uuid::from_u128(self.0.as_u128() | (ordinal & ORDINAL_MASK)))
     }
 }

@@ -79,25 +79,33 @@ pub enum EncodeError {
         value: f64,
     },
     /// The value is nested deeper than the reader accepts.
-    #[error("the payload is nested deeper than {max} levels and could never be read again; flatten the event")]
+    #[error(
+        "the payload is nested deeper than {max} levels and could never be read again; flatten the event"
+    )]
     TooDeep {
         /// The most levels that are read.
         max: usize,
     },
     /// The payload is larger than [`MAX_EVENT_BYTES`].
-    #[error("the payload is larger than {max} bytes; store the bulk elsewhere and a reference in the event")]
+    #[error(
+        "the payload is larger than {max} bytes; store the bulk elsewhere and a reference in the event"
+    )]
     TooLarge {
         /// The limit in bytes.
         max: usize,
     },
     /// What was encoded does not decode: the event would be stored and unreadable.
-    #[error("the payload was encoded but cannot be read back, so storing it would lose the stream: {0}")]
+    #[error(
+        "the payload was encoded but cannot be read back, so storing it would lose the stream: {0}"
+    )]
     NotReadable(#[source] DecodeError),
     /// serde refused the value.
     #[error("the event cannot be written as JSON: {0}")]
     Serialize(#[source] serde_json::Error),
     /// The value is no enum variant although [`Event`] was derived on an enum.
-    #[error("`{type_name}` does not serialize as an enum variant; use serde's derive without `untagged` or `tag`")]
+    #[error(
+        "`{type_name}` does not serialize as an enum variant; use serde's derive without `untagged` or `tag`"
+    )]
     NotAVariant {
         /// The stored name.
         type_name: &'static str,
@@ -126,7 +134,9 @@ pub enum DecodeError {
         known: &'static [&'static str],
     },
     /// The payload does not fit the event type.
-    #[error("the payload of `{type_name}` does not fit: {source}; add an upcast or a serde default")]
+    #[error(
+        "the payload of `{type_name}` does not fit: {source}; add an upcast or a serde default"
+    )]
     InvalidPayload {
         /// The stored name.
         type_name: String,

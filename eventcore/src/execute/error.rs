@@ -15,7 +15,9 @@ pub enum CommandError<E> {
     #[error("{0}")]
     BusinessRuleViolation(#[source] E),
     /// Other writers were faster at every attempt that the retry policy allows.
-    #[error("gave up after {attempts} attempt(s): {conflict}; allow more attempts, or spread the load over more streams")]
+    #[error(
+        "gave up after {attempts} attempt(s): {conflict}; allow more attempts, or spread the load over more streams"
+    )]
     ConcurrencyError {
         /// How many attempts were made.
         attempts: u32,
@@ -49,7 +51,9 @@ pub enum CommandError<E> {
         rounds: usize,
     },
     /// A stored event cannot be read, so there is no state to decide on. It is never skipped.
-    #[error("event {version} of stream `{stream}` (position {position}, type `{type_name}`) cannot be read: {source}")]
+    #[error(
+        "event {version} of stream `{stream}` (position {position}, type `{type_name}`) cannot be read: {source}"
+    )]
     UnreadableEvent {
         /// The stream.
         stream: StreamId,
@@ -63,7 +67,9 @@ pub enum CommandError<E> {
         source: DecodeError,
     },
     /// An appended event cannot be stored.
-    #[error("event `{type_name}` for field `{field}` (stream `{stream}`) cannot be stored: {source}")]
+    #[error(
+        "event `{type_name}` for field `{field}` (stream `{stream}`) cannot be stored: {source}"
+    )]
     UnstorableEvent {
         /// The field through whose handle it was appended.
         field: &'static str,

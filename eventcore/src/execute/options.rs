@@ -79,6 +79,11 @@ impl Default for ExecuteOptions {
 
 impl From<RetryPolicy> for ExecuteOptions {
     fn from(retry: RetryPolicy) -> Self {
-        Self { retry, metadata: Metadata::default(), idempotency_key: None, max_streams: DEFAULT_MAX_STREAMS }
+        Self {
+            retry,
+            metadata: Metadata::default(),
+            idempotency_key: None,
+            max_streams: DEFAULT_MAX_STREAMS,
+        }
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     command::{CommandLogic, Declarations, FieldRecord, Handles, Refusal, Slot, WriteBuffer},
     event::CommitId,
     store::{
-        AppendEvents, Appended, EventStoreError, ReadStreams, StreamEvent, StreamsPage, VersionConflict,
+        AppendEvents, Appended, EventStoreError, ReadStreams, StreamEvent, StreamsPage,
+        VersionConflict,
     },
 };
 
@@ -63,7 +64,10 @@ pub struct SleepStep<C: CommandLogic> {
 /// Where the pipeline goes on after a wait.
 enum Then {
     StartOver,
-    AppendAgain { request: AppendEvents, unknown: bool },
+    AppendAgain {
+        request: AppendEvents,
+        unknown: bool,
+    },
 }
 
 struct Machine<C: CommandLogic> {
@@ -115,7 +119,11 @@ impl<C: CommandLogic> Attempt<C> {
         let mut unread = Vec::new();
         for (number, slot) in self.slots.iter().enumerate() {
             // Declared streams were read first, in order.
-            let read = if number < self.declared { Some(number) } else { self.reading.position_of(&slot.stream) };
+            let read = if number < self.declared {
+                Some(number)
+            } else {
+                self.reading.position_of(&slot.stream)
+            };
             match read.and_then(|read| self.slot_of.get_mut(read)) {
                 Some(place) => *place = Some(number),
                 None => unread.push(number),
@@ -131,9 +139,18 @@ impl<C: CommandLogic> ExecutePipeline<C> {
         let (high, low) = commit_id.as_uuid().as_u64_pair();
         let random = fastrand::Rng::with_seed(high ^ low);
         let attempt_state = Attempt::new();
-        let machine =
-            Machine { command, options, commit_id, random, attempt: 1, waited: Duration::ZERO, attempt_state };
-        Self { machine: Box::new(machine) }
+        let machine = Machine {
+            command,
+            options,
+            commit_id,
+            random,
+            attempt: 1,
+            waited: Duration::ZERO,
+            attempt_state,
+        };
+        Self {
+            machine: Box::new(machine),
+        }
     }
 
     /// Declares the streams and asks for them.
@@ -149,16 +166,25 @@ impl<C: CommandLogic> ReadStep<C> {
     }
 
     /// Goes on with what was read. `elapsed` is the time since the start of the execution.
-    pub fn resume(mut self, result: Result<StreamsPage, EventStoreError>, elapsed: Duration) -> Step<C> {
+    pub fn resume(
+        mut self,
+        result: Result<StreamsPage, EventStoreError>,
+        elapsed: Duration,
+    ) -> Step<C> {
         match result {
-            Ok(page) => match self.machine.take_page(&self.request, page) {
-                Ok(Some(request)) => Step::ReadStreams(Self { machine: self.machine, request }),
-                Ok(None) => self.machine.discover(),
-                Err(Stop::Failed(error)) => Step::Done(Err(error)),
-                Err(Stop::AlreadyCommitted(appended)) => {
-                    Step::Done(Ok(ExecutionResponse::new(self.machine.attempt, appended, None)))
+            Ok(page) => {
+                match self.machine.take_page(&self.request, page) {
+                    Ok(Some(request)) => Step::ReadStreams(Self {
+                        machine: self.machine,
+                        request,
+                    }),
+                    Ok(None) => self.machine.discover(),
+                    Err(Stop::Failed(error)) => Step::Done(Err(error)),
+                    Err(Stop::AlreadyCommitted(appended)) => Step::Done(Ok(
+                        ExecutionResponse::new(self.machine.attempt, appended, None),
+                    )),
                 }
-            },
+            }
             Err(error) if error.is_transient() && self.machine.may_retry(elapsed) => {
                 self.machine.wait(RetryReason::Unavailable, Then::StartOver)
             }
@@ -175,17 +201,33 @@ impl<C: CommandLogic> AppendStep<C> {
 
     /// Goes on with the result. `elapsed` is the time since the start of the execution.
     pub fn resume(self, result: Result<Appended, EventStoreError>, elapsed: Duration) -> Step<C> {
-        let Self { machine, request, unknown } = self;
+        let Self {
+            machine,
+            request,
+            unknown,
+        } = self;
         match result {
             Ok(appended) => {
-                tracing::debug!(position = appended.position.get(), attempts = machine.attempt, "command committed");
-                Step::Done(Ok(ExecutionResponse::new(machine.attempt, appended, Some(request))))
+                tracing::debug!(
+                    position = appended.position.get(),
+                    attempts = machine.attempt,
+                    "command committed"
+                );
+                Step::Done(Ok(ExecutionResponse::new(
+                    machine.attempt,
+                    appended,
+                    Some(request),
+                )))
             }
             // The store compares commit ids first, so this is a conflict with somebody else: nothing of ours is there.
             Err(EventStoreError::VersionConflict(conflict)) => machine.conflict(conflict, elapsed),
             Err(error) => {
                 let unknown = unknown || matches!(error, EventStoreError::OutcomeUnknown { .. });
-                let reason = if unknown { RetryReason::OutcomeUnknown } else { RetryReason::Unavailable };
+                let reason = if unknown {
+                    RetryReason::OutcomeUnknown
+                } else {
+                    RetryReason::Unavailable
+                };
                 // An open outcome is worth asking for until the deadline, however often.
                 let again = if unknown {
                     machine.before_deadline(elapsed)
@@ -228,9 +270,11 @@ impl<C: CommandLogic> SleepStep<C> {
         self.machine.attempt = self.machine.attempt.saturating_add(1);
         match self.then {
             Then::StartOver => self.machine.declare(),
-            Then::AppendAgain { request, unknown } => {
-                Step::AppendEvents(AppendStep { machine: self.machine, request, unknown })
-            }
+            Then::AppendAgain { request, unknown } => Step::AppendEvents(AppendStep {
+                machine: self.machine,
+                request,
+                unknown,
+            }),
         }
     }
 }
@@ -270,11 +314,19 @@ impl<C: CommandLogic> Machine<C> {
         if streams > limit {
             return Step::Done(Err(CommandError::TooManyStreams { streams, limit }));
         }
-        let ids = unread.iter().filter_map(|slot| attempt.slots.get(*slot)).map(|slot| slot.stream.clone());
+        let ids = unread
+            .iter()
+            .filter_map(|slot| attempt.slots.get(*slot))
+            .map(|slot| slot.stream.clone());
         attempt.reading.add(ids);
         attempt.slot_of.extend(unread.into_iter().map(Some));
-        let request = attempt.reading.request(None, self.options.idempotency_key.as_ref());
-        Step::ReadStreams(ReadStep { machine: self, request })
+        let request = attempt
+            .reading
+            .request(None, self.options.idempotency_key.as_ref());
+        Step::ReadStreams(ReadStep {
+            machine: self,
+            request,
+        })
     }
 
     /// Folds or keeps a page; returns the request for the next one of this round, if there is one.
@@ -287,12 +339,24 @@ impl<C: CommandLogic> Machine<C> {
             return Err(Stop::AlreadyCommitted(appended));
         }
         let attempt = &mut self.attempt_state;
-        let complete = attempt.reading.take(&page, request.up_to.is_none()).map_err(CommandError::from)?;
-        let next = if complete { None } else { Some(attempt.reading.request(Some(&page), None)) };
+        let complete = attempt
+            .reading
+            .take(&page, request.up_to.is_none())
+            .map_err(CommandError::from)?;
+        let next = if complete {
+            None
+        } else {
+            Some(attempt.reading.request(Some(&page), None))
+        };
         if C::DISCOVERS {
             let start = attempt.reading.round_start();
-            let numbered = |event: StreamEvent| StreamEvent { stream: start + event.stream, ..event };
-            attempt.history.extend(page.events.into_iter().map(numbered));
+            let numbered = |event: StreamEvent| StreamEvent {
+                stream: start + event.stream,
+                ..event
+            };
+            attempt
+                .history
+                .extend(page.events.into_iter().map(numbered));
         } else {
             for event in &page.events {
                 fold(&self.command, attempt_parts(attempt), event)?;
@@ -310,14 +374,17 @@ impl<C: CommandLogic> Machine<C> {
             if let Err(error) = self.refold() {
                 return Step::Done(Err(error));
             }
-            let Some(discovered) = self.command.discover(&self.attempt_state.state) else { return self.decide() };
+            let Some(discovered) = self.command.discover(&self.attempt_state.state) else {
+                return self.decide();
+            };
             let slots = match self.declare_all(&discovered) {
                 Ok(slots) => slots,
                 Err(error) => return Step::Done(Err(error)),
             };
             let attempt = &mut self.attempt_state;
             attempt.discovered = discovered;
-            let same = |(old, new): (&Slot, &Slot)| old.stream == new.stream && old.field == new.field;
+            let same =
+                |(old, new): (&Slot, &Slot)| old.stream == new.stream && old.field == new.field;
             let found = attempt.slots.get(attempt.declared..).unwrap_or_default();
             if found.len() == slots.len() && found.iter().zip(&slots).all(same) {
                 return self.decide();
@@ -339,7 +406,9 @@ impl<C: CommandLogic> Machine<C> {
         let mut declarations = Declarations::default();
         self.command.declare(&mut declarations);
         C::declare_discovered(discovered, &mut declarations);
-        Ok(declarations.finish()?.split_off(self.attempt_state.declared))
+        Ok(declarations
+            .finish()?
+            .split_off(self.attempt_state.declared))
     }
 
     fn refold(&mut self) -> Result<(), CommandError<C::Error>> {
@@ -347,7 +416,9 @@ impl<C: CommandLogic> Machine<C> {
         attempt.state = C::State::default();
         attempt.history.sort_unstable_by_key(|event| event.position);
         let history = std::mem::take(&mut attempt.history);
-        let folded = history.iter().try_for_each(|event| fold(&self.command, attempt_parts(attempt), event));
+        let folded = history
+            .iter()
+            .try_for_each(|event| fold(&self.command, attempt_parts(attempt), event));
         attempt.history = history;
         folded
     }
@@ -360,7 +431,9 @@ impl<C: CommandLogic> Machine<C> {
             }
         }
         let buffer = WriteBuffer::new(std::mem::take(&mut attempt.slots));
-        let streams = self.command.streams(&attempt.discovered, &mut Handles::new(&buffer));
+        let streams = self
+            .command
+            .streams(&attempt.discovered, &mut Handles::new(&buffer));
         if let Err(error) = self.command.handle(&attempt.state, streams) {
             return Step::Done(Err(CommandError::BusinessRuleViolation(error)));
         }
@@ -382,9 +455,22 @@ impl<C: CommandLogic> Machine<C> {
                 event.stream = read_of.get(event.stream).copied().unwrap_or(usize::MAX);
             }
         }
-        let (metadata, key) = (self.options.metadata.clone(), self.options.idempotency_key.clone());
-        match AppendEvents::new(self.commit_id, attempt.reading.expected(), events, metadata, key) {
-            Ok(request) => Step::AppendEvents(AppendStep { machine: self, request, unknown: false }),
+        let (metadata, key) = (
+            self.options.metadata.clone(),
+            self.options.idempotency_key.clone(),
+        );
+        match AppendEvents::new(
+            self.commit_id,
+            attempt.reading.expected(),
+            events,
+            metadata,
+            key,
+        ) {
+            Ok(request) => Step::AppendEvents(AppendStep {
+                machine: self,
+                request,
+                unknown: false,
+            }),
             Err(error) => Step::Done(Err(error.into())),
         }
     }
@@ -393,15 +479,26 @@ impl<C: CommandLogic> Machine<C> {
         if self.may_retry(elapsed) {
             self.wait(RetryReason::Conflict(conflict), Then::StartOver)
         } else {
-            Step::Done(Err(CommandError::ConcurrencyError { attempts: self.attempt, conflict }))
+            Step::Done(Err(CommandError::ConcurrencyError {
+                attempts: self.attempt,
+                conflict,
+            }))
         }
     }
 
     fn wait(mut self: Box<Self>, reason: RetryReason, then: Then) -> Step<C> {
         let delay = self.options.retry.delay(self.attempt, &mut self.random);
-        let context = RetryContext { failed_attempts: self.attempt, delay, reason };
+        let context = RetryContext {
+            failed_attempts: self.attempt,
+            delay,
+            reason,
+        };
         tracing::debug!(attempt = self.attempt, ?delay, reason = ?context.reason, "command is retried");
-        Step::Sleep(SleepStep { machine: self, context, then })
+        Step::Sleep(SleepStep {
+            machine: self,
+            context,
+            then,
+        })
     }
 
     fn may_retry(&self, elapsed: Duration) -> bool {
@@ -436,7 +533,9 @@ fn fold<C: CommandLogic>(
     event: &StreamEvent,
 ) -> Result<(), CommandError<C::Error>> {
     let slot = parts.slot_of.get(event.stream).copied().flatten();
-    let Some(slot) = slot.and_then(|slot| parts.slots.get(slot)) else { return Ok(()) };
+    let Some(slot) = slot.and_then(|slot| parts.slots.get(slot)) else {
+        return Ok(());
+    };
     match command.event(parts.discovered, FieldRecord::new(slot, event)) {
         Ok(decoded) => command.apply(parts.state, decoded),
         Err(source) => {
@@ -456,10 +555,17 @@ fn refused<E>(slots: &[Slot], refusal: Refusal) -> CommandError<E> {
     match refusal {
         Refusal::TooMuch(error) => error.into(),
         Refusal::Undeclared { slot } => CommandError::UndeclaredWrite { slot },
-        Refusal::Unencodable { slot, type_name, source } => match slots.get(slot) {
-            Some(slot) => {
-                CommandError::UnstorableEvent { field: slot.name, stream: slot.stream.clone(), type_name, source }
-            }
+        Refusal::Unencodable {
+            slot,
+            type_name,
+            source,
+        } => match slots.get(slot) {
+            Some(slot) => CommandError::UnstorableEvent {
+                field: slot.name,
+                stream: slot.stream.clone(),
+                type_name,
+                source,
+            },
             None => CommandError::UndeclaredWrite { slot },
         },
     }

@@ -1,7 +1,10 @@
 //! The streams that an attempt has read: their versions, and that no event of them was missed.
 
 use crate::{
-    store::{EventStoreError, ExpectedVersion, IdempotencyKey, MAX_PAGE_EVENTS, ReadStreams, StreamCursor, StreamsPage, Version},
+    store::{
+        EventStoreError, ExpectedVersion, IdempotencyKey, MAX_PAGE_EVENTS, ReadStreams,
+        StreamCursor, StreamsPage, Version,
+    },
     stream::StreamId,
 };
 
@@ -24,7 +27,11 @@ impl Reading {
     /// Starts a round that reads these streams too.
     pub(super) fn add(&mut self, streams: impl IntoIterator<Item = StreamId>) {
         self.round = self.streams.len();
-        let new = |id| ReadStream { id, version: Version::EMPTY, seen: Version::EMPTY };
+        let new = |id| ReadStream {
+            id,
+            version: Version::EMPTY,
+            seen: Version::EMPTY,
+        };
         self.streams.extend(streams.into_iter().map(new));
     }
 
@@ -42,7 +49,9 @@ impl Reading {
     }
 
     pub(super) fn version(&self, stream: usize) -> Version {
-        self.streams.get(stream).map_or(Version::EMPTY, |stream| stream.version)
+        self.streams
+            .get(stream)
+            .map_or(Version::EMPTY, |stream| stream.version)
     }
 
     fn current(&self) -> &[ReadStream] {
@@ -50,8 +59,15 @@ impl Reading {
     }
 
     /// The request for the next page of this round.
-    pub(super) fn request(&self, page: Option<&StreamsPage>, key: Option<&IdempotencyKey>) -> ReadStreams {
-        let cursor = |stream: &ReadStream| StreamCursor { stream: stream.id.clone(), after: stream.seen };
+    pub(super) fn request(
+        &self,
+        page: Option<&StreamsPage>,
+        key: Option<&IdempotencyKey>,
+    ) -> ReadStreams {
+        let cursor = |stream: &ReadStream| StreamCursor {
+            stream: stream.id.clone(),
+            after: stream.seen,
+        };
         ReadStreams {
             streams: self.current().iter().map(cursor).collect(),
             up_to: page.map(|page| page.snapshot),
@@ -61,10 +77,16 @@ impl Reading {
     }
 
     /// Takes note of a page; says whether it was the last one. A store that left an event out is found out here.
-    pub(super) fn take(&mut self, page: &StreamsPage, first: bool) -> Result<bool, EventStoreError> {
+    pub(super) fn take(
+        &mut self,
+        page: &StreamsPage,
+        first: bool,
+    ) -> Result<bool, EventStoreError> {
         let current = self.streams.get_mut(self.round..).unwrap_or_default();
         if page.versions.len() != current.len() {
-            return Err(corrupt("the store answered for other streams than it was asked for"));
+            return Err(corrupt(
+                "the store answered for other streams than it was asked for",
+            ));
         }
         if first {
             for (stream, version) in current.iter_mut().zip(&page.versions) {
@@ -73,11 +95,16 @@ impl Reading {
         }
         for event in &page.events {
             let Some(stream) = current.get_mut(event.stream) else {
-                return Err(corrupt("the store answered with an event of a stream that it was not asked for"));
+                return Err(corrupt(
+                    "the store answered with an event of a stream that it was not asked for",
+                ));
             };
             if event.version != stream.seen.plus(1) {
                 let (id, seen) = (&stream.id, stream.seen);
-                return Err(corrupt(format!("in stream `{id}`, event {} follows on event {seen}", event.version)));
+                return Err(corrupt(format!(
+                    "in stream `{id}`, event {} follows on event {seen}",
+                    event.version
+                )));
             }
             stream.seen = event.version;
         }
@@ -92,11 +119,16 @@ impl Reading {
     }
 
     pub(super) fn expected(&self) -> Vec<ExpectedVersion> {
-        let expected = |stream: &ReadStream| ExpectedVersion { stream: stream.id.clone(), version: stream.version };
+        let expected = |stream: &ReadStream| ExpectedVersion {
+            stream: stream.id.clone(),
+            version: stream.version,
+        };
         self.streams.iter().map(expected).collect()
     }
 }
 
 fn corrupt(reason: impl Into<String>) -> EventStoreError {
-    EventStoreError::Corrupt { reason: reason.into() }
+    EventStoreError::Corrupt {
+        reason: reason.into(),
+    }
 }

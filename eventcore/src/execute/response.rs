@@ -15,7 +15,11 @@ pub struct ExecutionResponse {
 
 impl ExecutionResponse {
     pub(super) fn new(attempts: u32, appended: Appended, request: Option<AppendEvents>) -> Self {
-        Self { attempts, appended, request }
+        Self {
+            attempts,
+            appended,
+            request,
+        }
     }
 
     /// How many attempts it took, from 1.
@@ -42,14 +46,22 @@ impl ExecutionResponse {
     /// Each stream that was written, with its version after the commit, in the order of the declarations. Empty for a
     /// [repeated](Self::is_repeated) result.
     pub fn versions(&self) -> Vec<(StreamId, Version)> {
-        let Some(request) = self.request.as_ref().filter(|_| !self.appended.repeated) else { return Vec::new() };
+        let Some(request) = self.request.as_ref().filter(|_| !self.appended.repeated) else {
+            return Vec::new();
+        };
         let mut written = vec![0_u64; request.expected().len()];
         for event in request.events() {
             if let Some(count) = written.get_mut(event.stream) {
                 *count += 1;
             }
         }
-        let streams = request.expected().iter().zip(written).filter(|(_, count)| *count > 0);
-        streams.map(|(before, count)| (before.stream.clone(), before.version.plus(count))).collect()
+        let streams = request
+            .expected()
+            .iter()
+            .zip(written)
+            .filter(|(_, count)| *count > 0);
+        streams
+            .map(|(before, count)| (before.stream.clone(), before.version.plus(count)))
+            .collect()
     }
 }

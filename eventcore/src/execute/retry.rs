@@ -76,7 +76,9 @@ impl RetryPolicy {
 
     /// The wait after this many failed attempts: anything from 0 to the doubled and capped base.
     pub(crate) fn delay(&self, failed: u32, random: &mut fastrand::Rng) -> Duration {
-        let factor = 1_u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
+        let factor = 1_u32
+            .checked_shl(failed.saturating_sub(1))
+            .unwrap_or(u32::MAX);
         let longest = self.base.saturating_mul(factor).min(self.cap);
         Duration::from_nanos(random.u64(0..=u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX)))
     }

@@ -64,7 +64,13 @@ impl AppendEvents {
         metadata: Metadata,
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Self, AppendRefused> {
-        let request = Request { commit_id, expected, events, metadata, idempotency_key };
+        let request = Request {
+            commit_id,
+            expected,
+            events,
+            metadata,
+            idempotency_key,
+        };
         request.check()?;
         Ok(Self(Arc::new(request)))
     }
@@ -112,7 +118,9 @@ impl Request {
         let mut bytes = 0_usize;
         for event in &self.events {
             if event.stream >= streams {
-                return Err(AppendRefused::UndeclaredStream { index: event.stream });
+                return Err(AppendRefused::UndeclaredStream {
+                    index: event.stream,
+                });
             }
             if event.payload.len() > MAX_EVENT_BYTES {
                 return Err(AppendRefused::EventTooLarge {
@@ -134,19 +142,25 @@ impl Request {
 #[non_exhaustive]
 pub enum AppendRefused {
     /// More streams than [`MAX_COMMIT_STREAMS`].
-    #[error("a commit names at most {MAX_COMMIT_STREAMS} streams, this one {streams}; split the command")]
+    #[error(
+        "a commit names at most {MAX_COMMIT_STREAMS} streams, this one {streams}; split the command"
+    )]
     TooManyStreams {
         /// How many it names.
         streams: usize,
     },
     /// More events than [`MAX_COMMIT_EVENTS`].
-    #[error("a commit has at most {MAX_COMMIT_EVENTS} events, this one {events}; split the command")]
+    #[error(
+        "a commit has at most {MAX_COMMIT_EVENTS} events, this one {events}; split the command"
+    )]
     TooManyEvents {
         /// How many it has.
         events: usize,
     },
     /// An event larger than [`MAX_EVENT_BYTES`].
-    #[error("event `{type_name}` has {bytes} bytes, more than {MAX_EVENT_BYTES}; store the bulk elsewhere")]
+    #[error(
+        "event `{type_name}` has {bytes} bytes, more than {MAX_EVENT_BYTES}; store the bulk elsewhere"
+    )]
     EventTooLarge {
         /// The stored name of the event.
         type_name: &'static str,
@@ -154,7 +168,9 @@ pub enum AppendRefused {
         bytes: usize,
     },
     /// More bytes than [`MAX_COMMIT_BYTES`].
-    #[error("a commit has at most {MAX_COMMIT_BYTES} bytes of events, this one {bytes}; split the command")]
+    #[error(
+        "a commit has at most {MAX_COMMIT_BYTES} bytes of events, this one {bytes}; split the command"
+    )]
     TooLarge {
         /// How many it has.
         bytes: usize,
@@ -198,7 +214,9 @@ impl IdempotencyKey {
         let text = text.as_ref();
         match text.len() {
             0 => Err(IdempotencyKeyError::Empty),
-            bytes if bytes > MAX_IDEMPOTENCY_KEY_BYTES => Err(IdempotencyKeyError::TooLong { bytes }),
+            bytes if bytes > MAX_IDEMPOTENCY_KEY_BYTES => {
+                Err(IdempotencyKeyError::TooLong { bytes })
+            }
             _ if text.chars().any(char::is_control) => Err(IdempotencyKeyError::ControlCharacter),
             _ => Ok(Self(text.into())),
         }
@@ -224,12 +242,16 @@ pub enum IdempotencyKeyError {
     #[error("an idempotency key must not be empty; use the id of the request")]
     Empty,
     /// The text is too long.
-    #[error("an idempotency key has at most {MAX_IDEMPOTENCY_KEY_BYTES} bytes, this one {bytes}; use a hash of it")]
+    #[error(
+        "an idempotency key has at most {MAX_IDEMPOTENCY_KEY_BYTES} bytes, this one {bytes}; use a hash of it"
+    )]
     TooLong {
         /// How many bytes it has.
         bytes: usize,
     },
     /// The text contains a control character.
-    #[error("an idempotency key must not contain control characters; use a hash or an encoding of it")]
+    #[error(
+        "an idempotency key must not contain control characters; use a hash or an encoding of it"
+    )]
     ControlCharacter,
 }

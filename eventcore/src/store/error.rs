@@ -38,19 +38,25 @@ pub enum EventStoreError {
         source: Source,
     },
     /// It is not known whether the commit was made. Repeating the same append is safe and settles it.
-    #[error("it is not known whether the commit was made; repeat it with the same commit id: {source}")]
+    #[error(
+        "it is not known whether the commit was made; repeat it with the same commit id: {source}"
+    )]
     OutcomeUnknown {
         /// What the store said.
         source: Source,
     },
     /// There is no space left; nothing was written.
-    #[error("the disk of the event store is full and nothing was written; free some space: {source}")]
+    #[error(
+        "the disk of the event store is full and nothing was written; free some space: {source}"
+    )]
     StorageFull {
         /// What the store said.
         source: Source,
     },
     /// The store may only be read; nothing was written.
-    #[error("the event store is read-only and nothing was written; check the permissions of {location}: {source}")]
+    #[error(
+        "the event store is read-only and nothing was written; check the permissions of {location}: {source}"
+    )]
     ReadOnly {
         /// The file or server.
         location: String,
@@ -66,7 +72,9 @@ pub enum EventStoreError {
         reason: String,
     },
     /// The store was written by a newer version of this library.
-    #[error("{location} has schema version {found}, newer than {supported} which this build knows; upgrade eventcore")]
+    #[error(
+        "{location} has schema version {found}, newer than {supported} which this build knows; upgrade eventcore"
+    )]
     NewerSchema {
         /// The file or server.
         location: String,
@@ -95,6 +103,9 @@ pub enum EventStoreError {
 impl EventStoreError {
     /// Whether nothing was written and the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::VersionConflict(_) | Self::Busy { .. } | Self::Unavailable { .. })
+        matches!(
+            self,
+            Self::VersionConflict(_) | Self::Busy { .. } | Self::Unavailable { .. }
+        )
     }
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Appended, AppendEvents, EventStore, EventStoreError, IdempotencyKey, MAX_PAGE_EVENTS, Position, ReadAll,
-    ReadStreams, StoreFuture, StreamEvent, StreamsPage, Version, VersionConflict,
+    AppendEvents, Appended, EventStore, EventStoreError, IdempotencyKey, MAX_PAGE_EVENTS, Position,
+    ReadAll, ReadStreams, StoreFuture, StreamEvent, StreamsPage, Version, VersionConflict,
 };
 use crate::{event::RecordedEvent, stream::StreamId};
 
@@ -85,7 +85,9 @@ impl Log {
             let places = self.of_stream(&cursor.stream);
             let visible = places.partition_point(|place| *place < end);
             versions.push(Version::new(count(visible)));
-            let rest = places.get(index(cursor.after.get()).min(visible)..visible).unwrap_or_default();
+            let rest = places
+                .get(index(cursor.after.get()).min(visible)..visible)
+                .unwrap_or_default();
             found.extend(rest.iter().take(limit).map(|place| (*place, number)));
         }
         if request.streams.len() > 1 {
@@ -106,7 +108,11 @@ impl Log {
             versions,
             events: found.into_iter().filter_map(event).collect(),
             snapshot,
-            already_committed: request.idempotency_key.as_ref().and_then(|key| self.keys.get(key)).cloned(),
+            already_committed: request
+                .idempotency_key
+                .as_ref()
+                .and_then(|key| self.keys.get(key))
+                .cloned(),
         }
     }
 
@@ -131,9 +137,14 @@ impl Log {
         }
         let recorded_at = SystemTime::now();
         for (number, event) in request.events().iter().enumerate() {
-            let Some(target) = expected.get(event.stream) else { continue };
-            let type_name =
-                self.type_names.entry(event.type_name).or_insert_with(|| event.type_name.into()).clone();
+            let Some(target) = expected.get(event.stream) else {
+                continue;
+            };
+            let type_name = self
+                .type_names
+                .entry(event.type_name)
+                .or_insert_with(|| event.type_name.into())
+                .clone();
             let places = self.streams.entry(target.stream.clone()).or_default();
             places.push(self.events.len());
             self.events.push(RecordedEvent {
@@ -147,9 +158,19 @@ impl Log {
                 recorded_at,
             });
         }
-        let appended = Appended { position: self.head(), events: request.events().len(), repeated: false };
+        let appended = Appended {
+            position: self.head(),
+            events: request.events().len(),
+            repeated: false,
+        };
         if let Some(key) = request.idempotency_key() {
-            self.keys.insert(key.clone(), Appended { repeated: true, ..appended.clone() });
+            self.keys.insert(
+                key.clone(),
+                Appended {
+                    repeated: true,
+                    ..appended.clone()
+                },
+            );
         }
         Ok(appended)
     }
@@ -157,7 +178,9 @@ impl Log {
     /// The result of this very commit, if it was made before: then its first event follows the expected version.
     fn own_commit(&self, request: &AppendEvents) -> Option<Appended> {
         let target = request.expected().get(request.events().first()?.stream)?;
-        let place = *self.of_stream(&target.stream).get(index(target.version.get()))?;
+        let place = *self
+            .of_stream(&target.stream)
+            .get(index(target.version.get()))?;
         let first = self.events.get(place)?;
         let events = request.events().len();
         (first.event_id == request.event_id(0)).then(|| Appended {
@@ -171,12 +194,20 @@ impl Log {
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
         let after = index(request.after.get());
         match &request.stream {
-            None => self.events.iter().skip(after).take(limit).cloned().collect(),
+            None => self
+                .events
+                .iter()
+                .skip(after)
+                .take(limit)
+                .cloned()
+                .collect(),
             Some(stream) => {
                 let places = self.of_stream(stream);
                 let start = places.partition_point(|place| *place < after);
                 let places = places.iter().skip(start).take(limit);
-                places.filter_map(|place| self.events.get(*place).cloned()).collect()
+                places
+                    .filter_map(|place| self.events.get(*place).cloned())
+                    .collect()
             }
         }
     }

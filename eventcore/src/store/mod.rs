@@ -13,8 +13,8 @@ pub mod sqlite;
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 pub use append::{
-    AppendEvents, AppendRefused, Appended, ExpectedVersion, IdempotencyKey, IdempotencyKeyError, MAX_COMMIT_BYTES,
-    MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent,
+    AppendEvents, AppendRefused, Appended, ExpectedVersion, IdempotencyKey, IdempotencyKeyError,
+    MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent,
 };
 pub use error::{EventStoreError, VersionConflict};
 pub use read::{MAX_PAGE_EVENTS, ReadAll, ReadStreams, StreamCursor, StreamEvent, StreamsPage};

@@ -21,15 +21,23 @@ impl Shared {
     /// The error when it is known that nothing was written.
     pub(super) fn nothing_written(&self, path: Option<&Path>) -> EventStoreError {
         let source = Box::new(self.clone());
-        let location = path.map_or_else(|| "the database".to_owned(), |path| path.display().to_string());
+        let location = path.map_or_else(
+            || "the database".to_owned(),
+            |path| path.display().to_string(),
+        );
         match self.0.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => EventStoreError::Busy { source },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                EventStoreError::Busy { source }
+            }
             Some(ErrorCode::DiskFull) => EventStoreError::StorageFull { source },
             Some(ErrorCode::ReadOnly) => EventStoreError::ReadOnly { location, source },
-            Some(ErrorCode::NotADatabase) => {
-                EventStoreError::NotAnEventStore { location, reason: self.to_string() }
-            }
-            Some(ErrorCode::DatabaseCorrupt) => EventStoreError::Corrupt { reason: self.to_string() },
+            Some(ErrorCode::NotADatabase) => EventStoreError::NotAnEventStore {
+                location,
+                reason: self.to_string(),
+            },
+            Some(ErrorCode::DatabaseCorrupt) => EventStoreError::Corrupt {
+                reason: self.to_string(),
+            },
             _ => EventStoreError::Other { source },
         }
     }
@@ -38,13 +46,17 @@ impl Shared {
     pub(super) fn of_commit(&self) -> EventStoreError {
         match self.nothing_written(None) {
             error @ (EventStoreError::Busy { .. } | EventStoreError::StorageFull { .. }) => error,
-            _ => EventStoreError::OutcomeUnknown { source: Box::new(self.clone()) },
+            _ => EventStoreError::OutcomeUnknown {
+                source: Box::new(self.clone()),
+            },
         }
     }
 }
 
 pub(super) fn corrupt(reason: impl Into<String>) -> EventStoreError {
-    EventStoreError::Corrupt { reason: reason.into() }
+    EventStoreError::Corrupt {
+        reason: reason.into(),
+    }
 }
 
 /// The error of a read.

@@ -20,7 +20,10 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{AppendEvents, Appended, EventStore, EventStoreError, ReadAll, ReadStreams, StoreFuture, StreamsPage};
+use super::{
+    AppendEvents, Appended, EventStore, EventStoreError, ReadAll, ReadStreams, StoreFuture,
+    StreamsPage,
+};
 use crate::event::RecordedEvent;
 
 /// Requests that wait in a thread's queue before callers are held back.
@@ -78,8 +81,15 @@ impl SqliteEventStore {
             spawn("eventcore-reader", move || reader.run(queue))?;
             readers.push(jobs);
         }
-        let shared = Shared { path, writer: jobs, readers, next_reader: AtomicUsize::new(0) };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Shared {
+            path,
+            writer: jobs,
+            readers,
+            next_reader: AtomicUsize::new(0),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// The version of SQLite that runs, such as `3.54.1`.
@@ -87,11 +97,21 @@ impl SqliteEventStore {
         rusqlite::version()
     }
 
-    async fn read<T>(&self, job: impl FnOnce(Reply<T>) -> reader::Job) -> Result<T, EventStoreError> {
+    async fn read<T>(
+        &self,
+        job: impl FnOnce(Reply<T>) -> reader::Job,
+    ) -> Result<T, EventStoreError> {
         let (reply, answer) = oneshot::channel();
         let number = self.shared.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
-        let reader = self.shared.readers.get(number).ok_or(EventStoreError::Closed)?;
-        reader.send(job(reply)).await.map_err(|_| EventStoreError::Closed)?;
+        let reader = self
+            .shared
+            .readers
+            .get(number)
+            .ok_or(EventStoreError::Closed)?;
+        reader
+            .send(job(reply))
+            .await
+            .map_err(|_| EventStoreError::Closed)?;
         answer.await.map_err(|_| EventStoreError::Closed)?
     }
 }
@@ -105,9 +125,17 @@ impl EventStore for SqliteEventStore {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             let job = writer::Job { request, reply };
-            self.shared.writer.send(job).await.map_err(|_| EventStoreError::Closed)?;
+            self.shared
+                .writer
+                .send(job)
+                .await
+                .map_err(|_| EventStoreError::Closed)?;
             // The writer answers every job; if it is gone all the same, nobody knows how far it came.
-            answer.await.map_err(|gone| EventStoreError::OutcomeUnknown { source: gone.into() })?
+            answer
+                .await
+                .map_err(|gone| EventStoreError::OutcomeUnknown {
+                    source: gone.into(),
+                })?
         })
     }
 
@@ -118,11 +146,15 @@ impl EventStore for SqliteEventStore {
 
 impl fmt::Debug for SqliteEventStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteEventStore").field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("SqliteEventStore")
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
     }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), EventStoreError> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(work);
-    started.map(drop).map_err(|source| EventStoreError::Other { source: source.into() })
+    started.map(drop).map_err(|source| EventStoreError::Other {
+        source: source.into(),
+    })
 }

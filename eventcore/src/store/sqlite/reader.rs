@@ -18,8 +18,8 @@ use super::{
 use crate::{
     event::{EventId, Metadata, RecordedEvent},
     store::{
-        EventStoreError, MAX_PAGE_EVENTS, Position, ReadAll, ReadStreams, StreamCursor, StreamEvent, StreamsPage,
-        Version,
+        EventStoreError, MAX_PAGE_EVENTS, Position, ReadAll, ReadStreams, StreamCursor,
+        StreamEvent, StreamsPage, Version,
     },
     stream::StreamId,
 };
@@ -30,8 +30,14 @@ const BATCH: usize = 256;
 const CACHE: usize = 100_000;
 
 pub(super) enum Job {
-    Streams { request: ReadStreams, reply: Reply<StreamsPage> },
-    All { request: ReadAll, reply: Reply<Vec<RecordedEvent>> },
+    Streams {
+        request: ReadStreams,
+        reply: Reply<StreamsPage>,
+    },
+    All {
+        request: ReadAll,
+        reply: Reply<Vec<RecordedEvent>>,
+    },
 }
 
 pub(super) struct Reader {
@@ -43,7 +49,11 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, streams: HashMap::new(), types: HashMap::new() }
+        Self {
+            connection,
+            streams: HashMap::new(),
+            types: HashMap::new(),
+        }
     }
 
     /// Runs until the last handle of the store is dropped.
@@ -77,8 +87,9 @@ impl Reader {
         let head = self.head().map_err(of_read)?;
         let snapshot = request.up_to.unwrap_or(head).min(head);
         let key = request.idempotency_key.as_ref();
-        let already_committed =
-            key.map_or(Ok(None), |key| earlier(&self.connection, key.as_str())).map_err(of_read)?;
+        let already_committed = key
+            .map_or(Ok(None), |key| earlier(&self.connection, key.as_str()))
+            .map_err(of_read)?;
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
         let mut versions = Vec::with_capacity(request.streams.len());
         let mut events = Vec::new();
@@ -89,7 +100,12 @@ impl Reader {
             events.sort_unstable_by_key(|event: &StreamEvent| event.position);
             events.truncate(limit);
         }
-        Ok(StreamsPage { versions, events, snapshot, already_committed })
+        Ok(StreamsPage {
+            versions,
+            events,
+            snapshot,
+            already_committed,
+        })
     }
 
     /// Reads at most `limit` events of one stream; returns its version in the snapshot.
@@ -101,7 +117,9 @@ impl Reader {
         limit: usize,
         events: &mut Vec<StreamEvent>,
     ) -> Result<Version, EventStoreError> {
-        let Some(id) = self.stream_id(&cursor.stream)? else { return Ok(Version::EMPTY) };
+        let Some(id) = self.stream_id(&cursor.stream)? else {
+            return Ok(Version::EMPTY);
+        };
         let query = "SELECT version, position, type, payload FROM events
                      WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3";
         let before = events.len();
@@ -110,7 +128,9 @@ impl Reader {
         {
             let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut rows = statement.query(params![id, cursor.after.get(), limit]).map_err(of_read)?;
+            let mut rows = statement
+                .query(params![id, cursor.after.get(), limit])
+                .map_err(of_read)?;
             while let Some(row) = rows.next().map_err(of_read)? {
                 let position = Position::new(row.get(1).map_err(of_read)?);
                 if position > snapshot {
@@ -120,23 +140,37 @@ impl Reader {
                 last = Version::new(row.get(0).map_err(of_read)?);
                 let event_type: i64 = row.get(2).map_err(of_read)?;
                 let type_name = type_name(&self.connection, &mut self.types, event_type)?;
-                events.push(StreamEvent { stream: number, version: last, position, type_name, payload: payload(row, 3)? });
+                events.push(StreamEvent {
+                    stream: number,
+                    version: last,
+                    position,
+                    type_name,
+                    payload: payload(row, 3)?,
+                });
             }
         }
         // A short page shows where the stream ends; only a full or an empty one leaves it open.
         let found = events.len() - before;
-        if passed_snapshot && found > 0 || found < limit && (found > 0 || cursor.after == Version::EMPTY) {
+        if passed_snapshot && found > 0
+            || found < limit && (found > 0 || cursor.after == Version::EMPTY)
+        {
             return Ok(last);
         }
         let sql = "SELECT version FROM events WHERE stream = ?1 AND position <= ?2 ORDER BY version DESC LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql).map_err(of_read)?;
-        let version = statement.query_row(params![id, snapshot.get()], |row| row.get(0)).optional().map_err(of_read)?;
+        let version = statement
+            .query_row(params![id, snapshot.get()], |row| row.get(0))
+            .optional()
+            .map_err(of_read)?;
         Ok(Version::new(version.unwrap_or(0)))
     }
 
     fn head(&self) -> rusqlite::Result<Position> {
         let sql = "SELECT max(position) FROM events";
-        let head: Option<u64> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let head: Option<u64> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([], |row| row.get(0))?;
         Ok(Position::new(head.unwrap_or(0)))
     }
 
@@ -146,8 +180,10 @@ impl Reader {
         }
         let sql = "SELECT id FROM streams WHERE name = ?1";
         let mut statement = self.connection.prepare_cached(sql).map_err(of_read)?;
-        let id: Option<i64> =
-            statement.query_row([stream.as_str()], |row| row.get(0)).optional().map_err(of_read)?;
+        let id: Option<i64> = statement
+            .query_row([stream.as_str()], |row| row.get(0))
+            .optional()
+            .map_err(of_read)?;
         if let Some(id) = id {
             if self.streams.len() >= CACHE {
                 self.streams.clear();
@@ -159,15 +195,18 @@ impl Reader {
 
     fn all(&mut self, request: &ReadAll) -> Result<Vec<RecordedEvent>, EventStoreError> {
         let limit = i64::try_from(request.limit.clamp(1, MAX_PAGE_EVENTS)).unwrap_or(i64::MAX);
-        let Self { connection, types, .. } = self;
+        let Self {
+            connection, types, ..
+        } = self;
         let all = "SELECT e.position, s.name, e.version, e.type, e.event_id, e.recorded_at, e.payload, e.metadata
                    FROM events e JOIN streams s ON s.id = e.stream WHERE e.position > ?1 ORDER BY e.position LIMIT ?2";
         let one = "SELECT e.position, s.name, e.version, e.type, e.event_id, e.recorded_at, e.payload, e.metadata
                    FROM streams s JOIN events e ON e.stream = s.id
                    WHERE s.name = ?3 AND e.position > ?1 ORDER BY e.version LIMIT ?2";
         let mut events = Vec::new();
-        let mut statement =
-            connection.prepare_cached(if request.stream.is_some() { one } else { all }).map_err(of_read)?;
+        let mut statement = connection
+            .prepare_cached(if request.stream.is_some() { one } else { all })
+            .map_err(of_read)?;
         let mut rows = match &request.stream {
             Some(stream) => statement.query(params![request.after.get(), limit, stream.as_str()]),
             None => statement.query(params![request.after.get(), limit]),
@@ -181,7 +220,9 @@ impl Reader {
 }
 
 fn refuse(job: Job) {
-    let busy = || EventStoreError::Busy { source: "no snapshot could be opened".into() };
+    let busy = || EventStoreError::Busy {
+        source: "no snapshot could be opened".into(),
+    };
     match job {
         Job::Streams { reply, .. } => drop(reply.send(Err(busy()))),
         Job::All { reply, .. } => drop(reply.send(Err(busy()))),
@@ -201,14 +242,18 @@ fn type_name(
         .prepare_cached(sql)
         .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
         .map_err(of_read)?;
-    let name: Arc<str> = name.ok_or_else(|| corrupt(format!("event type number {id} has no name")))?.into();
+    let name: Arc<str> = name
+        .ok_or_else(|| corrupt(format!("event type number {id} has no name")))?
+        .into();
     types.insert(id, name.clone());
     Ok(name)
 }
 
 fn payload(row: &Row<'_>, column: usize) -> Result<Bytes, EventStoreError> {
     let text = row.get_ref(column).map_err(of_read)?;
-    let text = text.as_bytes().map_err(|error| corrupt(error.to_string()))?;
+    let text = text
+        .as_bytes()
+        .map_err(|error| corrupt(error.to_string()))?;
     Ok(Bytes::copy_from_slice(text))
 }
 
@@ -219,7 +264,8 @@ fn recorded(
 ) -> Result<RecordedEvent, EventStoreError> {
     let position: u64 = row.get(0).map_err(of_read)?;
     let name: String = row.get(1).map_err(of_read)?;
-    let damaged = |what: &dyn std::fmt::Display| corrupt(format!("event at position {position}: {what}"));
+    let damaged =
+        |what: &dyn std::fmt::Display| corrupt(format!("event at position {position}: {what}"));
     let metadata: Option<String> = row.get(7).map_err(of_read)?;
     let metadata = match metadata {
         Some(text) => serde_json::from_str(&text).map_err(|error| damaged(&error))?,

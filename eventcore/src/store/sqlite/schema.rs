@@ -45,10 +45,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
     connection.busy_timeout(BUSY).map_err(failed)?;
     // Before anything is written, WAL mode included.
     check(&connection, path)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
     // Another process may have been faster.
     if check(&transaction, path)? == 0 {
         transaction.execute_batch(SCHEMA_1).map_err(failed)?;
@@ -61,8 +67,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
                 transaction.execute_batch(&sql).map_err(failed)?;
             }
         }
-        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
-        transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+        transaction
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(failed)?;
+        transaction
+            .pragma_update(None, "user_version", VERSION)
+            .map_err(failed)?;
     }
     transaction.commit().map_err(failed)?;
     Ok(connection)
@@ -74,7 +84,9 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, EventStoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
-    connection.pragma_update(None, "query_only", true).map_err(failed)?;
+    connection
+        .pragma_update(None, "query_only", true)
+        .map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
@@ -82,12 +94,20 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, EventStoreError> {
 /// The schema version of the file, 0 for an empty one; an error for a file that is not ours.
 fn check(connection: &Connection, path: &Path) -> Result<i64, EventStoreError> {
     let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
-    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+    let number = |sql| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(failed)
+    };
     let location = path.display().to_string();
     let version = number("PRAGMA user_version")?;
     if number("PRAGMA application_id")? == i64::from(APPLICATION_ID) {
         if version > VERSION {
-            return Err(EventStoreError::NewerSchema { location, found: version, supported: VERSION });
+            return Err(EventStoreError::NewerSchema {
+                location,
+                found: version,
+                supported: VERSION,
+            });
         }
         return Ok(version);
     }

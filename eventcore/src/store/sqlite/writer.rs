@@ -71,8 +71,14 @@ impl From<rusqlite::Error> for Refused {
 
 impl Writer {
     pub(super) fn new(connection: Connection) -> Result<Self, EventStoreError> {
-        let writer = Self { connection, cache: Cache::default(), data_version: -1 };
-        writer.seen().map_err(|error| Shared::from(error).nothing_written(None))?;
+        let writer = Self {
+            connection,
+            cache: Cache::default(),
+            data_version: -1,
+        };
+        writer
+            .seen()
+            .map_err(|error| Shared::from(error).nothing_written(None))?;
         Ok(writer)
     }
 
@@ -107,7 +113,10 @@ impl Writer {
         }
     }
 
-    fn try_batch(&mut self, jobs: &[Job]) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+    fn try_batch(
+        &mut self,
+        jobs: &[Job],
+    ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
         let outcome = self.transaction(jobs);
         if outcome.is_err() {
             self.cache = Cache::default();
@@ -117,7 +126,10 @@ impl Writer {
         outcome
     }
 
-    fn transaction(&mut self, jobs: &[Job]) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+    fn transaction(
+        &mut self,
+        jobs: &[Job],
+    ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
         let before = |error: rusqlite::Error| Failed::Before(error.into());
         self.statement("BEGIN IMMEDIATE").map_err(before)?;
         let seen = self.seen().map_err(before)?;
@@ -130,7 +142,9 @@ impl Writer {
         if self.cache.streams.len() > CACHE {
             self.cache.streams.clear();
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_micros());
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -140,7 +154,8 @@ impl Writer {
                 Err(Refused::Batch(error)) => return Err(Failed::Before(error)),
             });
         }
-        self.statement("COMMIT").map_err(|error| Failed::Commit(error.into()))?;
+        self.statement("COMMIT")
+            .map_err(|error| Failed::Commit(error.into()))?;
         Ok(results)
     }
 
@@ -149,7 +164,9 @@ impl Writer {
     }
 
     fn seen(&self) -> rusqlite::Result<i64> {
-        self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+        self.connection
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))
     }
 
     fn append(&mut self, request: &AppendEvents, now: i64) -> Result<Appended, Refused> {
@@ -167,7 +184,14 @@ impl Writer {
                 }
                 let (stream, expected) = (expected.stream.clone(), expected.version);
                 let actual = Version::new(head.version);
-                return Err(Refused::Alone(VersionConflict { stream, expected, actual }.into()));
+                return Err(Refused::Alone(
+                    VersionConflict {
+                        stream,
+                        expected,
+                        actual,
+                    }
+                    .into(),
+                ));
             }
             heads.push(head);
         }
@@ -175,22 +199,33 @@ impl Writer {
         let metadata = match request.metadata() {
             metadata if metadata.is_empty() => None,
             metadata => Some(serde_json::to_string(metadata).map_err(|error| {
-                Refused::Alone(EventStoreError::Other { source: error.into() })
+                Refused::Alone(EventStoreError::Other {
+                    source: error.into(),
+                })
             })?),
         };
         // All JSON is text; a payload that is not is refused before the first write.
         let mut payloads = Vec::with_capacity(request.events().len());
         for event in request.events() {
             let text = std::str::from_utf8(&event.payload);
-            payloads.push(text.map_err(|error| Refused::Alone(EventStoreError::Other { source: error.into() }))?);
+            payloads.push(text.map_err(|error| {
+                Refused::Alone(EventStoreError::Other {
+                    source: error.into(),
+                })
+            })?);
         }
         for (number, (event, payload)) in request.events().iter().zip(payloads).enumerate() {
-            let Some((head, target)) = heads.get_mut(event.stream).zip(request.expected().get(event.stream)) else {
+            let Some((head, target)) = heads
+                .get_mut(event.stream)
+                .zip(request.expected().get(event.stream))
+            else {
                 continue; // `AppendEvents` has checked it.
             };
             let stream = match head.id {
                 Some(id) => id,
-                None => *head.id.insert(self.intern("streams", target.stream.as_str())?),
+                None => *head
+                    .id
+                    .insert(self.intern("streams", target.stream.as_str())?),
             };
             let event_type = match self.cache.types.get(event.type_name) {
                 Some(id) => *id,
@@ -219,11 +254,21 @@ impl Writer {
                     metadata
                 ])?;
         }
-        let appended = Appended { position: Position::new(position), events: request.events().len(), repeated: false };
+        let appended = Appended {
+            position: Position::new(position),
+            events: request.events().len(),
+            repeated: false,
+        };
         if let Some(key) = request.idempotency_key() {
             self.connection
-                .prepare_cached("INSERT INTO idempotency (key, position, events) VALUES (?1, ?2, ?3)")?
-                .execute(params![key.as_str(), sql(position), i64::try_from(appended.events).unwrap_or(i64::MAX)])?;
+                .prepare_cached(
+                    "INSERT INTO idempotency (key, position, events) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![
+                    key.as_str(),
+                    sql(position),
+                    i64::try_from(appended.events).unwrap_or(i64::MAX)
+                ])?;
         }
         self.cache.position = Some(position);
         for (head, expected) in heads.into_iter().zip(request.expected()) {
@@ -243,8 +288,10 @@ impl Writer {
             None => 0,
             Some(id) => {
                 let sql = "SELECT max(version) FROM events WHERE stream = ?1";
-                let version: Option<i64> =
-                    self.connection.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
+                let version: Option<i64> = self
+                    .connection
+                    .prepare_cached(sql)?
+                    .query_row([id], |row| row.get(0))?;
                 number(version.unwrap_or(0))?
             }
         };
@@ -258,7 +305,10 @@ impl Writer {
             return Ok(position);
         }
         let sql = "SELECT max(position) FROM events";
-        let position: Option<i64> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let position: Option<i64> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([], |row| row.get(0))?;
         let position = number(position.unwrap_or(0))?;
         self.cache.position = Some(position);
         Ok(position)
@@ -269,7 +319,10 @@ impl Writer {
             "streams" => "SELECT id FROM streams WHERE name = ?1",
             _ => "SELECT id FROM event_types WHERE name = ?1",
         };
-        self.connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
+        self.connection
+            .prepare_cached(sql)?
+            .query_row([name], |row| row.get(0))
+            .optional()
     }
 
     fn intern(&self, table: &str, name: &str) -> rusqlite::Result<i64> {
@@ -285,7 +338,11 @@ impl Writer {
 
     /// The result of this very commit, if it was made before: then its first event follows the expected version.
     fn own_commit(&self, request: &AppendEvents) -> Result<Option<Appended>, Refused> {
-        let Some(target) = request.events().first().and_then(|first| request.expected().get(first.stream)) else {
+        let Some(target) = request
+            .events()
+            .first()
+            .and_then(|first| request.expected().get(first.stream))
+        else {
             return Ok(None);
         };
         let query = "SELECT e.event_id, e.position FROM events e JOIN streams s ON s.id = e.stream
@@ -293,17 +350,24 @@ impl Writer {
         let found = self
             .connection
             .prepare_cached(query)?
-            .query_row(params![target.stream.as_str(), sql(target.version.get() + 1)], |row| {
-                Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?))
-            })
+            .query_row(
+                params![target.stream.as_str(), sql(target.version.get() + 1)],
+                |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?)),
+            )
             .optional()?;
-        let Some((id, position)) = found else { return Ok(None) };
+        let Some((id, position)) = found else {
+            return Ok(None);
+        };
         if EventId::from_uuid(uuid::Uuid::from_bytes(id)) != request.event_id(0) {
             return Ok(None);
         }
         let events = request.events().len();
         let further = u64::try_from(events).unwrap_or(u64::MAX).saturating_sub(1);
-        Ok(Some(Appended { position: Position::new(number(position)?).plus(further), events, repeated: false }))
+        Ok(Some(Appended {
+            position: Position::new(number(position)?).plus(further),
+            events,
+            repeated: false,
+        }))
     }
 }
 
@@ -330,9 +394,16 @@ pub(super) fn earlier(connection: &Connection, key: &str) -> rusqlite::Result<Op
     let earlier = |row: &rusqlite::Row<'_>| {
         let (position, events): (u64, u64) = (row.get(0)?, row.get(1)?);
         let events = usize::try_from(events).unwrap_or(usize::MAX);
-        Ok(Appended { position: Position::new(position), events, repeated: true })
+        Ok(Appended {
+            position: Position::new(position),
+            events,
+            repeated: true,
+        })
     };
-    connection.prepare_cached(sql)?.query_row([key], earlier).optional()
+    connection
+        .prepare_cached(sql)?
+        .query_row([key], earlier)
+        .optional()
 }
 
 /// Numbers of rows fit into what SQLite stores: it would take longer than anyone lives to count further.
@@ -341,5 +412,6 @@ fn sql(number: u64) -> i64 {
 }
 
 fn number(stored: i64) -> Result<u64, Refused> {
-    u64::try_from(stored).map_err(|_| Refused::Alone(corrupt(format!("a version or position is {stored}"))))
+    u64::try_from(stored)
+        .map_err(|_| Refused::Alone(corrupt(format!("a version or position is {stored}"))))
 }
