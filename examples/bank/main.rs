@@ -1,0 +1,184 @@
+//! A bank in one SQLite file. `bank --help` says what it can do; it exits with 0 when done, 1 when the bank refuses,
+//! 2 when the command line makes no sense, 3 when the file cannot be used.
+
+mod domain;
+mod statement;
+
+use std::{fmt::Display, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use domain::{AccountId, BankError, Deposit, LimitsId, OpenAccount, SetLimit, Transfer, Withdraw};
+use eventcore::{
+    CommandError, CommandLogic, DeclarationError, EventStoreError, ExecuteOptions, IdempotencyKey,
+    execute, sqlite::SqliteEventStore,
+};
+
+#[derive(Parser)]
+#[command(about = "A bank in one SQLite file", version)]
+struct Arguments {
+    /// The file; it is created if it is not there
+    #[arg(long, default_value = "bank.db", global = true)]
+    database: PathBuf,
+
+    /// A name of your own for this request: repeating it does it once
+    #[arg(long, global = true, value_parser = |text: &str| IdempotencyKey::new(text))]
+    request: Option<IdempotencyKey>,
+
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Open an account
+    Open { account: String, owner: String },
+    /// Pay money in
+    Deposit { account: String, amount: u64 },
+    /// Pay money out
+    Withdraw { account: String, amount: u64 },
+    /// Move money from one account to another
+    Transfer {
+        from: String,
+        to: String,
+        amount: u64,
+    },
+    /// Set the most that one transfer may move
+    Limit { most: u64 },
+    /// Show what happened to an account
+    Statement { account: String },
+}
+
+/// What went wrong, by who has to do something about it.
+enum Failure {
+    Refused(BankError),
+    Usage(String),
+    Store(String),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let (code, message) = match run(Arguments::parse()).await {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Refused(why)) => (1, format!("refused: {why}")),
+        Err(Failure::Usage(why)) => (2, format!("error: {why}")),
+        Err(Failure::Store(why)) => (3, format!("error: {why}")),
+    };
+    eprintln!("{message}");
+    ExitCode::from(code)
+}
+
+async fn run(
+    Arguments {
+        database,
+        request,
+        action,
+    }: Arguments,
+) -> Result<(), Failure> {
+    let store = SqliteEventStore::open(database).await?;
+    let bank = Bank { store, request };
+    match action {
+        Action::Open { account, owner } => {
+            let said = format!("opened `{account}` for {owner}");
+            bank.run(
+                OpenAccount {
+                    account: AccountId(account),
+                    owner,
+                },
+                said,
+            )
+            .await
+        }
+        Action::Deposit { account, amount } => {
+            let said = format!("deposited {amount} to `{account}`");
+            bank.run(
+                Deposit {
+                    account: AccountId(account),
+                    amount,
+                },
+                said,
+            )
+            .await
+        }
+        Action::Withdraw { account, amount } => {
+            let said = format!("withdrew {amount} from `{account}`");
+            bank.run(
+                Withdraw {
+                    account: AccountId(account),
+                    amount,
+                },
+                said,
+            )
+            .await
+        }
+        Action::Transfer { from, to, amount } => {
+            let said = format!("moved {amount} from `{from}` to `{to}`");
+            let limits = LimitsId::of_the_bank();
+            bank.run(
+                Transfer {
+                    from: AccountId(from),
+                    to: AccountId(to),
+                    limits,
+                    amount,
+                },
+                said,
+            )
+            .await
+        }
+        Action::Limit { most } => {
+            let command = SetLimit {
+                limits: LimitsId::of_the_bank(),
+                most_per_transfer: most,
+            };
+            bank.run(command, format!("a transfer may now move {most}"))
+                .await
+        }
+        Action::Statement { account } => statement::print(&bank.store, &AccountId(account)).await,
+    }
+}
+
+struct Bank {
+    store: SqliteEventStore,
+    request: Option<IdempotencyKey>,
+}
+
+impl Bank {
+    async fn run(
+        &self,
+        command: impl CommandLogic<Error = BankError>,
+        said: impl Display,
+    ) -> Result<(), Failure> {
+        let mut options = ExecuteOptions::new();
+        if let Some(key) = &self.request {
+            options = options.idempotency_key(key.clone());
+        }
+        let done = execute(&self.store, command, options).await?;
+        if done.is_repeated() {
+            println!(
+                "nothing new: this request was done before, at position {}",
+                done.position()
+            );
+        } else {
+            println!("{said}");
+        }
+        Ok(())
+    }
+}
+
+impl From<CommandError<BankError>> for Failure {
+    fn from(error: CommandError<BankError>) -> Self {
+        match error {
+            CommandError::BusinessRuleViolation(why) => Self::Refused(why),
+            CommandError::Declaration(DeclarationError::DuplicateStream { .. }) => {
+                Self::Usage("the two accounts of a transfer must not be the same".to_owned())
+            }
+            CommandError::Declaration(why) => Self::Usage(format!("no name for an account: {why}")),
+            other => Self::Store(other.to_string()),
+        }
+    }
+}
+
+impl From<EventStoreError> for Failure {
+    fn from(error: EventStoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}

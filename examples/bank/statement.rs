@@ -1,0 +1,51 @@
+//! The statement of one account, read page by page.
+
+use eventcore::{
+    EventStore, Position, StreamKey,
+    store::{MAX_PAGE_EVENTS, ReadAll},
+};
+
+use crate::{
+    Failure,
+    domain::{Account, AccountEvent, AccountId, BankError},
+};
+
+pub async fn print(store: &impl EventStore, id: &AccountId) -> Result<(), Failure> {
+    let stream = id
+        .stream_id()
+        .map_err(|why| Failure::Usage(format!("no name for an account: {why}")))?;
+    let mut account = Account::default();
+    let mut after = Position::START;
+    loop {
+        let page = ReadAll {
+            after,
+            stream: Some(stream.clone()),
+            limit: MAX_PAGE_EVENTS,
+        };
+        let events = store.read_all(page).await?;
+        let Some(last) = events.last() else { break };
+        after = last.position;
+        for recorded in &events {
+            let event = recorded
+                .decode::<AccountEvent>()
+                .map_err(|why| Failure::Store(why.to_string()))?;
+            let line = match &event {
+                AccountEvent::Opened { owner } => format!("opened for {owner}"),
+                AccountEvent::Deposited { amount } => format!("{:>+12}", i128::from(*amount)),
+                AccountEvent::Withdrawn { amount } => format!("{:>+12}", -i128::from(*amount)),
+            };
+            account.apply(event);
+            println!(
+                "{:>6}  {line:<24} {:>12}",
+                recorded.version, account.balance
+            );
+        }
+    }
+    if account.owner.is_none() {
+        return Err(Failure::Refused(BankError::NoSuchAccount {
+            account: id.0.clone(),
+        }));
+    }
+    println!("balance {}", account.balance);
+    Ok(())
+}

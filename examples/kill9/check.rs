@@ -1,0 +1,98 @@
+//! Compares what was acknowledged with what is stored.
+
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use eventcore::{
+    CommitId, EventStore, Position,
+    store::{MAX_PAGE_EVENTS, ReadAll},
+};
+
+use crate::domain::{PARTS, Wrote};
+
+/// What the checker counted.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    acknowledged: usize,
+    pub lost: usize,
+    doubled: usize,
+    torn: usize,
+    misplaced: usize,
+    stored: usize,
+}
+
+impl Verdict {
+    pub fn is_clean(&self) -> bool {
+        self.lost + self.doubled + self.torn + self.misplaced == 0
+    }
+
+    pub fn print(&self) {
+        println!(
+            "acknowledged {}, lost {}, doubled {}, torn {}, positions out of order {} ({} commits stored)",
+            self.acknowledged, self.lost, self.doubled, self.torn, self.misplaced, self.stored,
+        );
+    }
+}
+
+/// The parts of one command that are stored, and the commits that they are in.
+#[derive(Default)]
+struct Stored {
+    parts: [usize; PARTS],
+    commits: HashSet<CommitId>,
+}
+
+pub async fn check(
+    store: &impl EventStore,
+    acknowledged: &[PathBuf],
+) -> Result<Verdict, Box<dyn Error>> {
+    let mut verdict = Verdict::default();
+    let mut stored: HashMap<u64, Stored> = HashMap::new();
+    let mut after = Position::START;
+    loop {
+        let events = store
+            .read_all(ReadAll {
+                after,
+                stream: None,
+                limit: MAX_PAGE_EVENTS,
+            })
+            .await?;
+        if events.is_empty() {
+            break;
+        }
+        for event in events {
+            verdict.misplaced += usize::from(event.position != after.plus(1));
+            after = event.position;
+            let Wrote { number, part } = event.decode()?;
+            let command = stored.entry(number).or_default();
+            command.commits.insert(event.commit_id());
+            *command
+                .parts
+                .get_mut(part)
+                .ok_or("an event with an unknown part")? += 1;
+        }
+    }
+    for command in stored.values() {
+        verdict.doubled +=
+            usize::from(command.parts.iter().any(|count| *count > 1) || command.commits.len() > 1);
+        verdict.torn += usize::from(command.parts.contains(&0));
+    }
+    for path in acknowledged {
+        for number in numbers(path)? {
+            verdict.acknowledged += 1;
+            verdict.lost += usize::from(!stored.contains_key(&number));
+        }
+    }
+    verdict.stored = stored.len();
+    Ok(verdict)
+}
+
+/// The numbers in a file, one a line. A last line without its end was not acknowledged.
+fn numbers(path: &Path) -> Result<Vec<u64>, Box<dyn Error>> {
+    let text = fs::read_to_string(path)?;
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(|line| Ok(line.parse()?)).collect()
+}

@@ -1,0 +1,50 @@
+//! One command that writes three events over two streams, all with its own number.
+
+use std::convert::Infallible;
+
+use eventcore::{Command, CommandLogic, Event, StreamKey};
+use serde::{Deserialize, Serialize};
+
+/// A command wrote its part number 0, 1 or 2.
+#[derive(Debug, Serialize, Deserialize, Event)]
+pub struct Wrote {
+    pub number: u64,
+    pub part: usize,
+}
+
+pub const PARTS: usize = 3;
+
+#[derive(Debug, StreamKey)]
+#[stream_key(category = "left", event = Wrote)]
+pub struct LeftId(pub u64);
+
+#[derive(Debug, StreamKey)]
+#[stream_key(category = "right", event = Wrote)]
+pub struct RightId(pub u64);
+
+#[derive(Debug, Command)]
+pub struct Write {
+    #[stream]
+    pub left: LeftId,
+    #[stream]
+    pub right: RightId,
+    pub number: u64,
+}
+
+impl CommandLogic for Write {
+    type State = ();
+    type Error = Infallible;
+
+    fn apply(&self, (): &mut (), _: WriteEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: WriteStreams<'_>) -> Result<(), Infallible> {
+        let wrote = |part| Wrote {
+            number: self.number,
+            part,
+        };
+        streams.left.append(wrote(0));
+        streams.right.append(wrote(1));
+        streams.left.append(wrote(2));
+        Ok(())
+    }
+}

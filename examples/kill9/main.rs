@@ -1,0 +1,119 @@
+//! A writer to be killed, and a checker of what it left behind. `scripts/kill9.sh` drives them.
+
+mod check;
+mod domain;
+mod too_early;
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use clap::{Parser, Subcommand};
+use domain::{LeftId, RightId, Write};
+use eventcore::{EventStore, RetryPolicy, execute, sqlite::SqliteEventStore};
+use tokio::task::JoinSet;
+use too_early::TooEarly;
+
+#[derive(Parser)]
+#[command(about = "Writes until it is killed, or checks what was left behind")]
+struct Arguments {
+    /// The SQLite file
+    #[arg(long)]
+    database: PathBuf,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Run commands until killed; print the number of each one when it is acknowledged
+    Write {
+        /// The number of the first command
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// How many run at once
+        #[arg(long, default_value_t = 16)]
+        clients: u32,
+        /// Acknowledge before the commit is durable, which the checker must find out
+        #[arg(long)]
+        control: bool,
+    },
+    /// Check that every acknowledged command is stored once and whole; exit with 1 if not
+    Check {
+        /// Files with what the writers printed
+        acknowledged: Vec<PathBuf>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let Arguments { database, action } = Arguments::parse();
+    let store = SqliteEventStore::open(database).await?;
+    match action {
+        Action::Write {
+            first,
+            clients,
+            control,
+        } => {
+            let store: Arc<dyn EventStore> = Arc::new(store);
+            // The control has its streams to itself: what it loses, it loses to the kill and not to a conflict.
+            let (store, sharing) = if control {
+                (Arc::new(TooEarly(store)) as _, 1)
+            } else {
+                (store, 8)
+            };
+            write(store, first, clients, sharing).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Check { acknowledged } => {
+            let verdict = check::check(&store, &acknowledged).await?;
+            verdict.print();
+            Ok(if verdict.is_clean() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+    }
+}
+
+/// Runs commands without end; each `sharing` of them share their right stream, and so compete for it.
+async fn write(
+    store: Arc<dyn EventStore>,
+    first: u64,
+    clients: u32,
+    sharing: u64,
+) -> Result<(), Box<dyn Error>> {
+    let next = Arc::new(AtomicU64::new(first));
+    let mut tasks = JoinSet::new();
+    for _ in 0..clients {
+        let (store, next) = (store.clone(), next.clone());
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let command = Write {
+                    left: LeftId(number),
+                    right: RightId(number / sharing),
+                    number,
+                };
+                execute(&store, command, RetryPolicy::new())
+                    .await
+                    .map_err(io::Error::other)?;
+                // Out of this process before anything else: the kernel keeps it when the process is killed.
+                writeln!(io::stdout().lock(), "{number}")?;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        let ended: io::Result<()> = ended?;
+        ended?;
+    }
+    Ok(())
+}

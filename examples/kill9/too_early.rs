@@ -1,0 +1,33 @@
+//! The control: a store that acknowledges a commit before it is durable. The checker must find it out.
+
+use std::sync::Arc;
+
+use eventcore::{
+    EventStore, Position, RecordedEvent,
+    store::{AppendEvents, Appended, ReadAll, ReadStreams, StoreFuture, StreamsPage},
+};
+
+pub struct TooEarly(pub Arc<dyn EventStore>);
+
+impl EventStore for TooEarly {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        self.0.read_streams(request)
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        let events = request.events().len();
+        let store = self.0.clone();
+        Box::pin(async move {
+            tokio::spawn(async move { store.append(request).await });
+            Ok(Appended {
+                position: Position::START,
+                events,
+                repeated: false,
+            })
+        })
+    }
+
+    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
+        self.0.read_all(request)
+    }
+}
