@@ -3,6 +3,8 @@
 //! The exact messages are those of one rustc release. With any other, the cases must still not compile, and the
 //! sentences that this library wrote must still be among what rustc says; rustc's own wording is free.
 
+#![allow(clippy::expect_used, reason = "a test says what it expects")]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

@@ -62,8 +62,10 @@ pub struct StreamHandle<'a, K, A = Writable> {
     buffer: &'a WriteBuffer,
     slot: usize,
     /// Invariant in `'a`: no handle of one execution can stand in for one of another.
-    marker: PhantomData<(fn(&'a ()) -> &'a (), fn() -> (K, A))>,
+    marker: PhantomData<Marker<'a, K, A>>,
 }
+
+type Marker<'a, K, A> = (fn(&'a ()) -> &'a (), fn() -> (K, A));
 
 impl<'a, K, A> StreamHandle<'a, K, A> {
     pub(crate) fn new(buffer: &'a WriteBuffer, slot: usize) -> Self {
@@ -84,6 +86,10 @@ impl<K: HandleKey, A> StreamHandle<'_, K, A> {
     /// Appends an event. It is committed when `handle` returns `Ok`, with all others of the command or not at all.
     ///
     /// An event that cannot be stored (see [`EncodeError`](crate::EncodeError)) makes the command fail as a whole.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "an appended event is the stream's"
+    )]
     pub fn append<E>(&self, event: E)
     where
         A: Access,

@@ -140,3 +140,54 @@ impl<'a> Handles<'a> {
         StreamHandle::new(self.buffer, slot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{DecodeError, EncodeError};
+
+    struct Noted;
+
+    impl Event for Noted {
+        const TYPE_NAMES: &'static [&'static str] = &["Noted"];
+
+        fn type_name(&self) -> &'static str {
+            "Noted"
+        }
+
+        fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+            out.extend_from_slice(b"{}");
+            Ok(())
+        }
+
+        fn decode(_: &str, _: &[u8]) -> Result<Self, DecodeError> {
+            Ok(Self)
+        }
+    }
+
+    fn slot(name: &'static str, writable: bool) -> Slot {
+        let stream = crate::StreamId::new(format!("note-{name}")).unwrap();
+        Slot {
+            name,
+            field: 0,
+            index: 0,
+            stream,
+            writable,
+            version: Version::EMPTY,
+        }
+    }
+
+    /// What a handle forged through hidden constructors would meet.
+    #[test]
+    fn a_slot_that_is_not_declared_or_not_writable_is_refused_at_run_time() {
+        for forged in [1, 2, usize::MAX] {
+            let buffer = WriteBuffer::new(vec![slot("mine", true), slot("read", false)]);
+            StreamHandle::<'_, Raw<Noted>>::new(&buffer, 0).append(Noted);
+            StreamHandle::<'_, Raw<Noted>>::new(&buffer, forged).append(Noted);
+            match buffer.finish().1 {
+                Err(Refusal::Undeclared { slot }) => assert_eq!(slot, forged),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -529,15 +529,20 @@ fn attempt_parts<C: CommandLogic>(attempt: &mut Attempt<C>) -> FoldParts<'_, C> 
 
 fn fold<C: CommandLogic>(
     command: &C,
-    parts: FoldParts<'_, C>,
+    FoldParts {
+        state,
+        discovered,
+        slots,
+        slot_of,
+    }: FoldParts<'_, C>,
     event: &StreamEvent,
 ) -> Result<(), CommandError<C::Error>> {
-    let slot = parts.slot_of.get(event.stream).copied().flatten();
-    let Some(slot) = slot.and_then(|slot| parts.slots.get(slot)) else {
+    let slot = slot_of.get(event.stream).copied().flatten();
+    let Some(slot) = slot.and_then(|slot| slots.get(slot)) else {
         return Ok(());
     };
-    match command.event(parts.discovered, FieldRecord::new(slot, event)) {
-        Ok(decoded) => command.apply(parts.state, decoded),
+    match command.event(discovered, FieldRecord::new(slot, event)) {
+        Ok(decoded) => command.apply(state, decoded),
         Err(source) => {
             return Err(CommandError::UnreadableEvent {
                 stream: slot.stream.clone(),

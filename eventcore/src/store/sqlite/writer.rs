@@ -17,7 +17,7 @@ use super::{
     error::{Shared, corrupt},
 };
 use crate::{
-    event::EventId,
+    event::{EventId, Metadata},
     store::{AppendEvents, Appended, EventStoreError, Position, Version, VersionConflict},
     stream::StreamId,
 };
@@ -170,10 +170,10 @@ impl Writer {
     }
 
     fn append(&mut self, request: &AppendEvents, now: i64) -> Result<Appended, Refused> {
-        if let Some(key) = request.idempotency_key() {
-            if let Some(earlier) = earlier(&self.connection, key.as_str())? {
-                return Ok(earlier);
-            }
+        if let Some(key) = request.idempotency_key()
+            && let Some(earlier) = earlier(&self.connection, key.as_str())?
+        {
+            return Ok(earlier);
         }
         let mut heads = Vec::with_capacity(request.expected().len());
         for expected in request.expected() {
@@ -195,15 +195,18 @@ impl Writer {
             }
             heads.push(head);
         }
+        self.insert(request, heads, now)
+    }
+
+    /// Writes a commit whose checks have passed.
+    fn insert(
+        &mut self,
+        request: &AppendEvents,
+        mut heads: Vec<Head>,
+        now: i64,
+    ) -> Result<Appended, Refused> {
         let mut position = self.position()?;
-        let metadata = match request.metadata() {
-            metadata if metadata.is_empty() => None,
-            metadata => Some(serde_json::to_string(metadata).map_err(|error| {
-                Refused::Alone(EventStoreError::Other {
-                    source: error.into(),
-                })
-            })?),
-        };
+        let metadata = metadata(request.metadata())?;
         // All JSON is text; a payload that is not is refused before the first write.
         let mut payloads = Vec::with_capacity(request.events().len());
         for event in request.events() {
@@ -227,14 +230,7 @@ impl Writer {
                     .id
                     .insert(self.intern("streams", target.stream.as_str())?),
             };
-            let event_type = match self.cache.types.get(event.type_name) {
-                Some(id) => *id,
-                None => {
-                    let id = self.intern("event_types", event.type_name)?;
-                    self.cache.types.insert(event.type_name, id);
-                    id
-                }
-            };
+            let event_type = self.event_type(event.type_name)?;
             position += 1;
             head.version += 1;
             let id = request.event_id(number).as_uuid();
@@ -314,6 +310,15 @@ impl Writer {
         Ok(position)
     }
 
+    fn event_type(&mut self, name: &'static str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.cache.types.get(name) {
+            return Ok(*id);
+        }
+        let id = self.intern("event_types", name)?;
+        self.cache.types.insert(name, id);
+        Ok(id)
+    }
+
     fn find(&self, table: &str, name: &str) -> rusqlite::Result<Option<i64>> {
         let sql = match table {
             "streams" => "SELECT id FROM streams WHERE name = ?1",
@@ -369,6 +374,18 @@ impl Writer {
             repeated: false,
         }))
     }
+}
+
+fn metadata(metadata: &Metadata) -> Result<Option<String>, Refused> {
+    if metadata.is_empty() {
+        return Ok(None);
+    }
+    let failed = |error: serde_json::Error| EventStoreError::Other {
+        source: error.into(),
+    };
+    serde_json::to_string(metadata)
+        .map(Some)
+        .map_err(|error| Refused::Alone(failed(error)))
 }
 
 /// How far a failed batch came.
