@@ -1,0 +1,580 @@
+//! The contract that every store keeps, as checks that a store author runs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "checks fail by panicking"
+)]
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    CommitId, EventStore, EventStoreError, IdempotencyKey, Metadata, Position, RecordedEvent,
+    StreamId, Version, VersionConflict,
+    store::{
+        AppendEvents, AppendRefused, Appended, ExpectedVersion, MAX_COMMIT_EVENTS, MAX_PAGE_EVENTS,
+        NewEvent, ReadAll, ReadStreams, StreamCursor, StreamsPage,
+    },
+};
+
+/// One `#[tokio::test]` for every promise of the contract, each on a store of its own.
+///
+/// The argument is an expression that is a future of a new, empty store: `contract_tests!(async { MyStore::new() })`.
+/// The crate needs `tokio` with `macros` and `rt-multi-thread`.
+#[macro_export]
+macro_rules! contract_tests {
+    ($store:expr) => {
+        $crate::contract_tests!($store;
+            events_come_back_as_they_were_appended
+            versions_and_positions_are_dense
+            a_page_of_several_streams_is_in_commit_order
+            a_conflict_names_the_stream_and_writes_nothing
+            streams_that_are_only_read_are_checked_too
+            a_repeated_commit_is_made_once
+            an_idempotency_key_commits_once
+            pages_follow_one_another_in_one_snapshot
+            many_writers_lose_nothing
+            a_reader_never_sees_a_hole
+            a_dropped_append_is_whole_or_absent
+            commits_over_the_limits_are_refused
+        );
+    };
+    ($store:expr; $($check:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $check() {
+            $crate::testing::contract::$check($store.await).await;
+        }
+    )*};
+}
+
+fn stream(key: impl std::fmt::Display) -> StreamId {
+    StreamId::new(format!("contract-{key}")).unwrap()
+}
+
+fn expect(stream: &StreamId, version: u64) -> ExpectedVersion {
+    ExpectedVersion {
+        stream: stream.clone(),
+        version: Version::new(version),
+    }
+}
+
+fn event(stream: usize, payload: &str) -> NewEvent {
+    NewEvent {
+        stream,
+        type_name: "Noted",
+        payload: payload.to_owned().into(),
+    }
+}
+
+fn request(expected: Vec<ExpectedVersion>, events: Vec<NewEvent>) -> AppendEvents {
+    AppendEvents::new(
+        CommitId::generate(),
+        expected,
+        events,
+        Metadata::default(),
+        None,
+    )
+    .unwrap()
+}
+
+async fn read(
+    store: &impl EventStore,
+    streams: &[(&StreamId, u64)],
+    up_to: Option<Position>,
+    limit: usize,
+) -> StreamsPage {
+    let cursor = |(stream, after): &(&StreamId, u64)| StreamCursor {
+        stream: (*stream).clone(),
+        after: Version::new(*after),
+    };
+    let streams = streams.iter().map(cursor).collect();
+    store
+        .read_streams(ReadStreams {
+            streams,
+            up_to,
+            limit,
+            idempotency_key: None,
+        })
+        .await
+        .unwrap()
+}
+
+/// The whole log, page by page; its positions are 1 to n.
+async fn log(store: &impl EventStore) -> Vec<RecordedEvent> {
+    let mut log: Vec<RecordedEvent> = Vec::new();
+    loop {
+        let after = log.last().map_or(Position::START, |event| event.position);
+        let page = store
+            .read_all(ReadAll {
+                after,
+                stream: None,
+                limit: 100,
+            })
+            .await
+            .unwrap();
+        if page.is_empty() {
+            let positions = log.iter().map(|event| event.position.get());
+            assert!(
+                positions.eq(1..=log.len() as u64),
+                "positions are not dense from 1"
+            );
+            return log;
+        }
+        log.extend(page);
+    }
+}
+
+fn conflict(result: Result<Appended, EventStoreError>) -> VersionConflict {
+    match result {
+        Err(EventStoreError::VersionConflict(conflict)) => conflict,
+        other => panic!("a version conflict was expected, not {other:?}"),
+    }
+}
+
+/// Payload byte for byte, and the whole envelope.
+pub async fn events_come_back_as_they_were_appended(store: impl EventStore) {
+    let id = stream("envelope");
+    let payload = "{ \"text\" : \"Zürich ✈ \\u0000\",  \"number\":1.10e2, \"number\":-0.0 }";
+    let metadata = Metadata::default()
+        .correlation_id("c")
+        .causation_id("d")
+        .user(serde_json::json!({ "by": ["ada"] }));
+    let commit = CommitId::generate();
+    let events = vec![event(0, payload), event(0, "null")];
+    let before = SystemTime::now() - Duration::from_secs(1);
+    let request =
+        AppendEvents::new(commit, vec![expect(&id, 0)], events, metadata.clone(), None).unwrap();
+    let appended = store.append(request).await.unwrap();
+    assert_eq!(
+        appended,
+        Appended {
+            position: Position::new(2),
+            events: 2,
+            repeated: false
+        }
+    );
+    let log = log(&store).await;
+    assert_eq!(log.len(), 2);
+    assert_eq!(log[0].payload, payload.as_bytes());
+    assert_eq!(
+        (&log[0].stream, log[0].version.get(), &*log[0].type_name),
+        (&id, 1, "Noted")
+    );
+    assert_eq!((log[0].commit_id(), log[1].commit_id()), (commit, commit));
+    assert_ne!(log[0].event_id, log[1].event_id);
+    assert_eq!(log[1].metadata, metadata);
+    assert!(
+        log[0].recorded_at > before
+            && log[0].recorded_at < SystemTime::now() + Duration::from_secs(1)
+    );
+    let page = read(&store, &[(&id, 0)], None, 10).await;
+    assert_eq!(
+        (
+            page.events[0].payload.as_ref(),
+            page.events[0].position.get()
+        ),
+        (payload.as_bytes(), 1)
+    );
+    assert_eq!(
+        (page.versions, page.snapshot.get()),
+        (vec![Version::new(2)], 2)
+    );
+}
+
+/// Versions count within a stream, positions over all.
+pub async fn versions_and_positions_are_dense(store: impl EventStore) {
+    let (a, b) = (stream("a"), stream("b"));
+    for n in 0..10 {
+        let events = vec![event(0, "1"), event(1, "2"), event(0, "3")];
+        store
+            .append(request(vec![expect(&a, n * 2), expect(&b, n)], events))
+            .await
+            .unwrap();
+    }
+    let log = log(&store).await;
+    for (id, count) in [(&a, 20), (&b, 10)] {
+        let versions = log
+            .iter()
+            .filter(|event| event.stream == *id)
+            .map(|event| event.version.get());
+        assert!(
+            versions.eq(1..=count),
+            "versions of {id} are not dense from 1"
+        );
+        let request = ReadAll {
+            after: Position::START,
+            stream: Some(id.clone()),
+            limit: 100,
+        };
+        assert_eq!(store.read_all(request).await.unwrap().len() as u64, count);
+    }
+    let none = read(&store, &[(&stream("none"), 0)], None, 10).await;
+    assert_eq!((none.versions, none.events), (vec![Version::EMPTY], vec![]));
+}
+
+/// Not stream after stream.
+pub async fn a_page_of_several_streams_is_in_commit_order(store: impl EventStore) {
+    let (a, b, other) = (stream("a"), stream("b"), stream("other"));
+    for n in 0..30 {
+        let events = vec![event(1, "1"), event(2, "2"), event(0, "3")];
+        store
+            .append(request(
+                vec![expect(&a, n), expect(&b, n), expect(&other, n)],
+                events,
+            ))
+            .await
+            .unwrap();
+    }
+    let page = read(&store, &[(&a, 10), (&b, 0)], None, 1000).await;
+    assert_eq!(page.events.len(), 50);
+    assert!(
+        page.events.is_sorted_by_key(|event| event.position),
+        "events are not in commit order"
+    );
+    assert_eq!(page.versions, [Version::new(30), Version::new(30)]);
+    assert!(
+        page.events
+            .iter()
+            .all(|event| event.payload == [b"3", b"1"][event.stream].as_slice())
+    );
+}
+
+/// All of a commit or nothing.
+pub async fn a_conflict_names_the_stream_and_writes_nothing(store: impl EventStore) {
+    let (a, b) = (stream("a"), stream("b"));
+    store
+        .append(request(vec![expect(&b, 0)], vec![event(0, "1")]))
+        .await
+        .unwrap();
+    for wrong in [0, 2] {
+        let events = vec![event(0, "2"), event(1, "3")];
+        let found = conflict(
+            store
+                .append(request(vec![expect(&a, 0), expect(&b, wrong)], events))
+                .await,
+        );
+        assert_eq!(
+            (found.stream, found.expected.get(), found.actual.get()),
+            (b.clone(), wrong, 1)
+        );
+    }
+    assert_eq!(
+        log(&store).await.len(),
+        1,
+        "a refused commit left something behind"
+    );
+}
+
+/// A read-only stream, and a commit without any event.
+pub async fn streams_that_are_only_read_are_checked_too(store: impl EventStore) {
+    let (a, guard) = (stream("a"), stream("guard"));
+    store
+        .append(request(vec![expect(&guard, 0)], vec![event(0, "1")]))
+        .await
+        .unwrap();
+    conflict(
+        store
+            .append(request(
+                vec![expect(&a, 0), expect(&guard, 0)],
+                vec![event(0, "2")],
+            ))
+            .await,
+    );
+    conflict(store.append(request(vec![expect(&guard, 0)], vec![])).await);
+    let checked = store
+        .append(request(vec![expect(&guard, 1), expect(&a, 0)], vec![]))
+        .await
+        .unwrap();
+    assert_eq!(
+        checked,
+        Appended {
+            position: Position::new(1),
+            events: 0,
+            repeated: false
+        }
+    );
+    assert_eq!(log(&store).await.len(), 1);
+}
+
+/// A client that did not hear the answer asks again.
+pub async fn a_repeated_commit_is_made_once(store: impl EventStore) {
+    let (a, b) = (stream("a"), stream("b"));
+    let commit = request(
+        vec![expect(&a, 0), expect(&b, 0)],
+        vec![event(1, "1"), event(0, "2")],
+    );
+    let first = store.append(commit.clone()).await.unwrap();
+    store
+        .append(request(vec![expect(&a, 1)], vec![event(0, "later")]))
+        .await
+        .unwrap();
+    assert_eq!(store.append(commit).await.unwrap(), first);
+    assert_eq!(log(&store).await.len(), 3);
+    conflict(
+        store
+            .append(request(
+                vec![expect(&a, 0), expect(&b, 0)],
+                vec![event(1, "1")],
+            ))
+            .await,
+    );
+}
+
+/// The same key, whatever the commit.
+pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
+    let a = stream("a");
+    let key = IdempotencyKey::new("request 7").unwrap();
+    let keyed = |version, events| {
+        let (id, metadata) = (CommitId::generate(), Metadata::default());
+        AppendEvents::new(
+            id,
+            vec![expect(&a, version)],
+            events,
+            metadata,
+            Some(key.clone()),
+        )
+        .unwrap()
+    };
+    let lookup = || ReadStreams {
+        streams: vec![],
+        up_to: None,
+        limit: 10,
+        idempotency_key: Some(key.clone()),
+    };
+    assert_eq!(
+        store
+            .read_streams(lookup())
+            .await
+            .unwrap()
+            .already_committed,
+        None
+    );
+    let first = store
+        .append(keyed(0, vec![event(0, "1"), event(0, "2")]))
+        .await
+        .unwrap();
+    let repeated = Some(Appended {
+        repeated: true,
+        ..first.clone()
+    });
+    for version in [0, 2] {
+        assert_eq!(
+            Some(
+                store
+                    .append(keyed(version, vec![event(0, "3")]))
+                    .await
+                    .unwrap()
+            ),
+            repeated
+        );
+    }
+    assert_eq!(
+        store
+            .read_streams(lookup())
+            .await
+            .unwrap()
+            .already_committed,
+        repeated
+    );
+    assert_eq!(log(&store).await.len(), 2);
+    let empty = IdempotencyKey::new("nothing to write").unwrap();
+    for repeated in [false, true] {
+        let (id, metadata) = (CommitId::generate(), Metadata::default());
+        let request = AppendEvents::new(
+            id,
+            vec![expect(&a, 2)],
+            vec![],
+            metadata,
+            Some(empty.clone()),
+        )
+        .unwrap();
+        assert_eq!(store.append(request).await.unwrap().repeated, repeated);
+    }
+}
+
+/// A snapshot stays as it was while others write.
+pub async fn pages_follow_one_another_in_one_snapshot(store: impl EventStore) {
+    let ids = [stream("a"), stream("b"), stream("c")];
+    let write = async |round: u64| {
+        let expected = ids.iter().map(|id| expect(id, round * 50)).collect();
+        let events = (0..150).map(|n| event(n % 3, "1")).collect();
+        store.append(request(expected, events)).await.unwrap();
+    };
+    for round in 0..20 {
+        write(round).await;
+    }
+    let first = read(
+        &store,
+        &[(&ids[0], 0), (&ids[1], 0), (&ids[2], 0)],
+        None,
+        100,
+    )
+    .await;
+    assert_eq!((first.events.len(), first.snapshot.get()), (100, 3000));
+    let mut seen = [0; 3];
+    let (mut page, mut events, mut round) = (first, 0, 20);
+    loop {
+        assert!(
+            page.versions.iter().all(|version| version.get() == 1000),
+            "a version of another snapshot"
+        );
+        for event in &page.events {
+            seen[event.stream] += 1;
+            events += 1;
+            assert_eq!(
+                (event.version.get(), event.position.get()),
+                (seen[event.stream], events)
+            );
+        }
+        if page.events.len() < 100 {
+            break;
+        }
+        write(round).await;
+        round += 1;
+        let cursors = [(&ids[0], seen[0]), (&ids[1], seen[1]), (&ids[2], seen[2])];
+        page = read(&store, &cursors, Some(Position::new(3000)), 100).await;
+    }
+    assert_eq!(events, 3000);
+    let page = read(&store, &[(&ids[0], 0)], None, usize::MAX).await;
+    assert_eq!(page.events.len(), MAX_PAGE_EVENTS, "a page is not bounded");
+    assert_eq!(read(&store, &[(&ids[0], 0)], None, 0).await.events.len(), 1);
+}
+
+/// 16 tasks, half of the streams shared.
+pub async fn many_writers_lose_nothing(store: impl EventStore + 'static) {
+    let store = Arc::new(store);
+    let writer = |task: u64| {
+        let store = store.clone();
+        async move {
+            let (mine, shared) = (stream(task), stream(format_args!("shared-{}", task % 4)));
+            for n in 0..20 {
+                loop {
+                    let version = read(&store, &[(&shared, 0)], None, 1).await.versions[0].get();
+                    let events = vec![event(0, "1"), event(1, "2"), event(0, "3")];
+                    let expected = vec![expect(&mine, n * 2), expect(&shared, version)];
+                    match store.append(request(expected, events)).await {
+                        Ok(_) => break,
+                        Err(error) => assert!(error.is_transient(), "{error}"),
+                    }
+                }
+            }
+        }
+    };
+    let tasks: Vec<_> = (0..16).map(|task| tokio::spawn(writer(task))).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let log = log(&store).await;
+    assert_eq!(log.len(), 16 * 20 * 3);
+    for commit in log.chunks(3) {
+        assert!(
+            commit
+                .iter()
+                .all(|event| event.commit_id() == commit[0].commit_id()),
+            "a commit is torn"
+        );
+    }
+}
+
+/// A reader that polls without pause while others write.
+pub async fn a_reader_never_sees_a_hole(store: impl EventStore + 'static) {
+    let store = Arc::new(store);
+    let writers: Vec<_> = (0..4)
+        .map(|task| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    let events = (0..=n % 7).map(|_| event(0, "1")).collect::<Vec<_>>();
+                    let id = stream(format_args!("{task}-{n}"));
+                    store
+                        .append(request(vec![expect(&id, 0)], events))
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    let total = 4 * (0..50).map(|n| n % 7 + 1).sum::<u64>();
+    let mut after = Position::START;
+    while after.get() < total {
+        for event in store
+            .read_all(ReadAll {
+                after,
+                stream: None,
+                limit: 64,
+            })
+            .await
+            .unwrap()
+        {
+            assert_eq!(
+                event.position,
+                after.plus(1),
+                "an event was missed, or came late"
+            );
+            after = event.position;
+        }
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+/// A future that is dropped after its first poll.
+pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
+    for n in 0..100 {
+        let (a, b) = (stream(format_args!("a{n}")), stream(format_args!("b{n}")));
+        let commit = request(
+            vec![expect(&a, 0), expect(&b, 0)],
+            vec![event(0, "1"), event(1, "2")],
+        );
+        {
+            let mut append = pin!(store.append(commit));
+            let _ = append
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+        }
+        // Behind whatever the dropped one left in a queue.
+        store
+            .append(request(vec![expect(&stream(n), 0)], vec![event(0, "3")]))
+            .await
+            .unwrap();
+        let versions = read(&store, &[(&a, 0), (&b, 0)], None, 10).await.versions;
+        assert_eq!(versions[0], versions[1], "half a commit");
+    }
+    log(&store).await;
+}
+
+/// The same limits everywhere, checked before a store sees the commit.
+pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
+    let new = |events| {
+        let (id, metadata) = (CommitId::generate(), Metadata::default());
+        AppendEvents::new(id, vec![expect(&stream("a"), 0)], events, metadata, None)
+    };
+    let many = MAX_COMMIT_EVENTS + 1;
+    assert_eq!(
+        new(vec![event(0, "1"); many]).unwrap_err(),
+        AppendRefused::TooManyEvents { events: many }
+    );
+    assert_eq!(
+        new(vec![event(1, "1")]).unwrap_err(),
+        AppendRefused::UndeclaredStream { index: 1 }
+    );
+    let large = "x".repeat(crate::MAX_EVENT_BYTES + 1);
+    assert!(matches!(
+        new(vec![event(0, &large)]),
+        Err(AppendRefused::EventTooLarge { .. })
+    ));
+    let largest = format!("\"{}\"", "x".repeat(crate::MAX_EVENT_BYTES - 2));
+    store
+        .append(new(vec![event(0, &largest)]).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(log(&store).await[0].payload, largest.as_bytes());
+}

@@ -1,0 +1,471 @@
+//! Commands on real stores: contention, bad input, idempotency, a long stream.
+
+use std::{convert::Infallible, sync::Arc};
+
+use eventcore::{
+    Command, CommandError, CommandLogic, CommitId, DeclarationError, DecodeError, Event,
+    EventStore, ExecuteOptions, IdempotencyKey, Metadata, Position, RetryPolicy, StreamId,
+    StreamKey, StreamResolver, Version, execute,
+    memory::MemoryEventStore,
+    sqlite::SqliteEventStore,
+    store::{AppendEvents, ExpectedVersion, NewEvent, ReadAll},
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
+enum NoteEvent {
+    Counted,
+    Measured { value: f64, maybe: Option<f64> },
+    Written { text: String },
+    Deep { nested: Vec<serde_json::Value> },
+    Linked { to: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, StreamKey)]
+#[stream_key(category = "note", event = NoteEvent)]
+struct NoteId(String);
+
+fn id(key: impl std::fmt::Display) -> NoteId {
+    NoteId(key.to_string())
+}
+
+#[derive(Command)]
+struct Append {
+    #[stream]
+    note: NoteId,
+    #[stream]
+    other: Option<NoteId>,
+    event: NoteEvent,
+}
+
+impl CommandLogic for Append {
+    type State = u64;
+    type Error = Infallible;
+
+    fn apply(&self, count: &mut u64, _: AppendEvent<'_>) {
+        *count += 1;
+    }
+
+    fn handle(&self, _: &u64, streams: AppendStreams<'_>) -> Result<(), Infallible> {
+        streams.note.append(NoteEvent::Counted);
+        streams.note.append(self.event.clone());
+        if let Some(other) = streams.other {
+            other.append(NoteEvent::Counted);
+        }
+        Ok(())
+    }
+}
+
+fn append(event: NoteEvent) -> Append {
+    Append {
+        note: id(1),
+        other: None,
+        event,
+    }
+}
+
+/// Follows links from stream to stream, to their end or for ever.
+#[derive(Command)]
+#[command(discovers(linked: Vec<NoteId>))]
+struct Follow {
+    #[stream]
+    note: NoteId,
+    flip: bool,
+}
+
+impl CommandLogic for Follow {
+    type State = Vec<u64>;
+    type Error = Infallible;
+
+    fn apply(&self, links: &mut Vec<u64>, event: FollowEvent<'_>) {
+        let (FollowEvent::Note(event) | FollowEvent::Linked((_, event))) = event;
+        if let NoteEvent::Linked { to } = event {
+            links.push(to);
+        }
+    }
+
+    fn handle(&self, links: &Vec<u64>, streams: FollowStreams<'_>) -> Result<(), Infallible> {
+        streams.note.append(NoteEvent::Measured {
+            value: links.len() as f64,
+            maybe: None,
+        });
+        Ok(())
+    }
+}
+
+impl StreamResolver for Follow {
+    fn discover_related_streams(&self, links: &Vec<u64>) -> FollowDiscovered {
+        // With `flip`, the answer is never the same twice running.
+        let linked = if self.flip && links.len() > 1 {
+            vec![]
+        } else {
+            links.iter().map(id).collect()
+        };
+        FollowDiscovered { linked }
+    }
+}
+
+/// Both stores, so that every verdict is seen to be the same.
+async fn stores() -> Vec<Arc<dyn EventStore>> {
+    let path = tempfile::tempdir().unwrap().keep().join("notes.db");
+    vec![
+        Arc::new(MemoryEventStore::new()),
+        Arc::new(SqliteEventStore::open(path).await.unwrap()),
+    ]
+}
+
+async fn count(store: &impl EventStore) -> usize {
+    store
+        .read_all(ReadAll {
+            after: Position::START,
+            stream: None,
+            limit: 1000,
+        })
+        .await
+        .unwrap()
+        .len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_two_tasks_on_one_stream_all_succeed() {
+    for store in stores().await {
+        let tasks: Vec<_> = (0..32)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    for _ in 0..20 {
+                        execute(&store, append(NoteEvent::Counted), RetryPolicy::new())
+                            .await
+                            .unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let done = execute(&store, append(NoteEvent::Counted), RetryPolicy::new())
+            .await
+            .unwrap();
+        assert_eq!(done.position(), Position::new(32 * 20 * 2 + 2));
+    }
+}
+
+/// On a large stack: cloning and dropping a value of 5,000 levels is recursive, storing it is not.
+#[test]
+fn events_that_could_not_be_read_again_are_refused_and_nothing_is_written() {
+    let test = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(refuses_unreadable_events());
+    };
+    let thread = std::thread::Builder::new().stack_size(256 * 1024 * 1024);
+    thread.spawn(test).unwrap().join().unwrap();
+}
+
+async fn refuses_unreadable_events() {
+    let nested = |levels| {
+        let mut value = serde_json::Value::Null;
+        for _ in 0..levels {
+            value = serde_json::Value::Array(vec![value]);
+        }
+        NoteEvent::Deep {
+            nested: vec![value],
+        }
+    };
+    let bad = [
+        NoteEvent::Measured {
+            value: f64::NAN,
+            maybe: None,
+        },
+        NoteEvent::Measured {
+            value: f64::NEG_INFINITY,
+            maybe: None,
+        },
+        NoteEvent::Measured {
+            value: 1.0,
+            maybe: Some(f64::NAN),
+        },
+        nested(127),
+        nested(5_000),
+        NoteEvent::Written {
+            text: "x".repeat(300 * 1024 * 1024),
+        },
+    ];
+    for store in stores().await {
+        for event in &bad {
+            let error = execute(&store, append(event.clone()), RetryPolicy::new())
+                .await
+                .unwrap_err();
+            match &error {
+                CommandError::UnstorableEvent { field, stream, .. } => {
+                    assert_eq!((*field, stream.as_str()), ("note", "note-1"));
+                }
+                other => panic!("{other}"),
+            }
+            assert_eq!(count(&store).await, 0, "{error}");
+        }
+        for value in [f64::MAX, f64::MIN_POSITIVE, -0.0, 0.1 + 0.2, 5e-324] {
+            let event = NoteEvent::Measured {
+                value,
+                maybe: Some(value),
+            };
+            let done = execute(&store, append(event), RetryPolicy::new())
+                .await
+                .unwrap();
+            let after = Position::new(done.position().get() - 1);
+            let log = store
+                .read_all(ReadAll {
+                    after,
+                    stream: None,
+                    limit: 1,
+                })
+                .await
+                .unwrap();
+            match log[0].decode().unwrap() {
+                NoteEvent::Measured {
+                    value: read,
+                    maybe: Some(maybe),
+                } => {
+                    assert_eq!(
+                        (read.to_bits(), maybe.to_bits()),
+                        (value.to_bits(), value.to_bits())
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn bad_stream_ids_are_refused_before_any_io() {
+    let long = "k".repeat(251);
+    for key in ["", "a\0b", "a\nb", "a*b", "a?", "[a]", "{a}", long.as_str()] {
+        let command = Append {
+            note: id(key),
+            other: None,
+            event: NoteEvent::Counted,
+        };
+        for store in stores().await {
+            let command = Append {
+                note: command.note.clone(),
+                other: None,
+                event: NoteEvent::Counted,
+            };
+            match execute(&store, command, RetryPolicy::new())
+                .await
+                .unwrap_err()
+            {
+                CommandError::Declaration(DeclarationError::InvalidStreamId {
+                    field: "note",
+                    ..
+                }) => {}
+                other => panic!("{key:?}: {other}"),
+            }
+        }
+    }
+    assert!(
+        StreamId::new(format!("note-{}", "ü".repeat(250))).is_ok(),
+        "255 characters, not bytes"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_in_two_fields_is_refused_and_both_are_named() {
+    for store in stores().await {
+        let command = Append {
+            note: id(1),
+            other: Some(id(1)),
+            event: NoteEvent::Counted,
+        };
+        match execute(&store, command, RetryPolicy::new())
+            .await
+            .unwrap_err()
+        {
+            CommandError::Declaration(DeclarationError::DuplicateStream {
+                stream,
+                first,
+                second,
+            }) => {
+                assert_eq!(
+                    (stream.as_str(), first, second),
+                    ("note-1", "note", "other")
+                );
+            }
+            other => panic!("{other}"),
+        }
+        assert_eq!(count(&store).await, 0);
+    }
+}
+
+/// Appends a raw event behind the back of the types.
+async fn plant(store: &impl EventStore, stream: &str, type_name: &'static str, payload: &str) {
+    let stream = StreamId::new(stream).unwrap();
+    let version = count_of(store, &stream).await;
+    let event = NewEvent {
+        stream: 0,
+        type_name,
+        payload: payload.to_owned().into(),
+    };
+    let expected = vec![ExpectedVersion {
+        stream,
+        version: Version::new(version),
+    }];
+    let request = AppendEvents::new(
+        CommitId::generate(),
+        expected,
+        vec![event],
+        Metadata::default(),
+        None,
+    );
+    store.append(request.unwrap()).await.unwrap();
+}
+
+async fn count_of(store: &impl EventStore, stream: &StreamId) -> u64 {
+    let request = ReadAll {
+        after: Position::START,
+        stream: Some(stream.clone()),
+        limit: 1000,
+    };
+    store.read_all(request).await.unwrap().len() as u64
+}
+
+#[tokio::test]
+async fn stored_events_that_cannot_be_read_are_named_and_never_skipped() {
+    for (type_name, payload) in [
+        ("NoteBurnt", "{}"),
+        ("NoteWritten", "{\"text\":"),
+        ("NoteWritten", "{\"text\":7}"),
+    ] {
+        for store in stores().await {
+            plant(&store, "note-0", "NoteCounted", "{}").await;
+            plant(&store, "note-1", "NoteCounted", "{}").await;
+            plant(&store, "note-1", type_name, payload).await;
+            let error = execute(&store, append(NoteEvent::Counted), RetryPolicy::new())
+                .await
+                .unwrap_err();
+            match &error {
+                CommandError::UnreadableEvent {
+                    stream,
+                    version,
+                    position,
+                    type_name: found,
+                    source,
+                } => {
+                    assert_eq!(
+                        (stream.as_str(), version.get(), position.get()),
+                        ("note-1", 2, 3)
+                    );
+                    assert_eq!(found, type_name);
+                    let unknown = matches!(source, DecodeError::UnknownType { .. });
+                    assert_eq!(unknown, type_name == "NoteBurnt");
+                }
+                other => panic!("{other}"),
+            }
+            assert_eq!(count(&store).await, 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn discovery_follows_links_to_their_end_and_stops_where_there_is_none() {
+    for store in stores().await {
+        for n in 1..50 {
+            plant(
+                &store,
+                &format!("note-{n}"),
+                "NoteLinked",
+                &format!("{{\"to\":{}}}", n + 1),
+            )
+            .await;
+        }
+        let follow = |flip| Follow { note: id(1), flip };
+        let done = execute(&store, follow(false), RetryPolicy::new())
+            .await
+            .unwrap();
+        let log = store.read_all(ReadAll {
+            after: Position::new(done.position().get() - 1),
+            stream: None,
+            limit: 1,
+        });
+        let last = log.await.unwrap()[0].decode::<NoteEvent>().unwrap();
+        assert_eq!(
+            last,
+            NoteEvent::Measured {
+                value: 49.0,
+                maybe: None
+            },
+            "not all links were folded"
+        );
+
+        let limited = ExecuteOptions::new().max_streams(20);
+        match execute(&store, follow(false), limited).await.unwrap_err() {
+            CommandError::TooManyStreams {
+                streams: 21,
+                limit: 20,
+            } => {}
+            other => panic!("{other}"),
+        }
+        match execute(&store, follow(true), RetryPolicy::new())
+            .await
+            .unwrap_err()
+        {
+            CommandError::DiscoveryUnsettled { .. } => {}
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_with_an_idempotency_key_runs_once() {
+    for store in stores().await {
+        let options =
+            || ExecuteOptions::new().idempotency_key(IdempotencyKey::new("request-7").unwrap());
+        let first = execute(&store, append(NoteEvent::Counted), options())
+            .await
+            .unwrap();
+        execute(&store, append(NoteEvent::Counted), RetryPolicy::new())
+            .await
+            .unwrap();
+        let again = execute(&store, append(NoteEvent::Counted), options())
+            .await
+            .unwrap();
+        assert_eq!(
+            (again.position(), again.events_written()),
+            (first.position(), first.events_written())
+        );
+        assert!(again.is_repeated() && !first.is_repeated());
+        assert_eq!(count(&store).await, 4);
+    }
+}
+
+#[tokio::test]
+async fn metadata_is_stored_with_every_event() {
+    for store in stores().await {
+        let options = ExecuteOptions::new()
+            .correlation_id("checkout-3")
+            .causation_id("click-9")
+            .user_metadata(serde_json::json!({ "by": "ada" }));
+        execute(&store, append(NoteEvent::Counted), options)
+            .await
+            .unwrap();
+        for event in store
+            .read_all(ReadAll {
+                after: Position::START,
+                stream: None,
+                limit: 10,
+            })
+            .await
+            .unwrap()
+        {
+            assert_eq!(event.metadata.correlation_id.as_deref(), Some("checkout-3"));
+            assert_eq!(event.metadata.causation_id.as_deref(), Some("click-9"));
+            assert_eq!(
+                event.metadata.user,
+                Some(serde_json::json!({ "by": "ada" }))
+            );
+        }
+    }
+}

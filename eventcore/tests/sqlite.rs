@@ -1,0 +1,241 @@
+//! SQLite as a file: opened again, shared, damaged, foreign, full.
+
+use std::{fs, path::Path};
+
+use eventcore::{
+    CommitId, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
+    sqlite::SqliteEventStore,
+    store::{AppendEvents, Appended, ExpectedVersion, NewEvent, ReadAll},
+};
+use rusqlite::Connection;
+
+fn request(stream: &str, version: u64, payload: &str) -> AppendEvents {
+    let stream = StreamId::new(stream).unwrap();
+    let event = NewEvent {
+        stream: 0,
+        type_name: "Noted",
+        payload: payload.to_owned().into(),
+    };
+    let expected = vec![ExpectedVersion {
+        stream,
+        version: Version::new(version),
+    }];
+    AppendEvents::new(
+        CommitId::generate(),
+        expected,
+        vec![event],
+        Metadata::default(),
+        None,
+    )
+    .unwrap()
+}
+
+async fn append(
+    store: &SqliteEventStore,
+    stream: &str,
+    version: u64,
+) -> Result<Appended, EventStoreError> {
+    store.append(request(stream, version, "1")).await
+}
+
+async fn count(store: &SqliteEventStore) -> usize {
+    store
+        .read_all(ReadAll {
+            after: Position::START,
+            stream: None,
+            limit: 1000,
+        })
+        .await
+        .unwrap()
+        .len()
+}
+
+async fn refused(path: &Path) -> EventStoreError {
+    SqliteEventStore::open(path)
+        .await
+        .err()
+        .expect("the file is refused")
+}
+
+#[test]
+fn the_sqlite_that_runs_keeps_what_it_commits() {
+    // Before 3.51.3 a WAL reset at the wrong moment could lose a committed write.
+    assert!(
+        rusqlite::version_number() >= 3_051_003,
+        "{}",
+        SqliteEventStore::sqlite_version()
+    );
+}
+
+#[tokio::test]
+async fn a_file_holds_its_events_when_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    for round in 0..3 {
+        let store = SqliteEventStore::open(&path).await.unwrap();
+        assert_eq!(count(&store).await, round);
+        append(&store, "account-1", round as u64).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_file_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    // Separate connections and threads: to SQLite the same as separate processes.
+    let mut tasks = Vec::new();
+    for _ in 0..2 {
+        let store = SqliteEventStore::open(&path).await.unwrap();
+        tasks.push(tokio::spawn(async move {
+            for n in 0..100 {
+                let mut version = n;
+                while let Err(error) = append(&store, "account-shared", version).await {
+                    match error {
+                        EventStoreError::VersionConflict(conflict) => {
+                            version = conflict.actual.get()
+                        }
+                        EventStoreError::Busy { .. } => {}
+                        other => panic!("{other}"),
+                    }
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let store = SqliteEventStore::open(&path).await.unwrap();
+    let log = store
+        .read_all(ReadAll {
+            after: Position::START,
+            stream: None,
+            limit: 1000,
+        })
+        .await
+        .unwrap();
+    assert!(log.iter().map(|event| event.position.get()).eq(1..=200));
+    assert!(log.iter().map(|event| event.version.get()).eq(1..=200));
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_to_change_or_remove() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    let store = SqliteEventStore::open(&path).await.unwrap();
+    append(&store, "account-1", 0).await.unwrap();
+    let connection = Connection::open(&path).unwrap();
+    for sql in [
+        "UPDATE events SET payload = '2'",
+        "DELETE FROM events",
+        "UPDATE streams SET name = 'x-1'",
+    ] {
+        let error = connection.execute(sql, []).unwrap_err().to_string();
+        assert!(error.contains("append-only"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_event_store_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    fs::write(
+        &text,
+        "not a database at all, but long enough to be looked at ".repeat(100),
+    )
+    .unwrap();
+    let before = fs::read(&text).unwrap();
+    assert!(matches!(
+        refused(&text).await,
+        EventStoreError::NotAnEventStore { .. }
+    ));
+    assert_eq!(fs::read(&text).unwrap(), before);
+
+    let foreign = folder.path().join("foreign.db");
+    Connection::open(&foreign)
+        .unwrap()
+        .execute_batch("CREATE TABLE mine (id INTEGER)")
+        .unwrap();
+    let before = fs::read(&foreign).unwrap();
+    let error = refused(&foreign).await;
+    assert!(
+        matches!(error, EventStoreError::NotAnEventStore { .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("foreign.db"), "{error}");
+    assert_eq!(fs::read(&foreign).unwrap(), before);
+
+    let nowhere = refused(&folder.path().join("no/such/folder.db")).await;
+    assert!(
+        matches!(nowhere, EventStoreError::Other { .. }),
+        "{nowhere:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    drop(SqliteEventStore::open(&path).await.unwrap());
+    Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    match refused(&path).await {
+        EventStoreError::NewerSchema {
+            found, supported, ..
+        } => assert_eq!((found, supported), (99, 1)),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_full_database_says_so_and_takes_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    let store = SqliteEventStore::open(&path).await.unwrap();
+    append(&store, "account-1", 0).await.unwrap();
+    // A file system of 4 MiB, if this machine lets us mount one; SQLite reports both kinds of full alike.
+    let mount = folder.path().join("small");
+    fs::create_dir(&mount).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+        .arg(&mount)
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        eprintln!("NOT RUN: mounting a small file system takes root");
+        return;
+    }
+    let store = SqliteEventStore::open(mount.join("bank.db")).await.unwrap();
+    let payload = format!("\"{}\"", "x".repeat(100_000));
+    let mut written = 0;
+    let error = loop {
+        match store.append(request("account-1", written, &payload)).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 100, "the disk is never full");
+    };
+    assert!(
+        matches!(error, EventStoreError::StorageFull { .. }),
+        "{error:?}"
+    );
+    assert_eq!(
+        count(&store).await as u64,
+        written,
+        "the refused event is there"
+    );
+    let grown = std::process::Command::new("mount")
+        .args(["-o", "remount,size=64m"])
+        .arg(&mount)
+        .status()
+        .is_ok_and(|status| status.success());
+    assert!(grown);
+    let resumed = store.append(request("account-1", written, &payload)).await;
+    assert_eq!(resumed.unwrap().position.get(), written + 1);
+    drop(store);
+    let _ = std::process::Command::new("umount")
+        .arg("-l")
+        .arg(&mount)
+        .status();
+}
