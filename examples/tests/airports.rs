@@ -1,0 +1,135 @@
+//! The replay of the flights: whole, repeated, and broken off.
+
+mod program;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output},
+};
+
+use program::{err, out, program};
+
+const AIRPORTS: &str = env!("CARGO_BIN_EXE_airports");
+const CHECKED: &str =
+    "checked: every flight is there once on both sides, positions and versions have no gap";
+
+fn airports(folder: &Path, limit: &str) -> Command {
+    program(
+        AIRPORTS,
+        folder,
+        &["--database", "flights.db", "--limit", limit],
+    )
+}
+
+/// How many flights were committed, and how many were already there.
+fn counts(output: &Output) -> (u64, u64) {
+    let said = out(output);
+    let line = said
+        .lines()
+        .find(|line| line.ends_with("already there"))
+        .unwrap_or_else(|| panic!("{said}"));
+    let numbers: Vec<u64> = line
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    (numbers[0], numbers[1])
+}
+
+fn assert_whole(output: &Output, flights: u64) {
+    let said = out(output);
+    assert!(output.status.success(), "{said}{}", err(output));
+    assert!(said.contains(CHECKED), "{said}");
+    let log = format!(
+        "the log holds {} events: {flights} departures and {flights} arrivals",
+        2 * flights
+    );
+    assert!(said.contains(&log), "{said}");
+}
+
+/// Starts a replay and waits until it has done some flights.
+fn under_way(folder: &Path, limit: &str) -> Child {
+    let mut child = airports(folder, limit).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().ends_with("flights"));
+    // Somebody must go on reading, or the program waits for a reader of its lines.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+#[test]
+fn a_second_run_appends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = airports(folder.path(), "500").output().unwrap();
+    assert_whole(&first, 500);
+    assert_eq!(counts(&first), (500, 0));
+    let second = airports(folder.path(), "500").output().unwrap();
+    assert_whole(&second, 500);
+    assert_eq!(counts(&second), (0, 500));
+}
+
+#[test]
+fn a_killed_replay_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let mut child = under_way(folder.path(), "2000");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let resumed = airports(folder.path(), "2000").output().unwrap();
+    assert_whole(&resumed, 2000);
+    let (committed, already_there) = counts(&resumed);
+    assert!(
+        already_there > 0 && committed + already_there == 2000,
+        "{committed} and {already_there}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_it_in_order_and_the_next_run_completes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = under_way(folder.path(), "3000");
+    let interrupt = Command::new("sh")
+        .arg("-c")
+        .arg(format!("kill -INT {}", child.id()))
+        .status()
+        .unwrap();
+    assert!(interrupt.success());
+    let stopped = child.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(130), "{}", out(&stopped));
+    assert!(
+        out(&stopped).ends_with("stopped; run it again to go on\n"),
+        "{}",
+        out(&stopped)
+    );
+    let before = counts(&stopped).0;
+    let resumed = airports(folder.path(), "3000").output().unwrap();
+    assert_whole(&resumed, 3000);
+    assert_eq!(counts(&resumed), (3000 - before, before));
+}
+
+#[test]
+fn a_log_that_does_not_fit_the_list_is_reported_with_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_whole(&airports(folder.path(), "5").output().unwrap(), 5);
+    // Another list: what stands in the log as flight 1 to 5 is other flights here.
+    let list = "departure,origin,destination,distance_miles,delay_minutes\n2001-01-01 00:47,BOS,JFK,187,0\n";
+    std::fs::write(folder.path().join("other.csv"), list).unwrap();
+    let arguments = ["--database", "flights.db", "--flights", "other.csv"];
+    let output = program(AIRPORTS, folder.path(), &arguments)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = err(&output);
+    assert!(
+        said.contains("wrong: flight 1 from DTW to LAS is not in the list"),
+        "{said}"
+    );
+    assert!(
+        said.contains(
+            "wrong: flight 1 departed 2 time(s), arrived 2 time(s): not once, in one commit"
+        ),
+        "{said}"
+    );
+}
