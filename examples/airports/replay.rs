@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
     vec,
 };
 
@@ -44,6 +45,10 @@ impl MetricsHook for Counter {
         }
     }
 }
+
+/// How long a flight is retried. Between two of the busiest airports it loses again and again to flights that touch
+/// one of them only, and may have to wait until most of the others are done.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Why a replay ended early.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +104,10 @@ async fn client<S: EventStore>(
     while !stop.load(Ordering::Relaxed)
         && let Some(flight) = next(&queue)
     {
-        let retry = RetryPolicy::new().metrics_hook(counter.clone());
+        let retry = RetryPolicy::new()
+            .max_attempts(u32::MAX)
+            .deadline(PATIENCE)
+            .metrics_hook(counter.clone());
         let options = ExecuteOptions::from(retry).idempotency_key(key(&flight)?);
         let done = execute(&store, flight, options)
             .await
