@@ -53,8 +53,7 @@ async fn count(store: &SqliteEventStore) -> usize {
 async fn refused(path: &Path) -> EventStoreError {
     SqliteEventStore::open(path)
         .await
-        .err()
-        .expect("the file is refused")
+        .expect_err("the file is refused")
 }
 
 #[test]
@@ -92,7 +91,7 @@ async fn two_stores_on_one_file_lose_nothing() {
                 while let Err(error) = append(&store, "account-shared", version).await {
                     match error {
                         EventStoreError::VersionConflict(conflict) => {
-                            version = conflict.actual.get()
+                            version = conflict.actual.get();
                         }
                         EventStoreError::Busy { .. } => {}
                         other => panic!("{other}"),

@@ -48,7 +48,7 @@ impl MetricsHook for Counter {
 
 /// How long a flight is retried. Between two of the busiest airports it loses again and again to flights that touch
 /// one of them only, and may have to wait until most of the others are done.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Why a replay ended early.
 #[derive(Debug, thiserror::Error)]

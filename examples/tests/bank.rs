@@ -67,7 +67,7 @@ fn a_refusal_says_why_and_exits_with_1() {
     said(at, &["open", "grace", "Grace"]);
     said(at, &["deposit", "ada", "100"]);
     let refused = |arguments: &[&str], why: &str| {
-        assert_eq!(failed(at, arguments), (1, format!("refused: {why}\n")))
+        assert_eq!(failed(at, arguments), (1, format!("refused: {why}\n")));
     };
     refused(
         &["transfer", "ada", "grace", "130"],

@@ -1,6 +1,7 @@
 //! The contract that every store keeps, as checks that a store author runs.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "checks fail by panicking"
