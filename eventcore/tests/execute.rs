@@ -4,8 +4,8 @@ use std::{convert::Infallible, sync::Arc};
 
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, DeclarationError, DecodeError, Event,
-    EventStore, ExecuteOptions, IdempotencyKey, Metadata, Position, RetryPolicy, StreamId,
-    StreamKey, StreamResolver, Version, execute,
+    EventStore, ExecuteOptions, ExecutePipeline, IdempotencyKey, Metadata, Position, RetryPolicy,
+    Step, StreamId, StreamKey, StreamResolver, Version, execute,
     memory::MemoryEventStore,
     sqlite::SqliteEventStore,
     store::{AppendEvents, ExpectedVersion, NewEvent, ReadAll},
@@ -467,5 +467,45 @@ async fn metadata_is_stored_with_every_event() {
                 Some(serde_json::json!({ "by": "ada" }))
             );
         }
+    }
+}
+
+/// A retry reads what is new, not the whole stream again, and folds it onto what it has.
+#[tokio::test]
+async fn a_retry_reads_on_from_where_it_was() {
+    let started = std::time::Duration::ZERO;
+    for store in stores().await {
+        for _ in 0..5 {
+            plant(&store, "note-1", "NoteCounted", "{}").await;
+        }
+        let id = CommitId::generate();
+        let pipeline = ExecutePipeline::new(append(NoteEvent::Counted), ExecuteOptions::new(), id);
+        let mut step = pipeline.start();
+        let (mut read_events, mut conflicts) = (Vec::new(), 0);
+        let done = loop {
+            step = match step {
+                Step::ReadStreams(read) => {
+                    let page = store.read_streams(read.request().clone()).await.unwrap();
+                    read_events.push(page.events.len());
+                    read.resume(Ok(page), started)
+                }
+                Step::AppendEvents(commit) => {
+                    if conflicts < 3 {
+                        plant(&store, "note-1", "NoteCounted", "{}").await;
+                        plant(&store, "note-1", "NoteCounted", "{}").await;
+                        conflicts += 1;
+                    }
+                    let appended = store.append(commit.request().clone()).await;
+                    commit.resume(appended, started)
+                }
+                Step::Sleep(sleep) => sleep.resume(),
+                Step::Done(done) => break done.unwrap(),
+            };
+        };
+        assert_eq!(read_events, [5, 2, 2, 2]);
+        assert_eq!(
+            done.versions(),
+            [(StreamId::new("note-1").unwrap(), Version::new(13))]
+        );
     }
 }

@@ -64,6 +64,8 @@ pub struct SleepStep<C: CommandLogic> {
 /// Where the pipeline goes on after a wait.
 enum Then {
     StartOver,
+    /// Keep what was folded and read on from there: everything new comes after it in commit order.
+    CatchUp,
     AppendAgain {
         request: AppendEvents,
         unknown: bool,
@@ -270,6 +272,7 @@ impl<C: CommandLogic> SleepStep<C> {
         self.machine.attempt = self.machine.attempt.saturating_add(1);
         match self.then {
             Then::StartOver => self.machine.declare(),
+            Then::CatchUp => self.machine.catch_up(),
             Then::AppendAgain { request, unknown } => Step::AppendEvents(AppendStep {
                 machine: self.machine,
                 request,
@@ -304,6 +307,17 @@ impl<C: CommandLogic> Machine<C> {
         self.attempt_state.slots = slots;
         let unread = (0..self.attempt_state.declared).collect();
         self.read(unread)
+    }
+
+    /// Reads what has come to the same streams since. A retry costs what is new, however long the streams are.
+    fn catch_up(mut self: Box<Self>) -> Step<C> {
+        let reading = &mut self.attempt_state.reading;
+        reading.read_on();
+        let request = reading.request(None, self.options.idempotency_key.as_ref());
+        Step::ReadStreams(ReadStep {
+            machine: self,
+            request,
+        })
     }
 
     /// Asks for the streams of these slots, which no round has read yet.
@@ -477,7 +491,13 @@ impl<C: CommandLogic> Machine<C> {
 
     fn conflict(self: Box<Self>, conflict: VersionConflict, elapsed: Duration) -> Step<C> {
         if self.may_retry(elapsed) {
-            self.wait(RetryReason::Conflict(conflict), Then::StartOver)
+            // Streams that were discovered may be others in the new state, so discovery starts over.
+            let then = if C::DISCOVERS {
+                Then::StartOver
+            } else {
+                Then::CatchUp
+            };
+            self.wait(RetryReason::Conflict(conflict), then)
         } else {
             Step::Done(Err(CommandError::ConcurrencyError {
                 attempts: self.attempt,

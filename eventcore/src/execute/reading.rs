@@ -35,6 +35,11 @@ impl Reading {
         self.streams.extend(streams.into_iter().map(new));
     }
 
+    /// Starts a round that reads all streams on from what was seen of them.
+    pub(super) fn read_on(&mut self) {
+        self.round = 0;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.streams.len()
     }
