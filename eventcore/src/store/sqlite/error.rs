@@ -42,6 +42,17 @@ impl Shared {
         }
     }
 
+    /// The error when a database that may only be read could not even be looked at: its log's index cannot be made.
+    pub(super) fn of_read_only(&self, path: &Path) -> EventStoreError {
+        match self.0.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen) => EventStoreError::ReadOnly {
+                location: path.display().to_string(),
+                source: Box::new(self.clone()),
+            },
+            _ => self.nothing_written(Some(path)),
+        }
+    }
+
     /// The error of a failed COMMIT: a full disk or a busy file is rolled back; after anything else nobody knows.
     pub(super) fn of_commit(&self) -> EventStoreError {
         match self.nothing_written(None) {
@@ -61,11 +72,14 @@ pub(super) fn corrupt(reason: impl Into<String>) -> EventStoreError {
 
 /// The error of a read.
 pub(super) fn of_read(error: rusqlite::Error) -> EventStoreError {
-    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
     match error {
-        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
-            corrupt(error.to_string())
-        }
+        FromSqlConversionFailure(..)
+        | IntegralValueOutOfRange(..)
+        | InvalidColumnType(..)
+        | Utf8Error(..) => corrupt(error.to_string()),
         other => Shared::from(other).nothing_written(None),
     }
 }

@@ -50,7 +50,7 @@ pub struct SqliteEventStore {
 
 struct Shared {
     path: PathBuf,
-    writer: mpsc::Sender<writer::Job>,
+    writer: mpsc::Sender<writer::Message>,
     readers: Vec<mpsc::Sender<reader::Job>>,
     next_reader: AtomicUsize,
 }
@@ -62,7 +62,15 @@ impl SqliteEventStore {
     /// [`EventStoreError::NotAnEventStore`] for a file that is something else, [`EventStoreError::NewerSchema`] for one
     /// of a later release, [`EventStoreError::ReadOnly`], [`EventStoreError::StorageFull`]. The file is left as it is.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, EventStoreError> {
-        let path = path.as_ref().to_owned();
+        let path = path.as_ref();
+        let other = |source| EventStoreError::Other { source };
+        if path == Path::new(":memory:") {
+            let reason =
+                "a database in memory cannot be shared by its threads; use `MemoryEventStore`";
+            return Err(other(reason.into()));
+        }
+        // Absolute, so that it is a path to SQLite and no `file:` URI, and the same file for every connection.
+        let path = std::path::absolute(path).map_err(|error| other(error.into()))?;
         let (reply, opened) = oneshot::channel();
         spawn("eventcore-open", move || {
             let _ = reply.send(Self::start(path));
@@ -90,6 +98,24 @@ impl SqliteEventStore {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// Finishes what is queued, ends the threads of all handles, and closes the file. Later calls get
+    /// [`EventStoreError::Closed`]. Dropping the last handle does the same, but nobody knows when it is done.
+    pub async fn close(&self) {
+        // The writer last: the last connection checks the log in.
+        for reader in &self.shared.readers {
+            let (closed, end) = oneshot::channel();
+            if reader.send(reader::Job::Close(closed)).await.is_ok() {
+                // Its sender is never used, only dropped.
+                let _ = end.await;
+            }
+        }
+        let (closed, end) = oneshot::channel();
+        let close = writer::Message::Close(closed);
+        if self.shared.writer.send(close).await.is_ok() {
+            let _ = end.await;
+        }
     }
 
     /// The version of SQLite that runs, such as `3.54.1`.
@@ -124,7 +150,7 @@ impl EventStore for SqliteEventStore {
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let job = writer::Job { request, reply };
+            let job = writer::Message::Append(writer::Job { request, reply });
             self.shared
                 .writer
                 .send(job)

@@ -8,12 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Reply,
-    error::{corrupt, of_read},
-    writer::earlier,
+    error::{Shared, corrupt, of_read},
+    writer::{earlier, sql},
 };
 use crate::{
     event::{EventId, Metadata, RecordedEvent},
@@ -38,6 +38,17 @@ pub(super) enum Job {
         request: ReadAll,
         reply: Reply<Vec<RecordedEvent>>,
     },
+    /// Finish what is queued and end. The sender is dropped when the connection is closed.
+    Close(oneshot::Sender<()>),
+}
+
+/// What a page can hold.
+struct Bounds {
+    /// No event behind it is visible.
+    snapshot: Position,
+    /// No event behind it has a place.
+    page: Position,
+    limit: usize,
 }
 
 pub(super) struct Reader {
@@ -56,27 +67,41 @@ impl Reader {
         }
     }
 
-    /// Runs until the last handle of the store is dropped.
+    /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut jobs = Vec::new();
+        let (mut jobs, mut closing) = (Vec::new(), Vec::new());
         while queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
-            // If BEGIN fails, so does the first read, and its caller is told; reads outside it are still whole.
-            let in_snapshot = self.statement("BEGIN").is_ok();
+            let snapshot = self.statement("BEGIN").map_err(Shared::from);
             for job in jobs.drain(..) {
                 match job {
                     Job::Streams { reply, .. } if reply.is_closed() => {}
                     Job::All { reply, .. } if reply.is_closed() => {}
-                    _ if !in_snapshot => refuse(job),
                     Job::Streams { request, reply } => {
-                        let _ = reply.send(self.page(&request));
+                        let _ = reply.send(match &snapshot {
+                            Ok(()) => self.page(&request),
+                            Err(error) => Err(error.nothing_written(None)),
+                        });
                     }
                     Job::All { request, reply } => {
-                        let _ = reply.send(self.all(&request));
+                        let _ = reply.send(match &snapshot {
+                            Ok(()) => self.all(&request),
+                            Err(error) => Err(error.nothing_written(None)),
+                        });
+                    }
+                    Job::Close(closed) => {
+                        queue.close();
+                        closing.push(closed);
                     }
                 }
             }
-            let _ = self.statement("COMMIT");
+            if self.statement("COMMIT").is_err() {
+                // Or the next BEGIN would be within this one.
+                let _ = self.statement("ROLLBACK");
+            }
         }
+        // Whoever waits for the end waits for the connection too.
+        drop(self);
+        drop(closing);
     }
 
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
@@ -93,12 +118,24 @@ impl Reader {
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
         let mut versions = Vec::with_capacity(request.streams.len());
         let mut events = Vec::new();
+        // Once the page is full, what is behind its last event is not read from further streams.
+        let mut bounds = Bounds {
+            snapshot,
+            page: snapshot,
+            limit,
+        };
         for (number, cursor) in request.streams.iter().enumerate() {
-            versions.push(self.stream(number, cursor, snapshot, limit, &mut events)?);
-        }
-        if request.streams.len() > 1 {
-            events.sort_unstable_by_key(|event: &StreamEvent| event.position);
-            events.truncate(limit);
+            let before = events.len();
+            versions.push(self.stream(number, cursor, &bounds, &mut events)?);
+            if before > 0 && events.len() > before {
+                events.sort_by_key(|event: &StreamEvent| event.position);
+                events.truncate(limit);
+            }
+            if events.len() >= limit
+                && let Some(last) = events.last()
+            {
+                bounds.page = last.position;
+            }
         }
         Ok(StreamsPage {
             versions,
@@ -108,13 +145,12 @@ impl Reader {
         })
     }
 
-    /// Reads at most `limit` events of one stream; returns its version in the snapshot.
+    /// Reads those events of one stream that can be in the page; returns its version in the snapshot.
     fn stream(
         &mut self,
         number: usize,
         cursor: &StreamCursor,
-        snapshot: Position,
-        limit: usize,
+        bounds: &Bounds,
         events: &mut Vec<StreamEvent>,
     ) -> Result<Version, EventStoreError> {
         let Some(id) = self.stream_id(&cursor.stream)? else {
@@ -124,17 +160,18 @@ impl Reader {
                      WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3";
         let before = events.len();
         let mut last = cursor.after;
-        let mut passed_snapshot = false;
+        let (mut passed_snapshot, mut passed_page) = (false, false);
         {
             let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let limit = i64::try_from(bounds.limit).unwrap_or(i64::MAX);
             let mut rows = statement
-                .query(params![id, cursor.after.get(), limit])
+                .query(params![id, sql(cursor.after.get()), limit])
                 .map_err(of_read)?;
             while let Some(row) = rows.next().map_err(of_read)? {
                 let position = Position::new(row.get(1).map_err(of_read)?);
-                if position > snapshot {
-                    passed_snapshot = true;
+                passed_snapshot = position > bounds.snapshot;
+                passed_page = !passed_snapshot && position > bounds.page;
+                if passed_snapshot || passed_page {
                     break;
                 }
                 last = Version::new(row.get(0).map_err(of_read)?);
@@ -149,17 +186,16 @@ impl Reader {
                 });
             }
         }
-        // A short page shows where the stream ends; only a full or an empty one leaves it open.
+        // Where the events ran out, the stream ends; if there was none, `after` may be beyond its end.
         let found = events.len() - before;
-        if passed_snapshot && found > 0
-            || found < limit && (found > 0 || cursor.after == Version::EMPTY)
-        {
+        let ended = passed_snapshot || !passed_page && found < bounds.limit;
+        if ended && (found > 0 || cursor.after == Version::EMPTY) {
             return Ok(last);
         }
-        let sql = "SELECT version FROM events WHERE stream = ?1 AND position <= ?2 ORDER BY version DESC LIMIT 1";
-        let mut statement = self.connection.prepare_cached(sql).map_err(of_read)?;
+        let query = "SELECT version FROM events WHERE stream = ?1 AND position <= ?2 ORDER BY version DESC LIMIT 1";
+        let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
         let version = statement
-            .query_row(params![id, snapshot.get()], |row| row.get(0))
+            .query_row(params![id, sql(bounds.snapshot.get())], |row| row.get(0))
             .optional()
             .map_err(of_read)?;
         Ok(Version::new(version.unwrap_or(0)))
@@ -195,6 +231,7 @@ impl Reader {
 
     fn all(&mut self, request: &ReadAll) -> Result<Vec<RecordedEvent>, EventStoreError> {
         let limit = i64::try_from(request.limit.clamp(1, MAX_PAGE_EVENTS)).unwrap_or(i64::MAX);
+        let after = sql(request.after.get());
         let Self {
             connection, types, ..
         } = self;
@@ -208,24 +245,14 @@ impl Reader {
             .prepare_cached(if request.stream.is_some() { one } else { all })
             .map_err(of_read)?;
         let mut rows = match &request.stream {
-            Some(stream) => statement.query(params![request.after.get(), limit, stream.as_str()]),
-            None => statement.query(params![request.after.get(), limit]),
+            Some(stream) => statement.query(params![after, limit, stream.as_str()]),
+            None => statement.query(params![after, limit]),
         }
         .map_err(of_read)?;
         while let Some(row) = rows.next().map_err(of_read)? {
             events.push(recorded(row, connection, types)?);
         }
         Ok(events)
-    }
-}
-
-fn refuse(job: Job) {
-    let busy = || EventStoreError::Busy {
-        source: "no snapshot could be opened".into(),
-    };
-    match job {
-        Job::Streams { reply, .. } => drop(reply.send(Err(busy()))),
-        Job::All { reply, .. } => drop(reply.send(Err(busy()))),
     }
 }
 
@@ -251,10 +278,8 @@ fn type_name(
 
 fn payload(row: &Row<'_>, column: usize) -> Result<Bytes, EventStoreError> {
     let text = row.get_ref(column).map_err(of_read)?;
-    let text = text
-        .as_bytes()
-        .map_err(|error| corrupt(error.to_string()))?;
-    Ok(Bytes::copy_from_slice(text))
+    let text = text.as_str().map_err(|error| corrupt(error.to_string()))?;
+    Ok(Bytes::copy_from_slice(text.as_bytes()))
 }
 
 fn recorded(

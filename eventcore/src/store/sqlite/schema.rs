@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::error::Shared;
 use crate::store::EventStoreError;
@@ -30,9 +30,10 @@ CREATE TABLE events (
     UNIQUE (stream, version)
 ) STRICT;
 CREATE TABLE idempotency (
-    key      TEXT PRIMARY KEY,
-    position INTEGER NOT NULL,
-    events   INTEGER NOT NULL
+    key       TEXT PRIMARY KEY,
+    position  INTEGER NOT NULL,
+    events    INTEGER NOT NULL,
+    commit_id BLOB    NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 
@@ -43,11 +44,18 @@ pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
     let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
-    // Before anything is written, WAL mode included.
+    // Before anything is written, WAL mode included; a log that another application left is not checked in either.
+    let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(leave_log, true).map_err(failed)?;
     check(&connection, path)?;
-    connection
-        .pragma_update(None, "journal_mode", "WAL")
+    connection.set_db_config(leave_log, false).map_err(failed)?;
+    let mode = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
         .map_err(failed)?;
+    if mode != "wal" {
+        let source = format!("{} cannot have a write-ahead log here", path.display()).into();
+        return Err(EventStoreError::Other { source });
+    }
     connection
         .pragma_update(None, "synchronous", "FULL")
         .map_err(failed)?;
@@ -93,7 +101,10 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, EventStoreError> {
 
 /// The schema version of the file, 0 for an empty one; an error for a file that is not ours.
 fn check(connection: &Connection, path: &Path) -> Result<i64, EventStoreError> {
-    let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
+    let failed = |error: rusqlite::Error| match connection.is_readonly("main") {
+        Ok(true) => Shared::from(error).of_read_only(path),
+        _ => Shared::from(error).nothing_written(Some(path)),
+    };
     let number = |sql| {
         connection
             .query_row(sql, [], |row| row.get::<_, i64>(0))
@@ -101,7 +112,8 @@ fn check(connection: &Connection, path: &Path) -> Result<i64, EventStoreError> {
     };
     let location = path.display().to_string();
     let version = number("PRAGMA user_version")?;
-    if number("PRAGMA application_id")? == i64::from(APPLICATION_ID) {
+    let application = number("PRAGMA application_id")?;
+    if application == i64::from(APPLICATION_ID) {
         if version > VERSION {
             return Err(EventStoreError::NewerSchema {
                 location,
@@ -111,7 +123,8 @@ fn check(connection: &Connection, path: &Path) -> Result<i64, EventStoreError> {
         }
         return Ok(version);
     }
-    if number("SELECT count(*) FROM sqlite_schema")? > 0 || version != 0 {
+    let empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
+    if !empty || version != 0 || application != 0 {
         let reason = "it is the SQLite database of another application".to_owned();
         return Err(EventStoreError::NotAnEventStore { location, reason });
     }

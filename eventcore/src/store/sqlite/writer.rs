@@ -10,7 +10,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Reply,
@@ -26,6 +26,12 @@ use crate::{
 const BATCH: usize = 1024;
 /// Streams whose head is remembered.
 const CACHE: usize = 100_000;
+
+pub(super) enum Message {
+    Append(Job),
+    /// Finish what is queued and end. The sender is dropped when the connection is closed.
+    Close(oneshot::Sender<()>),
+}
 
 /// A commit to make.
 pub(super) struct Job {
@@ -82,14 +88,29 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Runs until the last handle of the store is dropped and the queue is empty.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut jobs = Vec::new();
-        while queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
-            // Callers that are gone get nothing written.
-            jobs.retain(|job| !job.reply.is_closed());
-            self.batch(std::mem::take(&mut jobs));
+    /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        let (mut messages, mut closing) = (Vec::new(), Vec::new());
+        while queue.blocking_recv_many(&mut messages, BATCH) > 0 {
+            let mut jobs = Vec::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    // Callers that are gone get nothing written.
+                    Message::Append(job) if job.reply.is_closed() => {}
+                    Message::Append(job) => jobs.push(job),
+                    Message::Close(closed) => {
+                        queue.close();
+                        closing.push(closed);
+                    }
+                }
+            }
+            if !jobs.is_empty() {
+                self.batch(jobs);
+            }
         }
+        // Whoever waits for the end waits for the connection too.
+        drop(self);
+        drop(closing);
     }
 
     fn batch(&mut self, jobs: Vec<Job>) {
@@ -100,7 +121,7 @@ impl Writer {
                 }
             }
             // One commit may be what breaks the batch, so each gets its own transaction.
-            Err(Failed::Before(_)) if jobs.len() > 1 => {
+            Err(failed) if failed.may_be_one_commit() && jobs.len() > 1 => {
                 for job in jobs {
                     self.batch(vec![job]);
                 }
@@ -130,9 +151,9 @@ impl Writer {
         &mut self,
         jobs: &[Job],
     ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
-        let before = |error: rusqlite::Error| Failed::Before(error.into());
-        self.statement("BEGIN IMMEDIATE").map_err(before)?;
-        let seen = self.seen().map_err(before)?;
+        let begin = |error: rusqlite::Error| Failed::Begin(error.into());
+        self.statement("BEGIN IMMEDIATE").map_err(begin)?;
+        let seen = self.seen().map_err(begin)?;
         if seen != self.data_version {
             // Rows of streams and types never change; heads do.
             self.cache.position = None;
@@ -151,7 +172,7 @@ impl Writer {
             results.push(match self.append(&job.request, now) {
                 Ok(appended) => Ok(appended),
                 Err(Refused::Alone(error)) => Err(error),
-                Err(Refused::Batch(error)) => return Err(Failed::Before(error)),
+                Err(Refused::Batch(error)) => return Err(Failed::Insert(error)),
             });
         }
         self.statement("COMMIT")
@@ -258,17 +279,21 @@ impl Writer {
         if let Some(key) = request.idempotency_key() {
             self.connection
                 .prepare_cached(
-                    "INSERT INTO idempotency (key, position, events) VALUES (?1, ?2, ?3)",
+                    "INSERT INTO idempotency (key, position, events, commit_id) VALUES (?1, ?2, ?3, ?4)",
                 )?
                 .execute(params![
                     key.as_str(),
                     sql(position),
-                    i64::try_from(appended.events).unwrap_or(i64::MAX)
+                    i64::try_from(appended.events).unwrap_or(i64::MAX),
+                    request.commit_id().as_uuid().as_bytes()
                 ])?;
         }
         self.cache.position = Some(position);
         for (head, expected) in heads.into_iter().zip(request.expected()) {
-            if let Some(cached) = self.cache.streams.get_mut(&expected.stream) {
+            // Only forward: of a stream that is named twice, one head may be behind.
+            if let Some(cached) = self.cache.streams.get_mut(&expected.stream)
+                && head.version > cached.version
+            {
                 *cached = head;
             }
         }
@@ -356,7 +381,7 @@ impl Writer {
             .connection
             .prepare_cached(query)?
             .query_row(
-                params![target.stream.as_str(), sql(target.version.get() + 1)],
+                params![target.stream.as_str(), sql(target.version.plus(1).get())],
                 |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?)),
             )
             .optional()?;
@@ -390,8 +415,10 @@ fn metadata(metadata: &Metadata) -> Result<Option<String>, Refused> {
 
 /// How far a failed batch came.
 enum Failed {
-    /// Nothing of it was written.
-    Before(Shared),
+    /// It did not begin, whatever is in it.
+    Begin(Shared),
+    /// One of its commits was not taken.
+    Insert(Shared),
     /// COMMIT itself failed.
     Commit(Shared),
 }
@@ -399,8 +426,19 @@ enum Failed {
 impl Failed {
     fn to_error(&self) -> EventStoreError {
         match self {
-            Self::Before(error) => error.nothing_written(None),
+            Self::Begin(error) | Self::Insert(error) => error.nothing_written(None),
             Self::Commit(error) => error.of_commit(),
+        }
+    }
+
+    /// Whether a smaller batch may get through. Not if it did not begin: each commit would wait for the lock in turn.
+    fn may_be_one_commit(&self) -> bool {
+        match self {
+            Self::Begin(_) => false,
+            Self::Insert(_) => true,
+            Self::Commit(error) => {
+                matches!(error.of_commit(), EventStoreError::StorageFull { .. })
+            }
         }
     }
 }
@@ -424,7 +462,7 @@ pub(super) fn earlier(connection: &Connection, key: &str) -> rusqlite::Result<Op
 }
 
 /// Numbers of rows fit into what SQLite stores: it would take longer than anyone lives to count further.
-fn sql(number: u64) -> i64 {
+pub(super) fn sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
