@@ -218,16 +218,6 @@ async fn numbers_beyond_what_sqlite_stores_are_no_more_than_large() {
     assert!(store.read_all(request).await.unwrap().is_empty());
 }
 
-/// `expected` names each stream once; a store that is told otherwise must not be confused for good.
-#[tokio::test]
-async fn a_stream_that_is_named_twice_leaves_no_false_head() {
-    let file = File::new();
-    let store = file.open().await;
-    let _ = store.append(commit(&[("a-1", 0), ("a-1", 0)], 1)).await;
-    let actual = u64::try_from(all(&store).await.len()).unwrap();
-    store.append(commit(&[("a-1", actual)], 1)).await.unwrap();
-}
-
 #[tokio::test]
 async fn closing_finishes_what_is_queued_and_refuses_the_rest() {
     let file = File::new();

@@ -107,6 +107,12 @@ pub trait MetricsHook: Send + Sync {
     fn on_retry_attempt(&self, context: &RetryContext);
 }
 
+impl<H: MetricsHook + ?Sized> MetricsHook for Arc<H> {
+    fn on_retry_attempt(&self, context: &RetryContext) {
+        (**self).on_retry_attempt(context);
+    }
+}
+
 /// One retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

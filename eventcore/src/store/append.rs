@@ -1,6 +1,6 @@
 //! What is committed: an append request that was checked when it was made, and its result.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use bytes::Bytes;
 
@@ -115,6 +115,9 @@ impl Request {
         if events > MAX_COMMIT_EVENTS {
             return Err(AppendRefused::TooManyEvents { events });
         }
+        if let Some(stream) = self.duplicate() {
+            return Err(AppendRefused::DuplicateStream { stream });
+        }
         let mut bytes = 0_usize;
         for event in &self.events {
             if event.stream >= streams {
@@ -134,6 +137,21 @@ impl Request {
             return Err(AppendRefused::TooLarge { bytes });
         }
         Ok(())
+    }
+}
+
+impl Request {
+    /// A stream that is named twice. For the few streams of most commits, comparing all pairs is fastest.
+    fn duplicate(&self) -> Option<StreamId> {
+        let names = self.expected.iter().map(|expected| &expected.stream);
+        if self.expected.len() > 16 {
+            let mut seen = HashSet::with_capacity(self.expected.len());
+            return names.into_iter().find(|name| !seen.insert(*name)).cloned();
+        }
+        let mut earlier = names.clone().enumerate();
+        earlier
+            .find(|(number, name)| names.clone().take(*number).any(|other| other == *name))
+            .map(|(_, name)| name.clone())
     }
 }
 
@@ -174,6 +192,12 @@ pub enum AppendRefused {
     TooLarge {
         /// How many it has.
         bytes: usize,
+    },
+    /// Two expected versions of one stream.
+    #[error("stream `{stream}` is named twice; a commit names each stream once")]
+    DuplicateStream {
+        /// The stream.
+        stream: StreamId,
     },
     /// An event for a stream that the commit does not name.
     #[error("an event is for stream number {index}, which the commit does not name")]

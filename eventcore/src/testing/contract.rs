@@ -567,6 +567,21 @@ pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
         new(vec![event(1, "1")]).unwrap_err(),
         AppendRefused::UndeclaredStream { index: 1 }
     );
+    for streams in [2_usize, 40] {
+        let mut expected: Vec<_> = (1..streams).map(|n| expect(&stream(n), 0)).collect();
+        expected.push(expect(&stream(1), 0));
+        let twice = AppendEvents::new(
+            CommitId::generate(),
+            expected,
+            vec![],
+            Metadata::default(),
+            None,
+        );
+        assert_eq!(
+            twice.unwrap_err(),
+            AppendRefused::DuplicateStream { stream: stream(1) }
+        );
+    }
     let large = "x".repeat(crate::MAX_EVENT_BYTES + 1);
     assert!(matches!(
         new(vec![event(0, &large)]),
