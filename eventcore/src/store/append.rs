@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Position, Version};
 use crate::{
-    event::{CommitId, EventId, MAX_EVENT_BYTES, Metadata},
+    event::{CommitId, EventId, MAX_EVENT_BYTES, Metadata, encode_struct},
     stream::StreamId,
 };
 
@@ -56,7 +56,8 @@ impl AppendEvents {
     /// Checks a commit against the limits that hold on every store.
     ///
     /// # Errors
-    /// [`AppendRefused`] for a commit that is too large, or for an event that names none of the expected streams.
+    /// [`AppendRefused`] for a commit that is too large, that names a stream twice, whose metadata or payloads could
+    /// not be read again, or with an event that names none of the expected streams.
     pub fn new(
         commit_id: CommitId,
         expected: Vec<ExpectedVersion>,
@@ -131,12 +132,27 @@ impl Request {
                     bytes: event.payload.len(),
                 });
             }
+            if std::str::from_utf8(&event.payload).is_err() {
+                return Err(AppendRefused::NotText {
+                    type_name: event.type_name,
+                });
+            }
             bytes = bytes.saturating_add(event.payload.len());
         }
         if bytes > MAX_COMMIT_BYTES {
             return Err(AppendRefused::TooLarge { bytes });
         }
-        Ok(())
+        self.check_metadata()
+    }
+
+    /// Metadata nested beyond the reader's depth would make every page with its events unreadable.
+    fn check_metadata(&self) -> Result<(), AppendRefused> {
+        if self.metadata.is_empty() {
+            return Ok(());
+        }
+        encode_struct(&self.metadata, &mut Vec::new()).map_err(|error| AppendRefused::Metadata {
+            reason: error.to_string(),
+        })
     }
 }
 
@@ -192,6 +208,18 @@ pub enum AppendRefused {
     TooLarge {
         /// How many it has.
         bytes: usize,
+    },
+    /// A payload that is not UTF-8, and so not JSON.
+    #[error("the payload of event `{type_name}` is not UTF-8, so it is not JSON")]
+    NotText {
+        /// The stored name of the event.
+        type_name: &'static str,
+    },
+    /// Metadata that could not be stored or read again.
+    #[error("the metadata of the commit cannot be stored: {reason}")]
+    Metadata {
+        /// What is wrong with it.
+        reason: String,
     },
     /// Two expected versions of one stream.
     #[error("stream `{stream}` is named twice; a commit names each stream once")]

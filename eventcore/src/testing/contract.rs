@@ -19,8 +19,9 @@ use crate::{
     CommitId, EventStore, EventStoreError, IdempotencyKey, Metadata, Position, RecordedEvent,
     StreamId, Version, VersionConflict,
     store::{
-        AppendEvents, AppendRefused, Appended, ExpectedVersion, MAX_COMMIT_EVENTS, MAX_PAGE_EVENTS,
-        NewEvent, ReadAll, ReadStreams, StreamCursor, StreamsPage,
+        AppendEvents, AppendRefused, Appended, ExpectedVersion, MAX_COMMIT_BYTES,
+        MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, MAX_PAGE_EVENTS, NewEvent, ReadAll, ReadStreams,
+        StreamCursor, StreamsPage,
     },
 };
 
@@ -39,15 +40,19 @@ macro_rules! contract_tests {
             streams_that_are_only_read_are_checked_too
             a_repeated_commit_is_made_once
             an_idempotency_key_commits_once
+            a_key_or_commit_used_by_many_at_once_commits_once
             pages_follow_one_another_in_one_snapshot
+            a_snapshot_hides_what_came_later
+            the_log_is_read_on_from_a_position
             many_writers_lose_nothing
             a_reader_never_sees_a_hole
+            a_page_never_shows_half_a_commit
             a_dropped_append_is_whole_or_absent
             commits_over_the_limits_are_refused
         );
     };
     ($store:expr; $($check:ident)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $check() {
             $crate::testing::contract::$check($store.await).await;
         }
@@ -168,8 +173,14 @@ pub async fn events_come_back_as_they_were_appended(store: impl EventStore) {
         (&id, 1, "Noted")
     );
     assert_eq!((log[0].commit_id(), log[1].commit_id()), (commit, commit));
-    assert_ne!(log[0].event_id, log[1].event_id);
-    assert_eq!(log[1].metadata, metadata);
+    for (number, event) in log.iter().enumerate() {
+        assert_eq!(
+            event.event_id,
+            commit.event(number),
+            "not the id of the request"
+        );
+        assert_eq!(event.metadata, metadata);
+    }
     assert!(
         log[0].recorded_at > before
             && log[0].recorded_at < SystemTime::now() + Duration::from_secs(1)
@@ -182,9 +193,17 @@ pub async fn events_come_back_as_they_were_appended(store: impl EventStore) {
         ),
         (payload.as_bytes(), 1)
     );
+    for (read, logged) in page.events.iter().zip(&log) {
+        assert_eq!(read.type_name, logged.type_name);
+        assert_eq!(read.payload, logged.payload);
+        assert_eq!(
+            (read.version, read.position),
+            (logged.version, logged.position)
+        );
+    }
     assert_eq!(
-        (page.versions, page.snapshot.get()),
-        (vec![Version::new(2)], 2)
+        (page.events.len(), page.versions, page.snapshot.get()),
+        (2, vec![Version::new(2)], 2)
     );
 }
 
@@ -384,19 +403,77 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
         repeated
     );
     assert_eq!(log(&store).await.len(), 2);
-    let empty = IdempotencyKey::new("nothing to write").unwrap();
-    for repeated in [false, true] {
+    let other = IdempotencyKey::new("nothing to write").unwrap();
+    let empty = |version| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());
-        let request = AppendEvents::new(
-            id,
-            vec![expect(&a, 2)],
-            vec![],
-            metadata,
-            Some(empty.clone()),
-        )
+        let expected = vec![expect(&a, version)];
+        AppendEvents::new(id, expected, vec![], metadata, Some(other.clone())).unwrap()
+    };
+    let earlier = async || {
+        let request = ReadStreams {
+            idempotency_key: Some(other.clone()),
+            ..lookup()
+        };
+        store.read_streams(request).await.unwrap().already_committed
+    };
+    conflict(store.append(empty(1)).await);
+    assert_eq!(earlier().await, None, "a refused commit used up its key");
+    let first = store.append(empty(2)).await.unwrap();
+    assert_eq!((first.events, first.repeated), (0, false));
+    store
+        .append(request(vec![expect(&a, 2)], vec![event(0, "later")]))
+        .await
         .unwrap();
-        assert_eq!(store.append(request).await.unwrap().repeated, repeated);
-    }
+    let repeated = Appended {
+        repeated: true,
+        ..first
+    };
+    assert_eq!(store.append(empty(2)).await.unwrap(), repeated);
+    assert_eq!(earlier().await, Some(repeated));
+}
+
+/// Sixteen at the same time, under one key, then with one commit id.
+pub async fn a_key_or_commit_used_by_many_at_once_commits_once(store: impl EventStore + 'static) {
+    let store = Arc::new(store);
+    let append_all = async |requests: Vec<AppendEvents>| {
+        let append = |request| {
+            let store = store.clone();
+            tokio::spawn(async move { store.append(request).await.unwrap() })
+        };
+        let tasks: Vec<_> = requests.into_iter().map(append).collect();
+        let mut results = Vec::new();
+        for task in tasks {
+            results.push(task.await.unwrap());
+        }
+        results
+    };
+    let key = IdempotencyKey::new("once").unwrap();
+    let keyed = |task: u64| {
+        let expected = vec![expect(&stream(task), 0)];
+        let (id, metadata) = (CommitId::generate(), Metadata::default());
+        let events = vec![event(0, "1"), event(0, "2")];
+        AppendEvents::new(id, expected, events, metadata, Some(key.clone())).unwrap()
+    };
+    let results = append_all((0..16).map(keyed).collect()).await;
+    assert_eq!(
+        results.iter().filter(|result| !result.repeated).count(),
+        1,
+        "one of them commits"
+    );
+    assert!(
+        results
+            .iter()
+            .all(|result| (result.position.get(), result.events) == (2, 2))
+    );
+    assert_eq!(log(&store).await.len(), 2);
+
+    let commit = request(vec![expect(&stream("same"), 0)], vec![event(0, "1")]);
+    let results = append_all(vec![commit; 16]).await;
+    assert!(
+        results.iter().all(|result| result.position.get() == 3),
+        "a repeated commit has another result"
+    );
+    assert_eq!(log(&store).await.len(), 3);
 }
 
 /// A snapshot stays as it was while others write.
@@ -447,6 +524,101 @@ pub async fn pages_follow_one_another_in_one_snapshot(store: impl EventStore) {
     assert_eq!(read(&store, &[(&ids[0], 0)], None, 0).await.events.len(), 1);
 }
 
+/// Neither events nor streams, and whichever stream has the older ones.
+pub async fn a_snapshot_hides_what_came_later(store: impl EventStore) {
+    let (old, new, late) = (stream("old"), stream("new"), stream("late"));
+    let append = async |id: &StreamId, version, count| {
+        let events = vec![event(0, "1"); count];
+        store
+            .append(request(vec![expect(id, version)], events))
+            .await
+            .unwrap();
+    };
+    append(&old, 0, 150).await;
+    append(&new, 0, 5).await;
+    append(&old, 150, 5).await;
+    append(&new, 5, 150).await;
+    append(&late, 0, 3).await;
+    let snapshot = Some(Position::new(160));
+    let (mut seen, mut position) = ([0, 0, 0], 0);
+    loop {
+        let cursors = [(&new, seen[0]), (&late, seen[1]), (&old, seen[2])];
+        let page = read(&store, &cursors, snapshot, 100).await;
+        let versions: Vec<_> = page.versions.iter().map(|version| version.get()).collect();
+        assert_eq!(
+            (versions, page.snapshot.get()),
+            (vec![5, 0, 155], 160),
+            "not the versions of the snapshot"
+        );
+        for event in &page.events {
+            seen[event.stream] += 1;
+            position += 1;
+            assert_eq!(
+                (event.version.get(), event.position.get()),
+                (seen[event.stream], position)
+            );
+        }
+        if page.events.len() < 100 {
+            break;
+        }
+    }
+    assert_eq!(seen, [5, 0, 155]);
+    let none = read(&store, &[(&old, 155), (&new, 200)], snapshot, 100).await;
+    assert_eq!(
+        (none.events.len(), none.versions),
+        (0, vec![Version::new(155), Version::new(5)])
+    );
+    let start = read(&store, &[(&old, 0)], Some(Position::START), 100).await;
+    assert_eq!(
+        (start.events.len(), start.versions),
+        (0, vec![Version::EMPTY])
+    );
+    let beyond = read(&store, &[(&late, 0)], Some(Position::new(1000)), 100).await;
+    assert_eq!(
+        (beyond.events.len(), beyond.snapshot.get()),
+        (3, 313),
+        "a snapshot of the future"
+    );
+}
+
+/// After a position, of all streams or of one, a page at a time.
+pub async fn the_log_is_read_on_from_a_position(store: impl EventStore) {
+    let (a, b) = (stream("a"), stream("b"));
+    let events = (0..2400).map(|n| event(n % 2, "1")).collect();
+    store
+        .append(request(vec![expect(&a, 0), expect(&b, 0)], events))
+        .await
+        .unwrap();
+    let read = async |after, stream: Option<&StreamId>, limit| {
+        let (after, stream) = (Position::new(after), stream.cloned());
+        let request = ReadAll {
+            after,
+            stream,
+            limit,
+        };
+        let page = store.read_all(request).await.unwrap();
+        let positions = page.into_iter().map(|event| event.position.get());
+        positions.collect::<Vec<_>>()
+    };
+    assert_eq!(read(7, None, 3).await, [8, 9, 10]);
+    assert_eq!(read(7, Some(&a), 3).await, [9, 11, 13]);
+    assert_eq!(read(7, Some(&b), 3).await, [8, 10, 12]);
+    assert_eq!(read(2398, None, 10).await, [2399, 2400]);
+    for after in [2400, 2401] {
+        assert!(read(after, None, 10).await.is_empty());
+        assert!(read(after, Some(&a), 10).await.is_empty());
+    }
+    assert!(read(0, Some(&stream("none")), 10).await.is_empty());
+    for filter in [None, Some(&a)] {
+        assert_eq!(
+            read(0, filter, usize::MAX).await.len(),
+            MAX_PAGE_EVENTS,
+            "a page is not bounded"
+        );
+        assert_eq!(read(0, filter, 0).await.len(), 1);
+    }
+}
+
 /// 16 tasks, half of the streams shared.
 pub async fn many_writers_lose_nothing(store: impl EventStore + 'static) {
     let store = Arc::new(store);
@@ -457,7 +629,8 @@ pub async fn many_writers_lose_nothing(store: impl EventStore + 'static) {
             for n in 0..20 {
                 loop {
                     let version = read(&store, &[(&shared, 0)], None, 1).await.versions[0].get();
-                    let events = vec![event(0, "1"), event(1, "2"), event(0, "3")];
+                    let read = version.to_string();
+                    let events = vec![event(0, "1"), event(1, &read), event(0, "3")];
                     let expected = vec![expect(&mine, n * 2), expect(&shared, version)];
                     match store.append(request(expected, events)).await {
                         Ok(_) => break,
@@ -479,6 +652,11 @@ pub async fn many_writers_lose_nothing(store: impl EventStore + 'static) {
                 .iter()
                 .all(|event| event.commit_id() == commit[0].commit_id()),
             "a commit is torn"
+        );
+        assert_eq!(
+            commit[1].payload,
+            (commit[1].version.get() - 1).to_string(),
+            "a commit was made on a version that was no longer the latest"
         );
     }
 }
@@ -527,7 +705,42 @@ pub async fn a_reader_never_sees_a_hole(store: impl EventStore + 'static) {
     }
 }
 
-/// A future that is dropped after its first poll.
+/// Two streams that only ever grow together, read while they do.
+pub async fn a_page_never_shows_half_a_commit(store: impl EventStore + 'static) {
+    let store = Arc::new(store);
+    let writer = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for n in 0..200 {
+                let expected = vec![expect(&stream("a"), n), expect(&stream("b"), n)];
+                let events = vec![event(0, "1"), event(1, "2")];
+                store.append(request(expected, events)).await.unwrap();
+                // Time for the reader to look, on a store that never waits.
+                tokio::time::sleep(Duration::from_micros(50)).await;
+            }
+        })
+    };
+    let (a, b) = (stream("a"), stream("b"));
+    loop {
+        let last = writer.is_finished();
+        let page = read(&store, &[(&a, 0), (&b, 0)], None, 1000).await;
+        let version = page.versions[0].get();
+        assert_eq!(page.versions[1].get(), version, "half a commit");
+        assert_eq!(
+            (page.events.len() as u64, page.snapshot.get()),
+            (version * 2, version * 2),
+            "versions, events and snapshot of different moments"
+        );
+        if last {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+    assert_eq!(log(&store).await.len(), 400);
+}
+
+/// A future that is dropped after its first polls, one at a time and many in a row.
 pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
     for n in 0..100 {
         let (a, b) = (stream(format_args!("a{n}")), stream(format_args!("b{n}")));
@@ -546,6 +759,26 @@ pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
             .append(request(vec![expect(&stream(n), 0)], vec![event(0, "3")]))
             .await
             .unwrap();
+        let versions = read(&store, &[(&a, 0), (&b, 0)], None, 10).await.versions;
+        assert_eq!(versions[0], versions[1], "half a commit");
+    }
+    let id = |side: char, n: usize| stream(format_args!("burst-{side}{n}"));
+    for n in 0..300 {
+        let expected = vec![expect(&id('a', n), 0), expect(&id('b', n), 0)];
+        let mut append = store.append(request(expected, vec![event(0, "1"), event(1, "2")]));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..=n % 3 {
+            if append.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+        }
+    }
+    store
+        .append(request(vec![expect(&id('c', 0), 0)], vec![event(0, "3")]))
+        .await
+        .unwrap();
+    for n in 0..300 {
+        let (a, b) = (id('a', n), id('b', n));
         let versions = read(&store, &[(&a, 0), (&b, 0)], None, 10).await.versions;
         assert_eq!(versions[0], versions[1], "half a commit");
     }
@@ -587,10 +820,51 @@ pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
         new(vec![event(0, &large)]),
         Err(AppendRefused::EventTooLarge { .. })
     ));
+    let count = MAX_COMMIT_BYTES / crate::MAX_EVENT_BYTES + 1;
+    let bytes = count * crate::MAX_EVENT_BYTES;
+    assert_eq!(
+        new(vec![event(0, &large[1..]); count]).unwrap_err(),
+        AppendRefused::TooLarge { bytes }
+    );
+    let not_text = NewEvent {
+        payload: vec![b'"', 0xff, b'"'].into(),
+        ..event(0, "")
+    };
+    assert_eq!(
+        new(vec![not_text]).unwrap_err(),
+        AppendRefused::NotText { type_name: "Noted" }
+    );
+    let naming = |expected, metadata| {
+        AppendEvents::new(CommitId::generate(), expected, vec![], metadata, None)
+    };
+    let streams = MAX_COMMIT_STREAMS + 1;
+    let many = (0..streams).map(|n| expect(&stream(n), 0)).collect();
+    assert_eq!(
+        naming(many, Metadata::default()).unwrap_err(),
+        AppendRefused::TooManyStreams { streams }
+    );
+    // 127 levels are read back, and the metadata itself is one of them.
+    let nested = |levels| {
+        let wrap = |inner, _| serde_json::Value::Array(vec![inner]);
+        Metadata::default().user((0..levels).fold(serde_json::Value::Null, wrap))
+    };
+    assert!(matches!(
+        naming(vec![], nested(127)),
+        Err(AppendRefused::Metadata { .. })
+    ));
+    let deepest = AppendEvents::new(
+        CommitId::generate(),
+        vec![expect(&stream("deep"), 0)],
+        vec![event(0, "1")],
+        nested(126),
+        None,
+    );
+    store.append(deepest.unwrap()).await.unwrap();
+    assert_eq!(log(&store).await[0].metadata, nested(126));
     let largest = format!("\"{}\"", "x".repeat(crate::MAX_EVENT_BYTES - 2));
     store
         .append(new(vec![event(0, &largest)]).unwrap())
         .await
         .unwrap();
-    assert_eq!(log(&store).await[0].payload, largest.as_bytes());
+    assert_eq!(log(&store).await[1].payload, largest.as_bytes());
 }
