@@ -48,6 +48,7 @@ macro_rules! contract_tests {
             a_reader_never_sees_a_hole
             a_page_never_shows_half_a_commit
             a_dropped_append_is_whole_or_absent
+            the_largest_numbers_do_no_harm
             commits_over_the_limits_are_refused
         );
     };
@@ -783,6 +784,39 @@ pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
         assert_eq!(versions[0], versions[1], "half a commit");
     }
     log(&store).await;
+}
+
+/// Versions and positions that no store will ever reach.
+pub async fn the_largest_numbers_do_no_harm(store: impl EventStore) {
+    let a = stream("a");
+    for version in [u64::MAX, i64::MAX.unsigned_abs()] {
+        let events = vec![event(0, "1")];
+        let found = conflict(
+            store
+                .append(request(vec![expect(&a, version)], events))
+                .await,
+        );
+        assert_eq!((found.expected.get(), found.actual.get()), (version, 0));
+    }
+    store
+        .append(request(vec![expect(&a, 0)], vec![event(0, "1")]))
+        .await
+        .unwrap();
+    for number in [u64::MAX, i64::MAX.unsigned_abs()] {
+        let page = read(&store, &[(&a, number)], Some(Position::new(number)), 10).await;
+        assert_eq!(
+            (page.events.len(), page.versions, page.snapshot.get()),
+            (0, vec![Version::new(1)], 1)
+        );
+        for stream in [None, Some(a.clone())] {
+            let request = ReadAll {
+                after: Position::new(number),
+                stream,
+                limit: 10,
+            };
+            assert!(store.read_all(request).await.unwrap().is_empty());
+        }
+    }
 }
 
 /// The same limits everywhere, checked before a store sees the commit.
