@@ -172,24 +172,7 @@ fn contention(c: &mut Criterion) {
         b.iter(|| {
             let store = Arc::new(MemoryEventStore::new());
             runtime.block_on(async {
-                let tasks: Vec<_> = (0..32)
-                    .map(|_| {
-                        let store = store.clone();
-                        tokio::spawn(async move {
-                            for _ in 0..20 {
-                                let command = Deposit {
-                                    account: AccountId(1),
-                                };
-                                execute(&store, command, RetryPolicy::new())
-                                    .await
-                                    .expect("a deposit");
-                            }
-                        })
-                    })
-                    .collect();
-                for task in tasks {
-                    task.await.expect("a task");
-                }
+                domain::contend(store).await;
             });
         });
     });

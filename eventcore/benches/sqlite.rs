@@ -10,8 +10,7 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use domain::{AccountId, Deposit};
-use eventcore::{RetryPolicy, execute, sqlite::SqliteEventStore};
+use eventcore::sqlite::SqliteEventStore;
 use rusqlite::{Connection, params};
 
 /// One transaction with two rows per commit, durable like the store's: the least that any store must do.
@@ -100,24 +99,7 @@ fn contention(c: &mut Criterion) {
                 let store = SqliteEventStore::open(folder.path().join("bench.db"))
                     .await
                     .expect("a store");
-                let tasks: Vec<_> = (0..32)
-                    .map(|_| {
-                        let store = store.clone();
-                        tokio::spawn(async move {
-                            for _ in 0..20 {
-                                let command = Deposit {
-                                    account: AccountId(1),
-                                };
-                                execute(&store, command, RetryPolicy::new())
-                                    .await
-                                    .expect("a deposit");
-                            }
-                        })
-                    })
-                    .collect();
-                for task in tasks {
-                    task.await.expect("a task");
-                }
+                domain::contend(Arc::new(store)).await;
             });
         });
     });

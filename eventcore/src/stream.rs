@@ -2,7 +2,7 @@
 //!
 //! This module knows names only. It does not know what is stored under them.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,23 @@ impl StreamId {
     fn parts(&self) -> (&str, &str) {
         self.0.split_once(SEPARATOR).unwrap_or((&self.0, ""))
     }
+}
+
+/// Where a stream is named first and again, by place in `names`. For a few, comparing all pairs is faster than hashing.
+pub(crate) fn named_twice<'a>(
+    names: impl ExactSizeIterator<Item = &'a StreamId> + Clone,
+) -> Option<(usize, usize)> {
+    const FEW: usize = 16;
+    if names.len() <= FEW {
+        return names.clone().enumerate().find_map(|(again, name)| {
+            let first = names.clone().take(again).position(|other| other == name);
+            first.map(|first| (first, again))
+        });
+    }
+    let mut seen = HashMap::with_capacity(names.len());
+    names
+        .enumerate()
+        .find_map(|(again, name)| seen.insert(name, again).map(|first| (first, again)))
 }
 
 fn check(text: &str) -> Result<(), StreamIdError> {

@@ -107,3 +107,23 @@ pub async fn clients<S: EventStore + 'static>(
         task.await.expect("a client");
     }
 }
+
+/// 32 tasks run 20 commands each on one stream.
+pub async fn contend<S: EventStore + 'static>(store: Arc<S>) {
+    let tasks = (0..32).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                let command = Deposit {
+                    account: AccountId(1),
+                };
+                execute(&store, command, RetryPolicy::new())
+                    .await
+                    .expect("a deposit");
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.expect("a task");
+    }
+}

@@ -1,15 +1,10 @@
 //! The list of the streams that a command declares, checked as it is made.
 
-use std::collections::HashMap;
-
 use super::{ByKey, Raw, StreamField};
 use crate::{
     store::Version,
-    stream::{StreamId, StreamIdError},
+    stream::{StreamId, StreamIdError, named_twice},
 };
-
-/// Up to this many streams, comparing all pairs is faster than hashing.
-const FEW: usize = 16;
 
 /// One declared stream.
 #[derive(Debug, Clone)]
@@ -104,24 +99,12 @@ impl Declarations {
 }
 
 fn duplicate(slots: &[Slot]) -> Option<DeclarationError> {
-    let error = |first: &Slot, second: &Slot| DeclarationError::DuplicateStream {
-        stream: second.stream.clone(),
+    let (first, again) = named_twice(slots.iter().map(|slot| &slot.stream))?;
+    let (first, again) = (slots.get(first)?, slots.get(again)?);
+    Some(DeclarationError::DuplicateStream {
+        stream: again.stream.clone(),
         first: first.name,
-        second: second.name,
-    };
-    if slots.len() <= FEW {
-        return slots.iter().enumerate().find_map(|(n, second)| {
-            slots
-                .iter()
-                .take(n)
-                .find(|first| first.stream == second.stream)
-                .map(|first| error(first, second))
-        });
-    }
-    let mut seen = HashMap::with_capacity(slots.len());
-    slots.iter().find_map(|slot| {
-        seen.insert(&slot.stream, slot)
-            .map(|first| error(first, slot))
+        second: again.name,
     })
 }
 

@@ -1,13 +1,13 @@
 //! What is committed: an append request that was checked when it was made, and its result.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{Position, Version};
 use crate::{
     event::{CommitId, EventId, MAX_EVENT_BYTES, Metadata, encode_struct},
-    stream::StreamId,
+    stream::{StreamId, named_twice},
 };
 
 /// The most events of one commit.
@@ -116,7 +116,11 @@ impl Request {
         if events > MAX_COMMIT_EVENTS {
             return Err(AppendRefused::TooManyEvents { events });
         }
-        if let Some(stream) = self.duplicate() {
+        let names = self.expected.iter().map(|expected| &expected.stream);
+        if let Some(stream) =
+            named_twice(names.clone()).and_then(|(_, again)| names.clone().nth(again))
+        {
+            let stream = stream.clone();
             return Err(AppendRefused::DuplicateStream { stream });
         }
         let mut bytes = 0_usize;
@@ -153,21 +157,6 @@ impl Request {
         encode_struct(&self.metadata, &mut Vec::new()).map_err(|error| AppendRefused::Metadata {
             reason: error.to_string(),
         })
-    }
-}
-
-impl Request {
-    /// A stream that is named twice. For the few streams of most commits, comparing all pairs is fastest.
-    fn duplicate(&self) -> Option<StreamId> {
-        let names = self.expected.iter().map(|expected| &expected.stream);
-        if self.expected.len() > 16 {
-            let mut seen = HashSet::with_capacity(self.expected.len());
-            return names.into_iter().find(|name| !seen.insert(*name)).cloned();
-        }
-        let mut earlier = names.clone().enumerate();
-        earlier
-            .find(|(number, name)| names.clone().take(*number).any(|other| other == *name))
-            .map(|(_, name)| name.clone())
     }
 }
 

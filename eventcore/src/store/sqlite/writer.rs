@@ -9,7 +9,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{
+    Connection, OptionalExtension, params,
+    types::{ToSqlOutput, ValueRef},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -228,17 +231,7 @@ impl Writer {
     ) -> Result<Appended, Refused> {
         let mut position = self.position()?;
         let metadata = metadata(request.metadata())?;
-        // All JSON is text; a payload that is not is refused before the first write.
-        let mut payloads = Vec::with_capacity(request.events().len());
-        for event in request.events() {
-            let text = std::str::from_utf8(&event.payload);
-            payloads.push(text.map_err(|error| {
-                Refused::Alone(EventStoreError::Other {
-                    source: error.into(),
-                })
-            })?);
-        }
-        for (number, (event, payload)) in request.events().iter().zip(payloads).enumerate() {
+        for (number, event) in request.events().iter().enumerate() {
             let Some((head, target)) = heads
                 .get_mut(event.stream)
                 .zip(request.expected().get(event.stream))
@@ -267,7 +260,8 @@ impl Writer {
                     event_type,
                     id.as_bytes(),
                     now,
-                    payload,
+                    // `AppendEvents` has checked that it is text.
+                    ToSqlOutput::Borrowed(ValueRef::Text(&event.payload)),
                     metadata
                 ])?;
         }
@@ -290,10 +284,7 @@ impl Writer {
         }
         self.cache.position = Some(position);
         for (head, expected) in heads.into_iter().zip(request.expected()) {
-            // Only forward: of a stream that is named twice, one head may be behind.
-            if let Some(cached) = self.cache.streams.get_mut(&expected.stream)
-                && head.version > cached.version
-            {
+            if let Some(cached) = self.cache.streams.get_mut(&expected.stream) {
                 *cached = head;
             }
         }
