@@ -59,7 +59,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
     connection
         .pragma_update(None, "synchronous", "FULL")
         .map_err(failed)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    keep_plans(&connection).map_err(failed)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed)?;
@@ -95,8 +95,17 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, EventStoreError> {
     connection
         .pragma_update(None, "query_only", true)
         .map_err(failed)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    keep_plans(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+/// Statements are prepared once. Without the stability guarantee, SQLite plans a range query anew for every value that is
+/// bound to it, which costs more than the query.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(32);
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
 }
 
 /// The schema version of the file, 0 for an empty one; an error for a file that is not ours.
