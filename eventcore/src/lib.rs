@@ -34,6 +34,8 @@ pub use execute::{
     AppendStep, CommandError, ExecuteOptions, ExecutePipeline, ExecutionResponse, MetricsHook,
     ReadStep, RetryContext, RetryPolicy, RetryReason, SleepStep, Step, execute,
 };
+#[cfg(feature = "postgres")]
+pub use store::postgres;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite;
 pub use store::{

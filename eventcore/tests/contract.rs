@@ -1,4 +1,6 @@
-//! The contract suite on memory and SQLite, and on both behind `Arc<dyn EventStore>`.
+//! The contract suite on memory, SQLite and PostgreSQL, and on each behind `Arc<dyn EventStore>`.
+
+mod server;
 
 use std::sync::Arc;
 
@@ -29,5 +31,15 @@ mod sqlite_file {
 mod sqlite_behind_dyn {
     eventcore::contract_tests!(async {
         super::Arc::new(super::sqlite().await) as super::Arc<dyn super::EventStore>
+    });
+}
+
+mod postgres_schema {
+    eventcore::contract_tests!(super::server::store());
+}
+
+mod postgres_behind_dyn {
+    eventcore::contract_tests!(async {
+        super::Arc::new(super::server::store().await) as super::Arc<dyn super::EventStore>
     });
 }

@@ -6,6 +6,8 @@
 mod append;
 mod error;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod read;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

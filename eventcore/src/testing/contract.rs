@@ -332,7 +332,7 @@ pub async fn a_repeated_commit_is_made_once(store: impl EventStore) {
     );
     let first = store.append(commit.clone()).await.unwrap();
     store
-        .append(request(vec![expect(&a, 1)], vec![event(0, "later")]))
+        .append(request(vec![expect(&a, 1)], vec![event(0, "\"later\"")]))
         .await
         .unwrap();
     assert_eq!(store.append(commit).await.unwrap(), first);
@@ -422,7 +422,7 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     let first = store.append(empty(2)).await.unwrap();
     assert_eq!((first.events, first.repeated), (0, false));
     store
-        .append(request(vec![expect(&a, 2)], vec![event(0, "later")]))
+        .append(request(vec![expect(&a, 2)], vec![event(0, "\"later\"")]))
         .await
         .unwrap();
     let repeated = Appended {

@@ -1,0 +1,154 @@
+//! The store for many machines: one PostgreSQL database, shared by any number of tasks and processes.
+//!
+//! One task makes group commits; a few others answer queued reads, each batch in one snapshot. This file starts them and
+//! passes requests on; it knows no SQL.
+
+mod batch;
+mod config;
+mod error;
+mod pool;
+mod reader;
+mod schema;
+mod tls;
+mod writer;
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+pub use config::PostgresConfig;
+pub use tls::TlsMode;
+
+use super::{
+    AppendEvents, Appended, EventStore, EventStoreError, ReadAll, ReadStreams, StoreFuture,
+    StreamsPage,
+};
+use crate::event::RecordedEvent;
+
+/// Requests that wait in a queue before callers are held back.
+const QUEUE: usize = 4096;
+/// The most tasks that read at a time.
+const READERS: usize = 3;
+
+/// The answer to a request. A caller that is gone has dropped its end.
+type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
+
+/// Keeps events in a PostgreSQL database. Cloning gives another handle to the same connections; they end with the last.
+///
+/// Any number of processes may use the same database, each with a store of its own. An acknowledged commit is as durable
+/// as the server makes it; with synchronous replication it survives the loss of a server.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), eventcore::EventStoreError> {
+/// let store = eventcore::postgres::PostgresEventStore::connect("postgres://bank:secret@localhost/bank").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct PostgresEventStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: pool::Pool,
+    writer: mpsc::Sender<writer::Message>,
+    reads: mpsc::Sender<reader::Job>,
+    reader: Arc<reader::Reader>,
+}
+
+impl PostgresEventStore {
+    /// Connects with the defaults of [`PostgresConfig`], and creates or migrates the tables.
+    ///
+    /// # Errors
+    /// Those of [`PostgresConfig::new`] and [`PostgresConfig::connect`].
+    pub async fn connect(url: &str) -> Result<Self, EventStoreError> {
+        PostgresConfig::new(url)?.connect().await
+    }
+
+    async fn start(config: &PostgresConfig) -> Result<Self, EventStoreError> {
+        let pool = pool::Pool::new(config)?;
+        if config.migrate {
+            schema::migrate(&pool, &config.schema).await?;
+        } else {
+            schema::check(&pool, &config.schema).await?;
+        }
+        let (writer, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(writer::Writer::new(pool.clone(), &config.schema).run(queue));
+        let reader = Arc::new(reader::Reader::new(pool.clone(), &config.schema));
+        let (reads, queue) = mpsc::channel(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..READERS.min(config.pool_size - 1) {
+            tokio::spawn(reader.clone().run(queue.clone()));
+        }
+        let shared = Shared {
+            pool,
+            writer,
+            reads,
+            reader,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Finishes the commits that are queued and closes the connections of all handles. Later calls get
+    /// [`EventStoreError::Closed`]. Dropping the last handle does the same, but nobody knows when it is done.
+    pub async fn close(&self) {
+        let (closed, end) = oneshot::channel();
+        if self
+            .shared
+            .writer
+            .send(writer::Message::Close(closed))
+            .await
+            .is_ok()
+        {
+            // Its sender is never used, only dropped.
+            let _ = end.await;
+        }
+        self.shared.pool.close();
+    }
+}
+
+impl EventStore for PostgresEventStore {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let job = reader::Job { request, reply };
+            self.shared
+                .reads
+                .send(job)
+                .await
+                .map_err(|_| EventStoreError::Closed)?;
+            answer.await.map_err(|_| EventStoreError::Closed)?
+        })
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let job = writer::Message::Append(batch::Job { request, reply });
+            self.shared
+                .writer
+                .send(job)
+                .await
+                .map_err(|_| EventStoreError::Closed)?;
+            // The writer answers every job; if it is gone all the same, nobody knows how far it came.
+            answer
+                .await
+                .map_err(|gone| EventStoreError::OutcomeUnknown {
+                    source: gone.into(),
+                })?
+        })
+    }
+
+    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
+        Box::pin(async move { self.shared.reader.all(&request).await })
+    }
+}
+
+impl fmt::Debug for PostgresEventStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresEventStore")
+            .field("location", &self.shared.pool.location())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,344 @@
+//! Connections: made to whichever host takes writes, pooled, and given up when an answer does not come.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use deadpool::{
+    Runtime,
+    managed::{Manager, Metrics, Object, RecycleError, RecycleResult},
+};
+use tokio::{task::JoinHandle, time};
+use tokio_postgres::{
+    Client, Config, Row, Statement,
+    config::Host,
+    types::{ToSql, Type},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{PostgresConfig, error::Failure, tls};
+use crate::store::EventStoreError;
+
+/// A statement with the types of its parameters.
+pub(super) struct Query {
+    /// It is prepared under this name, once for each connection.
+    name: &'static str,
+    sql: String,
+    types: &'static [Type],
+}
+
+impl Query {
+    /// From a statement that is written for the schema `eventcore`.
+    pub(super) fn new(name: &'static str, sql: &str, types: &'static [Type], schema: &str) -> Self {
+        Self {
+            name,
+            sql: super::schema::of_schema(sql, schema),
+            types,
+        }
+    }
+}
+
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// The connections of one store.
+#[derive(Clone)]
+pub(super) struct Pool {
+    connections: deadpool::managed::Pool<Hosts>,
+    location: Arc<str>,
+    request_timeout: Duration,
+    prepared: bool,
+}
+
+impl Pool {
+    pub(super) fn new(config: &PostgresConfig) -> Result<Self, EventStoreError> {
+        let tls =
+            tls::connector(config.tls, config.roots()).map_err(|error| EventStoreError::Other {
+                source: error.into(),
+            })?;
+        let hosts = Hosts {
+            each: each_host(config),
+            last: AtomicUsize::new(0),
+            timeout: config.connect_timeout,
+            tls,
+        };
+        let connections = deadpool::managed::Pool::builder(hosts)
+            .max_size(config.pool_size)
+            .wait_timeout(Some(config.request_timeout))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| EventStoreError::Other {
+                source: error.into(),
+            })?;
+        Ok(Self {
+            connections,
+            location: config.location().into(),
+            request_timeout: config.request_timeout,
+            prepared: config.prepared_statements,
+        })
+    }
+
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    pub(super) fn close(&self) {
+        self.connections.close();
+    }
+
+    /// A connection that is not known to be broken.
+    pub(super) async fn get(&self) -> Result<Connection, Failure> {
+        let session = Some(self.connections.get().await?);
+        Ok(Connection {
+            session,
+            request_timeout: self.request_timeout,
+            prepared: self.prepared,
+        })
+    }
+
+    /// Asks a question that changes nothing.
+    pub(super) async fn read(
+        &self,
+        query: &Query,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let mut connection = self.get().await?;
+        connection.prepare(query).await?;
+        connection.query(query, parameters).await
+    }
+}
+
+/// A connection out of the pool. One that does not answer, or that is no longer fit, does not go back.
+pub(super) struct Connection {
+    session: Option<Object<Hosts>>,
+    request_timeout: Duration,
+    prepared: bool,
+}
+
+impl Connection {
+    /// Makes the statement ready. Nothing runs yet, so a failure means that nothing was sent.
+    pub(super) async fn prepare(&mut self, query: &Query) -> Result<(), Failure> {
+        if !self.prepared {
+            return Ok(());
+        }
+        self.answer(async |session: &mut Session| session.statement(query).await.map(drop))
+            .await
+    }
+
+    /// Runs one statement, in one round trip and a transaction of its own; returns after its commit.
+    pub(super) async fn query(
+        &mut self,
+        query: &Query,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let prepared = self.prepared;
+        self.answer(async |session: &mut Session| {
+            if prepared {
+                let statement = session.statement(query).await?;
+                session.client.query(&statement, parameters).await
+            } else {
+                let typed: Vec<_> = parameters
+                    .iter()
+                    .copied()
+                    .zip(query.types.iter().cloned())
+                    .collect();
+                session.client.query_typed(&query.sql, &typed).await
+            }
+        })
+        .await
+    }
+
+    /// Runs several statements without parameters.
+    pub(super) async fn batch(&mut self, sql: &str) -> Result<(), Failure> {
+        self.answer(async |session: &mut Session| session.client.batch_execute(sql).await)
+            .await
+    }
+
+    /// Runs one statement that is not worth preparing.
+    pub(super) async fn query_once(&mut self, sql: &str) -> Result<Vec<Row>, Failure> {
+        self.answer(async |session: &mut Session| session.client.query_typed(sql, &[]).await)
+            .await
+    }
+
+    async fn answer<T>(
+        &mut self,
+        ask: impl AsyncFnOnce(&mut Session) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Failure> {
+        // Out of its place meanwhile: a connection whose answer nobody waited for does not go back to the pool.
+        let mut session = Doubtful(self.session.take());
+        let Some(asked) = &mut session.0 else {
+            return Err(Failure::NoAnswer(self.request_timeout));
+        };
+        let result = match time::timeout(self.request_timeout, ask(&mut *asked)).await {
+            Ok(result) => result.map_err(Failure::from),
+            Err(_) => Err(Failure::NoAnswer(self.request_timeout)),
+        };
+        if result.as_ref().map_or_else(Failure::is_refusal, |_| true) {
+            self.session = session.0.take();
+        }
+        result
+    }
+}
+
+/// A connection that leaves the pool when it is dropped.
+struct Doubtful(Option<Object<Hosts>>);
+
+impl Drop for Doubtful {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            drop(Object::take(session));
+        }
+    }
+}
+
+/// One connection and what was prepared on it. It is closed when this is dropped.
+pub(super) struct Session {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+    task: JoinHandle<()>,
+}
+
+impl Session {
+    async fn statement(&mut self, query: &Query) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.statements.get(query.name) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare_typed(&query.sql, query.types).await?;
+        self.statements.insert(query.name, statement.clone());
+        Ok(statement)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Connects to the first host that answers in time and takes writes; the one that did last is asked first.
+pub(super) struct Hosts {
+    each: Vec<Config>,
+    last: AtomicUsize,
+    timeout: Duration,
+    tls: MakeRustlsConnect,
+}
+
+impl Manager for Hosts {
+    type Type = Session;
+    type Error = Failure;
+
+    async fn create(&self) -> Result<Session, Failure> {
+        let last = self.last.load(Ordering::Relaxed);
+        let mut failed = Failure::NoAnswer(self.timeout);
+        for (index, host) in self
+            .each
+            .iter()
+            .enumerate()
+            .cycle()
+            .skip(last)
+            .take(self.each.len())
+        {
+            // The driver's own time limit ends with the TCP connection; a server that hangs accepts those.
+            match time::timeout(self.timeout, host.connect(self.tls.clone())).await {
+                Ok(Ok((client, connection))) => {
+                    self.last.store(index, Ordering::Relaxed);
+                    let task = tokio::spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(error = %Failure::from(error), "a connection to PostgreSQL ended");
+                        }
+                    });
+                    let statements = HashMap::new();
+                    return Ok(Session {
+                        client,
+                        statements,
+                        task,
+                    });
+                }
+                // What a server said is worth more than that one could not be reached.
+                Ok(Err(error)) if !failed.is_of_server() => failed = error.into(),
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        Err(failed)
+    }
+
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Failure> {
+        if session.client.is_closed() {
+            return Err(RecycleError::message("the connection is closed"));
+        }
+        Ok(())
+    }
+}
+
+/// The configuration of each host by itself, so that each has its own time limit.
+fn each_host(config: &PostgresConfig) -> Vec<Config> {
+    let server = &config.server;
+    let (hosts, addresses, ports) = (
+        server.get_hosts(),
+        server.get_hostaddrs(),
+        server.get_ports(),
+    );
+    (0..hosts.len().max(addresses.len()))
+        .map(|index| {
+            let mut one = Config::new();
+            if let Some(user) = server.get_user() {
+                one.user(user);
+            }
+            if let Some(password) = server.get_password() {
+                one.password(password);
+            }
+            if let Some(database) = server.get_dbname() {
+                one.dbname(database);
+            }
+            let mut options = server.get_options().unwrap_or_default().to_owned();
+            if let Some(timeout) = config.statement_timeout {
+                let space = if options.is_empty() { "" } else { " " };
+                let timeout = timeout.as_millis();
+                options = format!("{options}{space}-c statement_timeout={timeout}");
+            }
+            if !options.is_empty() {
+                one.options(options);
+            }
+            if let Some(name) = server.get_application_name() {
+                one.application_name(name);
+            }
+            match hosts.get(index) {
+                Some(Host::Tcp(name)) => {
+                    one.host(name);
+                }
+                #[cfg(unix)]
+                Some(Host::Unix(path)) => {
+                    one.host_path(path);
+                }
+                None => {}
+            }
+            if let Some(address) = addresses.get(index) {
+                one.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(index).or(ports.first()) {
+                one.port(*port);
+            }
+            if let Some(timeout) = server.get_tcp_user_timeout() {
+                one.tcp_user_timeout(*timeout);
+            }
+            if let Some(interval) = server.get_keepalives_interval() {
+                one.keepalives_interval(interval);
+            }
+            if let Some(retries) = server.get_keepalives_retries() {
+                one.keepalives_retries(retries);
+            }
+            one.keepalives(server.get_keepalives())
+                .keepalives_idle(server.get_keepalives_idle())
+                .connect_timeout(config.connect_timeout)
+                .ssl_mode(config.tls.ssl_mode())
+                .ssl_negotiation(server.get_ssl_negotiation())
+                .target_session_attrs(server.get_target_session_attrs())
+                .channel_binding(server.get_channel_binding());
+            one
+        })
+        .collect()
+}

@@ -1,0 +1,288 @@
+//! Reads: what many tasks ask at once travels in one statement, and is answered from one snapshot.
+
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc};
+use tokio_postgres::{
+    Row,
+    types::{FromSql, Type},
+};
+use uuid::Uuid;
+
+use super::{
+    Reply,
+    error::{Failure, corrupt},
+    pool::{Parameters, Pool, Query},
+    writer::big,
+};
+use crate::{
+    event::{EventId, RecordedEvent},
+    store::{
+        Appended, EventStoreError, MAX_PAGE_EVENTS, Position, ReadAll, ReadStreams, StreamEvent,
+        StreamsPage, Version,
+    },
+    stream::StreamId,
+};
+
+/// The most reads answered from one snapshot.
+const BATCH: usize = 64;
+
+/// A page to read.
+pub(super) struct Job {
+    pub(super) request: ReadStreams,
+    pub(super) reply: Reply<StreamsPage>,
+}
+
+/// The queue that the reading tasks share. Whoever is free takes what is there.
+pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Job>>>;
+
+pub(super) struct Reader {
+    pool: Pool,
+    streams: Query,
+    all: Query,
+    one: Query,
+}
+
+impl Reader {
+    pub(super) fn new(pool: Pool, schema: &str) -> Self {
+        const STREAMS: [Type; 7] = [
+            Type::TEXT_ARRAY,
+            Type::INT8_ARRAY,
+            Type::INT4_ARRAY,
+            Type::INT8_ARRAY,
+            Type::INT4_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::INT4_ARRAY,
+        ];
+        const ALL: [Type; 2] = [Type::INT8, Type::INT4];
+        const ONE: [Type; 3] = [Type::INT8, Type::INT4, Type::TEXT];
+        Self {
+            pool,
+            streams: Query::new(
+                "read_streams",
+                include_str!("sql/read_streams.sql"),
+                &STREAMS,
+                schema,
+            ),
+            all: Query::new("read_all", include_str!("sql/read_all.sql"), &ALL, schema),
+            one: Query::new("read_one", include_str!("sql/read_one.sql"), &ONE, schema),
+        }
+    }
+
+    /// Runs until the last handle of the store is dropped and the queue is empty.
+    pub(super) async fn run(self: Arc<Self>, queue: Queue) {
+        let mut jobs = Vec::new();
+        loop {
+            // The lock is free again as soon as there is something to do.
+            if queue.lock().await.recv_many(&mut jobs, BATCH).await == 0 {
+                break;
+            }
+            jobs.retain(|job| !job.reply.is_closed());
+            if jobs.is_empty() {
+                continue;
+            }
+            let requests: Vec<&ReadStreams> = jobs.iter().map(|job| &job.request).collect();
+            let rows = self.rows(&requests).await;
+            let pages = rows.as_ref().map(|rows| pages(&requests, rows));
+            let failed = |error: &dyn Fn() -> EventStoreError, jobs: &mut Vec<Job>| {
+                for job in jobs.drain(..) {
+                    let _ = job.reply.send(Err(error()));
+                }
+            };
+            match pages {
+                Ok(Ok(pages)) => {
+                    for (job, page) in jobs.drain(..).zip(pages) {
+                        let _ = job.reply.send(Ok(page));
+                    }
+                }
+                Ok(Err(broken)) => failed(&|| corrupt(broken.to_string()), &mut jobs),
+                Err(failure) => {
+                    failed(&|| failure.nothing_written(self.pool.location()), &mut jobs);
+                }
+            }
+        }
+    }
+
+    /// Asks for all of them in one statement.
+    async fn rows(&self, requests: &[&ReadStreams]) -> Result<Vec<Row>, Failure> {
+        let streams: usize = requests.iter().map(|request| request.streams.len()).sum();
+        let mut names = Vec::with_capacity(streams);
+        let mut after = Vec::with_capacity(streams);
+        let mut number = Vec::with_capacity(streams);
+        let mut up_to = Vec::with_capacity(streams);
+        let mut most = Vec::with_capacity(streams);
+        let (mut keys, mut key_request) = (Vec::new(), Vec::new());
+        for (request_number, request) in (0_i32..).zip(requests) {
+            let limit = limit(request.limit);
+            let bound = request
+                .up_to
+                .map_or(i64::MAX, |position| big(position.get()));
+            for cursor in &request.streams {
+                names.push(cursor.stream.as_str());
+                after.push(big(cursor.after.get()));
+                number.push(request_number);
+                up_to.push(bound);
+                most.push(limit);
+            }
+            if let Some(key) = &request.idempotency_key {
+                keys.push(key.as_str());
+                key_request.push(request_number);
+            }
+        }
+        let parameters: Parameters<'_> =
+            &[&names, &after, &number, &up_to, &most, &keys, &key_request];
+        self.pool.read(&self.streams, parameters).await
+    }
+
+    /// A page of the log.
+    pub(super) async fn all(
+        &self,
+        request: &ReadAll,
+    ) -> Result<Vec<RecordedEvent>, EventStoreError> {
+        let (after, limit) = (big(request.after.get()), limit(request.limit));
+        let rows = match &request.stream {
+            None => self.pool.read(&self.all, &[&after, &limit]).await,
+            Some(stream) => {
+                self.pool
+                    .read(&self.one, &[&after, &limit, &stream.as_str()])
+                    .await
+            }
+        }
+        .map_err(|failure| failure.nothing_written(self.pool.location()))?;
+        let mut names = Names::default();
+        rows.iter().map(|row| recorded(row, &mut names)).collect()
+    }
+}
+
+/// Strings that many events of a page share.
+#[derive(Default)]
+struct Names(HashMap<Box<str>, Arc<str>>);
+
+impl Names {
+    fn share(&mut self, name: &str) -> Arc<str> {
+        if let Some(shared) = self.0.get(name) {
+            return shared.clone();
+        }
+        let shared: Arc<str> = name.into();
+        self.0.insert(name.into(), shared.clone());
+        shared
+    }
+}
+
+fn limit(asked: usize) -> i32 {
+    i32::try_from(asked.clamp(1, MAX_PAGE_EVENTS)).unwrap_or(i32::MAX)
+}
+
+fn pages(
+    requests: &[&ReadStreams],
+    rows: &[Row],
+) -> Result<Vec<StreamsPage>, tokio_postgres::Error> {
+    let mut starts = Vec::with_capacity(requests.len());
+    let mut start = 0;
+    let mut pages: Vec<StreamsPage> = requests
+        .iter()
+        .map(|request| {
+            starts.push(start);
+            start += request.streams.len();
+            StreamsPage {
+                versions: vec![Version::EMPTY; request.streams.len()],
+                events: Vec::new(),
+                snapshot: Position::START,
+                already_committed: None,
+            }
+        })
+        .collect();
+    let mut names = Names::default();
+    for row in rows {
+        let kind: &str = row.try_get(0)?;
+        if kind == "head" {
+            let head = Position::new(number(row, 4)?);
+            for (page, request) in pages.iter_mut().zip(requests) {
+                page.snapshot = request.up_to.unwrap_or(head).min(head);
+            }
+            continue;
+        }
+        let request = usize::try_from(row.try_get::<_, i32>(1)?).unwrap_or(usize::MAX);
+        let Some((page, start)) = pages.get_mut(request).zip(starts.get(request)) else {
+            continue;
+        };
+        if kind == "key" {
+            page.already_committed = Some(Appended {
+                position: Position::new(number(row, 4)?),
+                events: usize::try_from(number(row, 3)?).unwrap_or(usize::MAX),
+                repeated: true,
+            });
+            continue;
+        }
+        let place = usize::try_from(row.try_get::<_, i32>(2)?).unwrap_or(0);
+        let Some(stream) = place.checked_sub(start + 1) else {
+            continue;
+        };
+        let version = Version::new(number(row, 3)?);
+        if kind == "version" {
+            if let Some(place) = page.versions.get_mut(stream) {
+                *place = version;
+            }
+            continue;
+        }
+        page.events.push(StreamEvent {
+            stream,
+            version,
+            position: Position::new(number(row, 4)?),
+            type_name: names.share(row.try_get(5)?),
+            payload: Bytes::copy_from_slice(row.try_get::<_, Raw<'_>>(6)?.0),
+        });
+    }
+    for page in &mut pages {
+        if !page.events.is_sorted_by_key(|event| event.position) {
+            page.events.sort_by_key(|event| event.position);
+        }
+    }
+    Ok(pages)
+}
+
+fn number(row: &Row, column: usize) -> Result<u64, tokio_postgres::Error> {
+    row.try_get::<_, i64>(column).map(i64::unsigned_abs)
+}
+
+fn recorded(row: &Row, names: &mut Names) -> Result<RecordedEvent, EventStoreError> {
+    let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+    let position = Position::new(number(row, 0).map_err(broken)?);
+    let stream: &str = row.try_get(1).map_err(broken)?;
+    let metadata = match row.try_get::<_, Option<Raw<'_>>>(7).map_err(broken)? {
+        None => crate::event::Metadata::default(),
+        Some(text) => serde_json::from_slice(text.0).map_err(|error| {
+            corrupt(format!(
+                "the metadata of the event at position {position}: {error}"
+            ))
+        })?,
+    };
+    Ok(RecordedEvent {
+        position,
+        stream: StreamId::new(stream).map_err(|error| {
+            corrupt(format!(
+                "the stream id of the event at position {position}: {error}"
+            ))
+        })?,
+        version: Version::new(number(row, 2).map_err(broken)?),
+        event_id: EventId::from_uuid(row.try_get::<_, Uuid>(3).map_err(broken)?),
+        type_name: names.share(row.try_get(4).map_err(broken)?),
+        recorded_at: row.try_get::<_, SystemTime>(5).map_err(broken)?,
+        payload: Bytes::copy_from_slice(row.try_get::<_, Raw<'_>>(6).map_err(broken)?.0),
+        metadata,
+    })
+}
+
+/// JSON as it is stored, byte for byte.
+struct Raw<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::JSON
+    }
+}

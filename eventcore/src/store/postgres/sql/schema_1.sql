@@ -1,0 +1,186 @@
+-- Schema 1 of an event store, in the schema `eventcore` or whatever name it was given.
+-- Nothing but the sequencer is ever changed, and nothing is ever removed.
+
+-- One row: the position of the latest event. Whoever appends holds its lock until the commit, so that positions are
+-- dense and in commit order, and so that what a commit checks cannot change under it.
+CREATE TABLE eventcore.sequencer (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    position bigint NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO eventcore.sequencer (position) VALUES (0);
+
+CREATE TABLE eventcore.streams (
+    id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE
+);
+
+CREATE TABLE eventcore.event_types (
+    id       integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    category text COLLATE "C" NOT NULL,          -- the category of the streams that hold these events
+    name     text COLLATE "C" NOT NULL,
+    UNIQUE (category, name)
+);
+
+CREATE TABLE eventcore.events (
+    position    bigint      PRIMARY KEY,         -- dense, 1 to n, in commit order
+    stream      bigint      NOT NULL,
+    version     bigint      NOT NULL,            -- in its stream, from 1
+    type        integer     NOT NULL,
+    event_id    uuid        NOT NULL,            -- the commit id and, in the low 20 bits, the number in the commit
+    recorded_at timestamptz NOT NULL,            -- for people: time never orders anything
+    payload     json        NOT NULL,            -- byte for byte as it was appended
+    metadata    json,
+    UNIQUE (stream, version)
+);
+CREATE INDEX events_type_position ON eventcore.events (type, position);
+
+-- Commits that are made at most once under a name of the caller's.
+CREATE TABLE eventcore.idempotency (
+    key       text COLLATE "C" PRIMARY KEY,
+    position  bigint  NOT NULL,
+    events    integer NOT NULL,
+    commit_id uuid    NOT NULL
+);
+
+-- Makes commits, each whole or not at all, in the order in which they are given, and in one round trip.
+--
+-- The sequencer is locked first, by whoever has something to write. Under READ COMMITTED every statement of a function
+-- sees what was committed before it began, so all that is read after the lock is the latest, and stays so.
+--
+-- A caller gives commits together only if none of them names a stream that an earlier one writes to (unless it is bound
+-- to be refused), nor repeats its key. Commits without events are checked too.
+--
+-- The first row of the result has commit 0 and the position before these commits. There is one further row for each
+-- commit that was not made: because a version did not hold (`conflict`: which of `stream_names`, and its version), because
+-- this very commit had been made before (`made`), or another one under its key (`key`).
+CREATE FUNCTION eventcore.append(
+    stream_names       text[],     -- the streams that the commits name …
+    stream_commits     integer[],  -- … by which commit, from 1 …
+    expected_versions  bigint[],   -- … and the version that each must have
+    commit_ids         uuid[],
+    commit_counts      integer[],  -- how many events each commit has …
+    commit_firsts      integer[],  -- … and which of the events is its first
+    commit_keys        text[],     -- idempotency keys; null if no commit has one
+    commit_metadata    json[],     -- null if no commit has any
+    type_categories    text[],     -- the types of the events …
+    type_names         text[],
+    event_commits      integer[],
+    event_streams      integer[],  -- which of `stream_names`
+    event_versions     bigint[],   -- as it is if the expected version holds
+    event_types        integer[],  -- … by number
+    event_ids          uuid[],
+    event_payloads     json[]
+) RETURNS TABLE (commit integer, outcome text, "position" bigint, events integer, stream integer, actual bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    head     bigint;
+    ids      bigint[];
+    heads    bigint[];
+    types    integer[];
+    accepted boolean[];        -- null: all of them
+    total    integer := cardinality(event_commits);
+    keyed    boolean := commit_keys IS NOT NULL;
+    refused  record;
+BEGIN
+    IF total > 0 OR keyed THEN
+        UPDATE eventcore.sequencer s SET position = s.position + total RETURNING s.position - total INTO STRICT head;
+    END IF;
+
+    SELECT array_agg(s.id ORDER BY a.n), array_agg(coalesce(e.version, 0) ORDER BY a.n),
+           coalesce(head, (SELECT s.position FROM eventcore.sequencer s))
+      INTO ids, heads, head
+      FROM unnest(stream_names) WITH ORDINALITY a (name, n)
+      LEFT JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s ON true
+      LEFT JOIN LATERAL (SELECT e.version FROM eventcore.events e WHERE e.stream = s.id ORDER BY e.version DESC LIMIT 1) e
+             ON true;
+    RETURN QUERY SELECT 0, 'head', head, NULL::integer, NULL::integer, NULL::bigint;
+
+    IF keyed OR heads IS DISTINCT FROM expected_versions THEN
+        FOR refused IN
+            SELECT c.n, k.position AS key_position, k.events AS key_events, m.stream, m.actual, o.position AS made
+              FROM unnest(commit_keys, commit_firsts) WITH ORDINALITY c (key, first, n)
+              LEFT JOIN eventcore.idempotency k ON k.key = c.key
+              LEFT JOIN (
+                  SELECT DISTINCT ON (a.commit) a.commit, a.n AS stream, a.actual
+                    FROM unnest(stream_commits, expected_versions, heads) WITH ORDINALITY a (commit, expected, actual, n)
+                   WHERE a.expected <> a.actual
+                   ORDER BY a.commit, a.n
+              ) m ON m.commit = c.n
+              LEFT JOIN eventcore.events o ON m.commit IS NOT NULL AND o.stream = ids[event_streams[c.first]]
+                    AND o.version = event_versions[c.first] AND o.event_id = event_ids[c.first]
+             WHERE k.key IS NOT NULL OR m.commit IS NOT NULL
+             ORDER BY c.n
+        LOOP
+            IF accepted IS NULL THEN
+                accepted := array_fill(true, ARRAY[cardinality(commit_ids)]);
+            END IF;
+            accepted[refused.n] := false;
+            total := total - commit_counts[refused.n];
+            IF refused.key_position IS NOT NULL THEN
+                RETURN QUERY SELECT refused.n::integer, 'key', refused.key_position, refused.key_events, NULL::integer,
+                                    NULL::bigint;
+            ELSIF refused.made IS NOT NULL THEN
+                RETURN QUERY SELECT refused.n::integer, 'made', refused.made + commit_counts[refused.n] - 1,
+                                    commit_counts[refused.n], NULL::integer, NULL::bigint;
+            ELSE
+                RETURN QUERY SELECT refused.n::integer, 'conflict', NULL::bigint, NULL::integer, refused.stream::integer,
+                                    refused.actual;
+            END IF;
+        END LOOP;
+        IF accepted IS NOT NULL AND (cardinality(event_commits) > 0 OR keyed) THEN
+            UPDATE eventcore.sequencer SET position = head + total;
+        END IF;
+    END IF;
+
+    IF total > 0 THEN
+        IF array_position(ids, NULL) IS NOT NULL THEN
+            INSERT INTO eventcore.streams (name)
+            SELECT DISTINCT stream_names[e.stream]
+              FROM unnest(event_commits, event_streams) e (commit, stream)
+             WHERE ids[e.stream] IS NULL AND (accepted IS NULL OR accepted[e.commit]);
+            SELECT array_agg(s.id ORDER BY a.n) INTO ids
+              FROM unnest(stream_names) WITH ORDINALITY a (name, n)
+              LEFT JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s ON true;
+        END IF;
+
+        FOR round IN 1..2 LOOP
+            SELECT array_agg(t.id ORDER BY a.n) INTO types
+              FROM unnest(type_categories, type_names) WITH ORDINALITY a (category, name, n)
+              LEFT JOIN LATERAL (
+                  SELECT t.id FROM eventcore.event_types t WHERE t.category = a.category AND t.name = a.name LIMIT 1
+              ) t ON true;
+            EXIT WHEN array_position(types, NULL) IS NULL;
+            INSERT INTO eventcore.event_types (category, name)
+            SELECT a.category, a.name
+              FROM unnest(type_categories, type_names, types) a (category, name, id) WHERE a.id IS NULL;
+        END LOOP;
+
+        INSERT INTO eventcore.events (position, stream, version, type, event_id, recorded_at, payload, metadata)
+        SELECT head + row_number() OVER (ORDER BY e.n), ids[e.stream], e.version, types[e.type], e.id, clock_timestamp(),
+               e.payload, commit_metadata[e.commit]
+          FROM unnest(event_commits, event_streams, event_versions, event_types, event_ids, event_payloads) WITH ORDINALITY
+               e (commit, stream, version, type, id, payload, n)
+         WHERE accepted IS NULL OR accepted[e.commit]
+         ORDER BY e.n;
+    END IF;
+
+    IF keyed THEN
+        INSERT INTO eventcore.idempotency (key, position, events, commit_id)
+        SELECT c.key, c.position, c.events, c.id
+          FROM (
+              SELECT c.key, c.events, c.id, head + sum(c.events) OVER (ORDER BY c.n) AS position
+                FROM unnest(commit_keys, commit_counts, commit_ids) WITH ORDINALITY c (key, events, id, n)
+               WHERE accepted IS NULL OR accepted[c.n]
+          ) c
+         WHERE c.key IS NOT NULL;
+    END IF;
+END
+$$;
+
+-- Rights are given by whoever runs the store. An application needs USAGE on the schema, SELECT on its tables and EXECUTE
+-- on `append`, which runs with its owner's rights: then it can append, and neither change nor remove.
+REVOKE ALL ON FUNCTION eventcore.append FROM PUBLIC;
+REVOKE UPDATE, DELETE, TRUNCATE ON eventcore.streams, eventcore.event_types, eventcore.events, eventcore.idempotency
+    FROM CURRENT_USER;

@@ -1,0 +1,6 @@
+-- Which migrations were made. Whoever migrates holds the lock until the end of the transaction.
+CREATE TABLE IF NOT EXISTS eventcore.schema_version (
+    version bigint      PRIMARY KEY,
+    made_at timestamptz NOT NULL DEFAULT now()
+);
+LOCK TABLE eventcore.schema_version IN SHARE ROW EXCLUSIVE MODE;

@@ -1,0 +1,23 @@
+//! The PostgreSQL server that tests use, and a schema of its own for each of them.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use eventcore::postgres::{PostgresConfig, PostgresEventStore};
+
+/// The database of the tests.
+pub fn url() -> String {
+    std::env::var("EVENTCORE_POSTGRES_URL").expect(
+        "this test needs a PostgreSQL server: run it as `scripts/postgres cargo test …`, which starts one, or set \
+         EVENTCORE_POSTGRES_URL to a database in which it may create schemas",
+    )
+}
+
+/// A schema that nobody else uses.
+pub fn config() -> PostgresConfig {
+    let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
+    PostgresConfig::new(&url()).unwrap().schema(schema).unwrap()
+}
+
+/// A new, empty store.
+pub async fn store() -> PostgresEventStore {
+    config().connect().await.unwrap()
+}
