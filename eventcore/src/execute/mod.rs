@@ -9,7 +9,7 @@ mod reading;
 mod response;
 mod retry;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use error::CommandError;
 pub use options::ExecuteOptions;
@@ -17,7 +17,11 @@ pub use pipeline::{AppendStep, ExecutePipeline, ReadStep, SleepStep, Step};
 pub use response::ExecutionResponse;
 pub use retry::{MetricsHook, RetryContext, RetryPolicy, RetryReason};
 
-use crate::{command::CommandLogic, event::CommitId, store::EventStore};
+use crate::{
+    command::CommandLogic,
+    event::CommitId,
+    store::{EventStore, Turn},
+};
 
 /// Runs a command to its end: reads its streams, folds them, lets it decide, and commits its events, all or none.
 ///
@@ -75,10 +79,19 @@ where
     S: EventStore + ?Sized,
 {
     let started = Instant::now();
-    let mut step = ExecutePipeline::new(command, options.into(), CommitId::generate()).start();
+    let options = options.into();
+    let deadline = options.retry.deadline;
+    let mut turn = Turn::new(store.queues());
+    let mut step = ExecutePipeline::new(command, options, CommitId::generate()).start();
     loop {
         step = match step {
             Step::ReadStreams(read) => {
+                let streams = read.request().streams.iter().map(|cursor| &cursor.stream);
+                within(
+                    deadline.saturating_sub(started.elapsed()),
+                    turn.join(streams),
+                )
+                .await;
                 let page = store.read_streams(read.request().clone()).await;
                 read.resume(page, started.elapsed())
             }
@@ -88,10 +101,28 @@ where
             }
             Step::Sleep(sleep) => {
                 sleep.report();
-                tokio::time::sleep(sleep.duration()).await;
-                sleep.resume()
+                match &sleep.context().reason {
+                    // Those who conflict within this process take turns rather than their chances.
+                    RetryReason::Conflict(conflict) if turn.lacks(&conflict.stream) => {
+                        within(
+                            deadline.saturating_sub(started.elapsed()),
+                            turn.add(conflict.stream.clone()),
+                        )
+                        .await;
+                        sleep.resume_at_once()
+                    }
+                    _ => {
+                        tokio::time::sleep(sleep.duration()).await;
+                        sleep.resume()
+                    }
+                }
             }
             Step::Done(result) => return result,
         }
     }
+}
+
+/// Waits for `time` at the longest: without a turn a command goes on all the same, and the pipeline sees the time.
+async fn within(time: Duration, turn: impl Future<Output = ()>) {
+    let _ = tokio::time::timeout(time, turn).await;
 }

@@ -269,6 +269,11 @@ impl<C: CommandLogic> SleepStep<C> {
     /// Goes on after the wait.
     pub fn resume(mut self) -> Step<C> {
         self.machine.waited = self.machine.waited.saturating_add(self.context.delay);
+        self.resume_at_once()
+    }
+
+    /// Goes on without having waited: for a caller who knows that whoever was in the way is done.
+    pub fn resume_at_once(mut self) -> Step<C> {
         self.machine.attempt = self.machine.attempt.saturating_add(1);
         match self.then {
             Then::StartOver => self.machine.declare(),

@@ -9,7 +9,8 @@ use std::{
 
 use super::{
     AppendEvents, Appended, EventStore, EventStoreError, IdempotencyKey, MAX_PAGE_EVENTS, Position,
-    ReadAll, ReadStreams, StoreFuture, StreamEvent, StreamsPage, Version, VersionConflict,
+    ReadAll, ReadStreams, StoreFuture, StreamEvent, StreamQueues, StreamsPage, Version,
+    VersionConflict,
 };
 use crate::{event::RecordedEvent, stream::StreamId};
 
@@ -22,6 +23,7 @@ use crate::{event::RecordedEvent, stream::StreamId};
 #[derive(Debug, Default)]
 pub struct MemoryEventStore {
     log: Mutex<Log>,
+    queues: StreamQueues,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,10 @@ impl EventStore for MemoryEventStore {
     fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
         let events = self.log().all(&request);
         Box::pin(ready(Ok(events)))
+    }
+
+    fn queues(&self) -> Option<&StreamQueues> {
+        Some(&self.queues)
     }
 }
 

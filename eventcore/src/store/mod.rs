@@ -8,6 +8,7 @@ mod error;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod queue;
 mod read;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -19,6 +20,8 @@ pub use append::{
     MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent,
 };
 pub use error::{EventStoreError, VersionConflict};
+pub use queue::StreamQueues;
+pub(crate) use queue::Turn;
 pub use read::{MAX_PAGE_EVENTS, ReadAll, ReadStreams, StreamCursor, StreamEvent, StreamsPage};
 
 use crate::event::RecordedEvent;
@@ -93,6 +96,13 @@ pub trait EventStore: Send + Sync {
 
     /// Reads a page of all events after a position, in commit order, with their whole envelopes.
     fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>>;
+
+    /// The turns of the commands that contend for a stream of this store in this process. A store that keeps a
+    /// [`StreamQueues`] and returns it saves contending commands from conflicting again and again; no verdict depends
+    /// on it.
+    fn queues(&self) -> Option<&StreamQueues> {
+        None
+    }
 }
 
 macro_rules! forward {
@@ -108,6 +118,10 @@ macro_rules! forward {
 
             fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
                 (**self).read_all(request)
+            }
+
+            fn queues(&self) -> Option<&StreamQueues> {
+                (**self).queues()
             }
         }
     )*};

@@ -21,7 +21,7 @@ pub use tls::TlsMode;
 
 use super::{
     AppendEvents, Appended, EventStore, EventStoreError, ReadAll, ReadStreams, StoreFuture,
-    StreamsPage,
+    StreamQueues, StreamsPage,
 };
 use crate::event::RecordedEvent;
 
@@ -53,6 +53,7 @@ struct Shared {
     writer: mpsc::Sender<writer::Message>,
     reads: mpsc::Sender<reader::Job>,
     reader: Arc<reader::Reader>,
+    queues: StreamQueues,
 }
 
 impl PostgresEventStore {
@@ -84,6 +85,7 @@ impl PostgresEventStore {
             writer,
             reads,
             reader,
+            queues: StreamQueues::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -142,6 +144,10 @@ impl EventStore for PostgresEventStore {
 
     fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
         Box::pin(async move { self.shared.reader.all(&request).await })
+    }
+
+    fn queues(&self) -> Option<&StreamQueues> {
+        Some(&self.shared.queues)
     }
 }
 

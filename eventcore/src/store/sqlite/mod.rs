@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     AppendEvents, Appended, EventStore, EventStoreError, ReadAll, ReadStreams, StoreFuture,
-    StreamsPage,
+    StreamQueues, StreamsPage,
 };
 use crate::event::RecordedEvent;
 
@@ -53,6 +53,7 @@ struct Shared {
     writer: mpsc::Sender<writer::Message>,
     readers: Vec<mpsc::Sender<reader::Job>>,
     next_reader: AtomicUsize,
+    queues: StreamQueues,
 }
 
 impl SqliteEventStore {
@@ -94,6 +95,7 @@ impl SqliteEventStore {
             writer: jobs,
             readers,
             next_reader: AtomicUsize::new(0),
+            queues: StreamQueues::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -167,6 +169,10 @@ impl EventStore for SqliteEventStore {
 
     fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
         Box::pin(self.read(|reply| reader::Job::All { request, reply }))
+    }
+
+    fn queues(&self) -> Option<&StreamQueues> {
+        Some(&self.shared.queues)
     }
 }
 

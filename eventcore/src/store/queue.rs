@@ -1,0 +1,214 @@
+//! Turns on contended streams: commands of one process that meet on a stream go one after another, instead of reading,
+//! deciding and conflicting all at once.
+//!
+//! Optimistic concurrency is right where commands rarely meet, and wasteful where they always do: of n commands on one
+//! stream, each round lets one through. A conflict is what shows that a stream is contended; from then on, until
+//! nobody waits, its commands take turns in the order in which they came. It changes no verdict, since the store
+//! checks every version as before; without it, or with other processes, everything is the same but slower.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
+
+use crate::stream::StreamId;
+
+/// The queues of the streams of one store that are contended in this process. A store keeps one and hands it out by
+/// [`EventStore::queues`](super::EventStore::queues).
+#[derive(Default)]
+pub struct StreamQueues {
+    queues: Mutex<HashMap<StreamId, Arc<Queue<()>>>>,
+    /// How many there are, to be asked without the lock: most of the time none.
+    count: AtomicUsize,
+}
+
+impl StreamQueues {
+    /// No stream is contended.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn is_contended(&self, stream: &StreamId) -> bool {
+        self.with(|queues| queues.contains_key(stream))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<StreamId, Arc<Queue<()>>>) -> T) -> T {
+        // Nothing is left half changed under this lock.
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut queues);
+        self.count.store(queues.len(), Ordering::Relaxed);
+        done
+    }
+}
+
+impl fmt::Debug for StreamQueues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamQueues")
+            .field("contended", &self.count)
+            .finish()
+    }
+}
+
+/// What one command holds: its turn on the contended ones of its streams.
+pub(crate) struct Turn<'q> {
+    queues: Option<&'q StreamQueues>,
+    places: Vec<Place<'q>>,
+}
+
+/// A place in the queue of one stream. Dropping it, waiting or not, makes way.
+struct Place<'q> {
+    queues: &'q StreamQueues,
+    stream: StreamId,
+    queue: Arc<Queue<()>>,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl<'q> Turn<'q> {
+    pub(crate) fn new(queues: Option<&'q StreamQueues>) -> Self {
+        Self {
+            queues,
+            places: Vec::new(),
+        }
+    }
+
+    /// Waits for a turn on those of `streams` that are contended. Without any, it costs next to nothing.
+    pub(crate) async fn join<'a>(&mut self, streams: impl Iterator<Item = &'a StreamId>) {
+        let Some(queues) = self.queues else { return };
+        if !self.places.is_empty() || queues.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let contended = streams.filter(|stream| queues.is_contended(stream));
+        self.places = contended
+            .cloned()
+            .map(|stream| queues.place(stream))
+            .collect();
+        self.places.sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
+        self.wait().await;
+    }
+
+    /// Whether a conflict on `stream` calls for a turn on it: not where there are no queues, nor where the turn is held
+    /// already, so that it was another process that came in between.
+    pub(crate) fn lacks(&self, stream: &StreamId) -> bool {
+        self.queues.is_some() && self.places.iter().all(|place| place.stream != *stream)
+    }
+
+    /// Waits for a turn on `stream` too.
+    pub(crate) async fn add(&mut self, stream: StreamId) {
+        let Some(queues) = self.queues else { return };
+        let at = self.places.partition_point(|place| place.stream < stream);
+        self.places.insert(at, queues.place(stream));
+        for place in self.places.iter_mut().skip(at) {
+            place.turn = None;
+        }
+        self.wait().await;
+    }
+
+    /// Waits for the turns that are missing, in the order of the names: whoever waits holds turns on lesser names only,
+    /// so no two commands wait for each other.
+    async fn wait(&mut self) {
+        for place in &mut self.places {
+            if place.turn.is_none() {
+                place.turn = Some(place.queue.clone().lock_owned().await);
+            }
+        }
+    }
+}
+
+impl StreamQueues {
+    fn place(&self, stream: StreamId) -> Place<'_> {
+        let queue = self.with(|queues| queues.entry(stream.clone()).or_default().clone());
+        Place {
+            queues: self,
+            stream,
+            queue,
+            turn: None,
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.turn = None;
+        self.queues.with(|queues| {
+            // The map's and this one: nobody else is in the queue, and nobody can join it now.
+            if Arc::strong_count(&self.queue) == 2 {
+                queues.remove(&self.stream);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    fn id(key: &str) -> StreamId {
+        StreamId::new(format!("queue-{key}")).unwrap()
+    }
+
+    fn poll(future: impl Future<Output = ()>) -> Poll<()> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_uncontended_stream_has_no_queue() {
+        let queues = StreamQueues::new();
+        let mut turn = Turn::new(Some(&queues));
+        assert_eq!(poll(turn.join([id("a")].iter())), Poll::Ready(()));
+        assert!(turn.lacks(&id("a")));
+        assert_eq!(queues.count.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn whoever_comes_later_waits_until_the_turn_is_given_back() {
+        let queues = StreamQueues::new();
+        let (mut first, mut second) = (Turn::new(Some(&queues)), Turn::new(Some(&queues)));
+        assert_eq!(poll(first.add(id("a"))), Poll::Ready(()));
+        assert!(!first.lacks(&id("a")) && first.lacks(&id("b")));
+        {
+            let streams = [id("a"), id("b")];
+            let mut waiting = pin!(second.join(streams.iter()));
+            assert_eq!(poll(waiting.as_mut()), Poll::Pending);
+            drop(first);
+            assert_eq!(poll(waiting), Poll::Ready(()));
+        }
+        assert!(!second.lacks(&id("a")) && second.lacks(&id("b")));
+    }
+
+    #[test]
+    fn a_dropped_wait_leaves_no_queue_behind() {
+        let queues = StreamQueues::new();
+        let (mut first, mut second) = (Turn::new(Some(&queues)), Turn::new(Some(&queues)));
+        assert_eq!(poll(first.add(id("a"))), Poll::Ready(()));
+        assert_eq!(poll(second.join([id("a")].iter())), Poll::Pending);
+        drop(second);
+        drop(first);
+        assert_eq!(queues.count.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_lesser_stream_is_waited_for_without_holding_a_greater_one() {
+        let queues = StreamQueues::new();
+        let (mut first, mut second) = (Turn::new(Some(&queues)), Turn::new(Some(&queues)));
+        assert_eq!(poll(first.add(id("b"))), Poll::Ready(()));
+        assert_eq!(poll(second.add(id("a"))), Poll::Ready(()));
+        // The first lets go of `b` while it waits for `a`, so the second gets through.
+        let mut waiting = pin!(first.add(id("a")));
+        assert_eq!(poll(waiting.as_mut()), Poll::Pending);
+        assert_eq!(poll(second.add(id("b"))), Poll::Ready(()));
+        drop(second);
+        assert_eq!(poll(waiting), Poll::Ready(()));
+    }
+}

@@ -1,0 +1,123 @@
+//! Commands that meet on one stream: within a process they take turns instead of conflicting again and again.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use eventcore::{
+    Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, execute,
+    memory::MemoryEventStore,
+    sqlite::SqliteEventStore,
+    store::{AppendEvents, Appended, ReadAll, ReadStreams, StoreFuture, StreamsPage},
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize, Event)]
+enum TallyEvent {
+    Counted,
+}
+
+#[derive(Debug, Clone, StreamKey)]
+#[stream_key(category = "tally", event = TallyEvent)]
+struct TallyId(u32);
+
+#[derive(Command)]
+struct Count {
+    #[stream]
+    tallies: Vec<TallyId>,
+}
+
+impl CommandLogic for Count {
+    type State = ();
+    type Error = Infallible;
+
+    fn apply(&self, (): &mut (), _: CountEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: CountStreams<'_>) -> Result<(), Infallible> {
+        for (_, tally) in streams.tallies {
+            tally.append(TallyEvent::Counted);
+        }
+        Ok(())
+    }
+}
+
+/// A store that answers later than at once, as a durable one does, and keeps no queues.
+struct Slow<S>(S);
+
+impl<S: EventStore> EventStore for Slow<S> {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        self.0.read_streams(request)
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.0.append(request).await
+        })
+    }
+
+    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<eventcore::RecordedEvent>> {
+        self.0.read_all(request)
+    }
+}
+
+/// 16 tasks run 20 commands each; the attempts of all of them.
+async fn attempts(
+    store: Arc<dyn EventStore>,
+    tallies: impl Fn(u32) -> Vec<TallyId> + Copy + Send + 'static,
+) -> u32 {
+    let tasks = (0..16).map(|task| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut attempts = 0;
+            for number in 0..20 {
+                let tallies = tallies(task + number);
+                let done = execute(&store, Count { tallies }, RetryPolicy::new()).await;
+                attempts += done.unwrap().attempts();
+            }
+            attempts
+        })
+    });
+    let mut sum = 0;
+    for task in tasks.collect::<Vec<_>>() {
+        sum += task.await.unwrap();
+    }
+    sum
+}
+
+fn one(_: u32) -> Vec<TallyId> {
+    vec![TallyId(1)]
+}
+
+/// Two of three streams, in every order.
+fn crossing(number: u32) -> Vec<TallyId> {
+    vec![
+        TallyId(number % 3),
+        TallyId((number + 1 + number / 3 % 2) % 3),
+    ]
+}
+
+async fn sqlite() -> Arc<dyn EventStore> {
+    let path = tempfile::tempdir().unwrap().keep().join("tallies.db");
+    Arc::new(SqliteEventStore::open(path).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_on_one_stream_take_turns() {
+    for store in [sqlite().await, Arc::new(MemoryEventStore::new())] {
+        let attempts = attempts(store, one).await;
+        assert!(attempts < 320 + 32, "{attempts} attempts for 320 commands");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_on_crossing_streams_take_turns_and_never_wait_for_each_other() {
+    let all = tokio::time::timeout(Duration::from_secs(60), attempts(sqlite().await, crossing));
+    let attempts = all.await.expect("no deadlock");
+    assert!(attempts < 320 + 64, "{attempts} attempts for 320 commands");
+}
+
+/// The control: what the turns save.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_queues_commands_conflict_again_and_again() {
+    let attempts = attempts(Arc::new(Slow(MemoryEventStore::new())), one).await;
+    assert!(attempts > 640, "only {attempts} attempts for 320 commands");
+}
