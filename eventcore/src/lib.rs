@@ -13,12 +13,14 @@
 //! | define events and stream keys | [`Event`], [`StreamKey`] |
 //! | run commands | [`execute()`], [`ExecuteOptions`], [`RetryPolicy`] |
 //! | keep events in a file | `sqlite::SqliteEventStore` |
-//! | test | [`memory::MemoryEventStore`], `testing` |
+//! | test | `testing`, [`memory::MemoryEventStore`] |
+//! | read on | [`guide`] |
 //! | write a store | [`EventStore`] |
 
 pub mod command;
 mod event;
 mod execute;
+pub mod guide;
 pub mod store;
 mod stream;
 #[cfg(feature = "testing")]

@@ -3,6 +3,8 @@
 
 mod domain;
 mod statement;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt::Display, path::PathBuf, process::ExitCode};
 

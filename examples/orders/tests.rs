@@ -1,154 +1,163 @@
-//! The outcomes of orders.
+//! The rules of the shop, without a store and without a runtime.
 
-use eventcore::CommandError;
-
-use crate::{
-    domain::{CustomerId, OrderError, OrderId, PlaceOrder, Sku},
-    shop::Shop,
+use eventcore::{
+    CommandError, DeclarationError,
+    testing::{Given, given},
 };
 
-async fn refusal(shop: &Shop, order: PlaceOrder) -> OrderError {
-    match shop.place(order).await {
-        Err(CommandError::BusinessRuleViolation(why)) => why,
-        other => panic!("expected a refusal, got {other:?}"),
+use crate::domain::{
+    CouponEvent, CouponId, CustomerEvent, CustomerId, OrderError, OrderEvent, OrderId,
+    PaymentEvent, PaymentId, PlaceOrder, PriceEvent, PriceListId, Sku, StockEvent,
+};
+
+fn lamp() -> Sku {
+    Sku::from("lamp")
+}
+
+fn desk() -> Sku {
+    Sku::from("desk")
+}
+
+fn order(number: &str, lines: &[(&str, u64)], coupon: Option<&str>) -> PlaceOrder {
+    PlaceOrder::new(number, "ada", lines, coupon)
+}
+
+/// Five lamps, two desks, a coupon, and Ada, who pays by card.
+fn a_shop() -> Given {
+    let price = |sku: Sku, cents| PriceEvent::Set { sku, cents };
+    given()
+        .events(
+            &PriceListId::from("list"),
+            [price(lamp(), 4_000), price(desk(), 15_000)],
+        )
+        .events(&lamp(), [StockEvent::Received { units: 5 }])
+        .events(&desk(), [StockEvent::Received { units: 2 }])
+        .events(
+            &CouponId::from("ten"),
+            [CouponEvent::Issued { percent: 10 }],
+        )
+        .events(
+            &PaymentId::from("card"),
+            [PaymentEvent::Authorized { cents: 30_000 }],
+        )
+        .events(&CustomerId::from("ada"), [chosen("card")])
+}
+
+fn chosen(payment: &str) -> CustomerEvent {
+    CustomerEvent::PaymentChosen {
+        payment: payment.into(),
     }
 }
 
-#[tokio::test]
-async fn an_order_reserves_every_line_redeems_the_coupon_and_charges_the_payment_found_from_state()
-{
-    let shop = Shop::new().await.unwrap();
-    let before = shop.log().await.unwrap().len();
-    let done = shop
-        .place(PlaceOrder::new(
-            "1",
-            "ada",
-            &[("lamp", 2), ("desk", 1)],
-            Some("ten"),
-        ))
-        .await
-        .unwrap();
-    assert_eq!(done.events_written(), 5);
-    let log = shop.log().await.unwrap();
-    let written: Vec<Vec<&str>> = log[before..]
-        .iter()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    let expected = [
-        ("stock-lamp", r#"{"order":"1","units":2}"#),
-        ("stock-desk", r#"{"order":"1","units":1}"#),
-        ("coupon-ten", r#"{"order":"1"}"#),
-        ("payment-card", r#"{"order":"1","cents":20700}"#),
-        (
-            "order-1",
-            r#"{"customer":"ada","cents":20700,"paid_with":"card"}"#,
-        ),
-    ];
-    for (line, (stream, payload)) in written.iter().zip(expected) {
-        assert_eq!((line[1], line[3]), (stream, payload));
+fn reserved(order: &str, units: u64) -> StockEvent {
+    StockEvent::Reserved {
+        order: order.into(),
+        units,
     }
 }
 
-#[tokio::test]
-async fn a_line_that_is_short_refuses_the_whole_order() {
-    let shop = Shop::new().await.unwrap();
-    let before = shop.log().await.unwrap();
-    let why = refusal(
-        &shop,
-        PlaceOrder::new("1", "ada", &[("lamp", 1), ("desk", 3)], None),
-    )
-    .await;
-    assert_eq!(
-        why,
-        OrderError::OutOfStock {
-            sku: Sku::from("desk"),
-            left: 2
-        }
-    );
-    assert_eq!(shop.log().await.unwrap(), before);
+#[test]
+fn an_order_reserves_every_line_redeems_the_coupon_and_charges_the_payment_found_from_state() {
+    let number = OrderId::from("1");
+    a_shop()
+        .when(order("1", &[("lamp", 2), ("desk", 1)], Some("ten")))
+        .then_events(&lamp(), [reserved("1", 2)])
+        .then_events(&desk(), [reserved("1", 1)])
+        .then_events(
+            &CouponId::from("ten"),
+            [CouponEvent::Redeemed {
+                order: number.clone(),
+            }],
+        )
+        .then_events(
+            &PaymentId::from("card"),
+            [PaymentEvent::Charged {
+                order: number.clone(),
+                cents: 20_700,
+            }],
+        )
+        .then_events(
+            &number,
+            [OrderEvent::Placed {
+                customer: "ada".into(),
+                cents: 20_700,
+                paid_with: "card".into(),
+            }],
+        );
 }
 
-#[tokio::test]
-async fn a_coupon_is_used_once_and_must_exist() {
-    let shop = Shop::new().await.unwrap();
-    shop.place(PlaceOrder::new("1", "ada", &[("lamp", 1)], Some("ten")))
-        .await
-        .unwrap();
-    let why = refusal(
-        &shop,
-        PlaceOrder::new("2", "ada", &[("lamp", 1)], Some("ten")),
-    )
-    .await;
-    assert_eq!(
-        why,
-        OrderError::CouponUsed {
+#[test]
+fn a_line_that_is_short_refuses_the_whole_order() {
+    a_shop()
+        .when(order("1", &[("lamp", 1), ("desk", 3)], None))
+        .then_error(OrderError::OutOfStock {
+            sku: desk(),
+            left: 2,
+        });
+}
+
+#[test]
+fn a_coupon_is_used_once_and_must_exist() {
+    a_shop()
+        .executed(order("1", &[("lamp", 1)], Some("ten")))
+        .when(order("2", &[("lamp", 1)], Some("ten")))
+        .then_error(OrderError::CouponUsed {
             coupon: "ten".into(),
-            by: OrderId::from("1")
-        }
-    );
-    let why = refusal(
-        &shop,
-        PlaceOrder::new("2", "ada", &[("lamp", 1)], Some("none")),
-    )
-    .await;
-    assert_eq!(why, OrderError::NoSuchCoupon("none".into()));
+            by: "1".into(),
+        })
+        .when(order("2", &[("lamp", 1)], Some("none")))
+        .then_error(OrderError::NoSuchCoupon("none".into()));
 }
 
-#[tokio::test]
-async fn a_payment_method_must_be_chosen_and_suffice() {
-    let shop = Shop::new().await.unwrap();
-    let why = refusal(&shop, PlaceOrder::new("1", "grace", &[("lamp", 1)], None)).await;
-    assert_eq!(why, OrderError::NoPaymentMethod(CustomerId::from("grace")));
-    shop.choose_payment("grace", "cash", 3_999).await.unwrap();
-    let why = refusal(&shop, PlaceOrder::new("1", "grace", &[("lamp", 1)], None)).await;
-    assert_eq!(
-        why,
-        OrderError::Declined {
-            payment: "cash".into(),
+#[test]
+fn a_payment_method_must_be_chosen_and_suffice() {
+    let grace = CustomerId::from("grace");
+    let (cash, gold) = (PaymentId::from("cash"), PaymentId::from("gold"));
+    let a_lamp_for_grace = || PlaceOrder::new("1", "grace", &[("lamp", 1)], None);
+    a_shop()
+        .when(a_lamp_for_grace())
+        .then_error(OrderError::NoPaymentMethod(grace.clone()))
+        .into_given()
+        .events(&cash, [PaymentEvent::Authorized { cents: 3_999 }])
+        .events(&grace, [chosen("cash")])
+        .when(a_lamp_for_grace())
+        .then_error(OrderError::Declined {
+            payment: cash,
             cents: 4_000,
-            left: 3_999
-        }
-    );
-    shop.choose_payment("grace", "gold", 4_000).await.unwrap();
-    shop.place(PlaceOrder::new("1", "grace", &[("lamp", 1)], None))
-        .await
-        .unwrap();
+            left: 3_999,
+        })
+        .into_given()
+        .events(&gold, [PaymentEvent::Authorized { cents: 4_000 }])
+        .events(&grace, [chosen("gold")])
+        .executed(a_lamp_for_grace());
 }
 
-#[tokio::test]
-async fn an_order_is_placed_once_has_lines_and_knows_its_prices() {
-    let shop = Shop::new().await.unwrap();
-    shop.place(PlaceOrder::new("1", "ada", &[("lamp", 1)], None))
-        .await
-        .unwrap();
-    let why = refusal(&shop, PlaceOrder::new("1", "ada", &[("lamp", 1)], None)).await;
-    assert_eq!(why, OrderError::AlreadyPlaced("1".into()));
-    assert_eq!(
-        refusal(&shop, PlaceOrder::new("2", "ada", &[], None)).await,
-        OrderError::Empty
-    );
-    assert_eq!(
-        refusal(&shop, PlaceOrder::new("2", "ada", &[("lamp", 0)], None)).await,
-        OrderError::Empty
-    );
-    let why = refusal(&shop, PlaceOrder::new("2", "ada", &[("sofa", 1)], None)).await;
-    assert_eq!(why, OrderError::NoPrice("sofa".into()));
+#[test]
+fn an_order_is_placed_once_has_lines_and_knows_its_prices() {
+    a_shop()
+        .executed(order("1", &[("lamp", 1)], None))
+        .when(order("1", &[("lamp", 1)], None))
+        .then_error(OrderError::AlreadyPlaced("1".into()))
+        .when(order("2", &[], None))
+        .then_error(OrderError::Empty)
+        .when(order("2", &[("lamp", 0)], None))
+        .then_error(OrderError::Empty)
+        .when(order("2", &[("sofa", 1)], None))
+        .then_error(OrderError::NoPrice("sofa".into()));
 }
 
-#[tokio::test]
-async fn the_same_line_twice_is_an_error_before_anything_is_read() {
-    let shop = Shop::new().await.unwrap();
-    let error = shop
-        .place(PlaceOrder::new(
-            "1",
-            "ada",
-            &[("lamp", 1), ("lamp", 1)],
-            None,
-        ))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "stream `stock-lamp` is declared by `lines` and by `lines`; a command names each stream once"
-    );
+#[test]
+fn the_same_line_twice_is_an_error_before_anything_is_read() {
+    a_shop()
+        .when(order("1", &[("lamp", 1), ("lamp", 1)], None))
+        .then_failure(|error| {
+            matches!(
+                error,
+                CommandError::Declaration(DeclarationError::DuplicateStream {
+                    first: "lines",
+                    second: "lines",
+                    ..
+                })
+            )
+        });
 }

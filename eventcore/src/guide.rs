@@ -1,0 +1,5 @@
+//! The guide, chapter by chapter. Its code is tested with the library.
+
+#[cfg(all(feature = "macros", feature = "testing"))]
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}

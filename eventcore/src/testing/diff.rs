@@ -1,0 +1,41 @@
+//! How two values or lists of events differ, line by line of their debug output.
+
+use std::fmt::{self, Write as _};
+
+use similar::{ChangeTag, TextDiff};
+
+/// What differs, or `None` when all events are equal.
+pub(super) fn events<E: PartialEq + fmt::Debug>(expected: &[E], actual: &[E]) -> Option<String> {
+    if expected == actual {
+        return None;
+    }
+    let same = expected.iter().zip(actual).take_while(|(a, b)| a == b);
+    let number = same.count() + 1;
+    let what = match (expected.get(number - 1), actual.get(number - 1)) {
+        (Some(_), Some(_)) => format!("event {number} differs"),
+        (Some(_), None) => format!("event {number} is missing"),
+        (None, _) => format!("event {number} was not expected"),
+    };
+    Some(format!(
+        "{what} ({} expected, {} appended)\n{}",
+        expected.len(),
+        actual.len(),
+        values(&expected, &actual)
+    ))
+}
+
+/// Both values as one text: `-` before what was expected and is not there, `+` before what is there instead.
+pub(super) fn values<T: fmt::Debug>(expected: &T, actual: &T) -> String {
+    let (expected, actual) = (format!("{expected:#?}\n"), format!("{actual:#?}\n"));
+    let mut text = "  - expected\n  + actual\n".to_owned();
+    for change in TextDiff::from_lines(&expected, &actual).iter_all_changes() {
+        let sign = match change.tag() {
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+            ChangeTag::Equal => ' ',
+        };
+        // Writing into a string does not fail.
+        let _ = write!(text, "  {sign} {}", change.value());
+    }
+    text
+}

@@ -1,0 +1,183 @@
+//! Drives the pure pipeline over a store in memory, whose answers are always ready: no runtime, no time.
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::logic::{Case, Own};
+use crate::{
+    AppendStep, CommandError, CommandLogic, CommitId, EventStore, EventStoreError, ExecuteOptions,
+    ExecutePipeline, ExecutionResponse, Step, StreamId, Version,
+    memory::MemoryEventStore,
+    store::{
+        AppendEvents, Appended, MAX_PAGE_EVENTS, ReadStreams, StoreFuture, StreamCursor,
+        StreamEvent, StreamsPage,
+    },
+};
+
+/// What a command came to.
+pub(super) struct Decided<E> {
+    pub(super) result: Result<ExecutionResponse, CommandError<E>>,
+    /// The commit that it made.
+    pub(super) commit: Option<AppendEvents>,
+}
+
+/// The answer of a store that never waits.
+fn ready<T>(future: StoreFuture<'_, T>) -> Result<T, EventStoreError> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => unreachable!("the store in memory answers at once"),
+    }
+}
+
+pub(super) fn append(
+    store: &MemoryEventStore,
+    request: AppendEvents,
+) -> Result<Appended, EventStoreError> {
+    ready(store.append(request))
+}
+
+/// How a command stands before its commit.
+enum Before<C: CommandLogic> {
+    Append(AppendStep<C>),
+    Done(Result<ExecutionResponse, CommandError<C::Error>>),
+}
+
+/// Runs a command up to its commit. On a store that nobody else uses, there is no conflict and nothing to wait for.
+fn decide<C: CommandLogic>(
+    store: &MemoryEventStore,
+    command: C,
+    options: ExecuteOptions,
+    id: CommitId,
+) -> Before<C> {
+    let mut step = ExecutePipeline::new(command, options, id).start();
+    loop {
+        step = match step {
+            Step::ReadStreams(read) => {
+                let page = ready(store.read_streams(read.request().clone()));
+                read.resume(page, Duration::ZERO)
+            }
+            Step::AppendEvents(append) => return Before::Append(append),
+            Step::Sleep(sleep) => sleep.resume(),
+            Step::Done(result) => return Before::Done(result),
+        }
+    }
+}
+
+fn commit<C: CommandLogic>(store: &MemoryEventStore, before: Before<C>) -> Decided<C::Error> {
+    let append = match before {
+        Before::Append(append) => append,
+        Before::Done(result) => {
+            return Decided {
+                result,
+                commit: None,
+            };
+        }
+    };
+    let request = append.request().clone();
+    let appended = ready(store.append(request.clone()));
+    match append.resume(appended, Duration::ZERO) {
+        Step::Done(result) => Decided {
+            result,
+            commit: Some(request),
+        },
+        _ => unreachable!("nobody else writes to this store"),
+    }
+}
+
+/// Runs a command to its end.
+pub(super) fn run<C: CommandLogic>(
+    store: &MemoryEventStore,
+    command: C,
+    options: ExecuteOptions,
+    id: CommitId,
+) -> Result<ExecutionResponse, CommandError<C::Error>> {
+    commit(store, decide(store, command, options, id)).result
+}
+
+/// Lets a command decide twice from the same history, and commits the decision if both are the same.
+#[track_caller]
+pub(super) fn twice<C: CommandLogic>(
+    store: &MemoryEventStore,
+    command: &C,
+    options: &ExecuteOptions,
+    id: CommitId,
+) -> Decided<C::Error> {
+    let case = || Case {
+        command,
+        logic: &Own,
+    };
+    let first = decide(store, case(), options.clone(), id);
+    let second = decide(store, case(), options.clone(), id);
+    let (one, other) = (decision(&first), decision(&second));
+    assert!(
+        one == other,
+        "`handle` is not pure: from the same state it decided first\n{one}and then\n{other}\
+         It must not read a clock, a random number or the order of a hash map; make it a field of the command"
+    );
+    commit(store, first)
+}
+
+/// The decision in words.
+fn decision<C: CommandLogic>(before: &Before<C>) -> String {
+    match before {
+        Before::Done(Ok(_)) => "    nothing, it was executed before\n".to_owned(),
+        Before::Done(Err(_)) => "    to refuse\n".to_owned(),
+        Before::Append(append) if append.request().events().is_empty() => {
+            "    to append nothing\n".to_owned()
+        }
+        Before::Append(append) => written(append.request())
+            .map(|(stream, event)| {
+                let payload = String::from_utf8_lossy(&event.payload);
+                format!("    {stream}: {} {payload}\n", event.type_name)
+            })
+            .collect(),
+    }
+}
+
+/// The events of a commit, each with its stream.
+pub(super) fn written(
+    request: &AppendEvents,
+) -> impl Iterator<Item = (&StreamId, &crate::store::NewEvent)> {
+    request.events().iter().filter_map(|event| {
+        let stream = request.expected().get(event.stream)?;
+        Some((&stream.stream, event))
+    })
+}
+
+pub(super) fn version_of(store: &MemoryEventStore, stream: &StreamId) -> Version {
+    let end = Version::new(u64::MAX);
+    let versions = page(store, stream, end).versions;
+    versions.first().copied().unwrap_or(Version::EMPTY)
+}
+
+/// Every event of a stream.
+pub(super) fn events_of(store: &MemoryEventStore, stream: &StreamId) -> Vec<StreamEvent> {
+    let mut events: Vec<StreamEvent> = Vec::new();
+    loop {
+        let after = events.last().map_or(Version::EMPTY, |last| last.version);
+        let page = page(store, stream, after);
+        if page.events.is_empty() {
+            return events;
+        }
+        events.extend(page.events);
+    }
+}
+
+fn page(store: &MemoryEventStore, stream: &StreamId, after: Version) -> StreamsPage {
+    let request = ReadStreams {
+        streams: vec![StreamCursor {
+            stream: stream.clone(),
+            after,
+        }],
+        up_to: None,
+        limit: MAX_PAGE_EVENTS,
+        idempotency_key: None,
+    };
+    match ready(store.read_streams(request)) {
+        Ok(page) => page,
+        Err(error) => unreachable!("the store in memory failed: {error}"),
+    }
+}
