@@ -102,14 +102,14 @@ fn rich() -> Given {
 fn failure(test: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(test)).expect_err("the test passed");
     match panic.downcast::<String>() {
-        Ok(text) => *text,
+        Ok(said) => *said,
         Err(panic) => (*panic.downcast::<&str>().unwrap()).to_owned(),
     }
 }
 
-fn assert_contains(text: &str, parts: &[&str]) {
+fn assert_contains(said: &str, parts: &[&str]) {
     for part in parts {
-        assert!(text.contains(part), "no `{part}` in:\n{text}");
+        assert!(said.contains(part), "no `{part}` in:\n{said}");
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
+use bytes::Bytes;
 use similar::{ChangeTag, TextDiff};
+
+use crate::StreamId;
 
 /// What differs, or `None` when all events are equal.
 pub(super) fn events<E: PartialEq + fmt::Debug>(expected: &[E], actual: &[E]) -> Option<String> {
@@ -36,6 +39,18 @@ pub(super) fn values<T: fmt::Debug>(expected: &T, actual: &T) -> String {
         };
         // Writing into a string does not fail.
         let _ = write!(text, "  {sign} {}", change.value());
+    }
+    text
+}
+
+/// Events as they are stored, one a line, where nobody knows their types.
+pub(super) fn stored<'a>(
+    events: impl Iterator<Item = (&'a StreamId, &'static str, &'a Bytes)>,
+) -> String {
+    let mut text = String::new();
+    for (stream, type_name, payload) in events {
+        let payload = String::from_utf8_lossy(payload);
+        let _ = writeln!(text, "    {stream}: {type_name} {payload}");
     }
     text
 }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::logic::{Case, Own};
+use super::{
+    diff,
+    logic::{Case, Own},
+};
 use crate::{
     AppendStep, CommandError, CommandLogic, CommitId, EventStore, EventStoreError, ExecuteOptions,
     ExecutePipeline, ExecutionResponse, Step, StreamId, Version,
@@ -128,12 +131,10 @@ fn decision<C: CommandLogic>(before: &Before<C>) -> String {
         Before::Append(append) if append.request().events().is_empty() => {
             "    to append nothing\n".to_owned()
         }
-        Before::Append(append) => written(append.request())
-            .map(|(stream, event)| {
-                let payload = String::from_utf8_lossy(&event.payload);
-                format!("    {stream}: {} {payload}\n", event.type_name)
-            })
-            .collect(),
+        Before::Append(append) => diff::stored(
+            written(append.request())
+                .map(|(stream, event)| (stream, event.type_name, &event.payload)),
+        ),
     }
 }
 

@@ -90,7 +90,7 @@ impl Given {
         payload: &str,
     ) -> Self {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
-        self.append(named(stream.id()), vec![(type_name, payload)]);
+        self.append(&named(stream.id()), vec![(type_name, payload)]);
         self
     }
 
@@ -138,7 +138,7 @@ impl Given {
         C: CommandLogic,
         C::Error: fmt::Debug,
     {
-        let done = self.run(&command, options.into());
+        let done = self.run(&command, &options.into());
         Outcome::new(self, command, done)
     }
 
@@ -170,7 +170,7 @@ impl Given {
         let events = encoded
             .into_iter()
             .map(|(type_name, range)| (type_name, bytes.slice(range)));
-        self.append(stream, events.collect());
+        self.append(&stream, events.collect());
     }
 
     /// Executes a command and gives back its result: for property tests, which run many of them.
@@ -181,12 +181,16 @@ impl Given {
     /// # Panics
     /// When `handle` is not pure.
     #[track_caller]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a command that was executed is spent, as with `execute`"
+    )]
     pub fn execute<C>(&mut self, command: C) -> Result<ExecutionResponse, CommandError<C::Error>>
     where
         C: CommandLogic,
         C::Error: fmt::Debug,
     {
-        self.run(&command, ExecuteOptions::new()).result
+        self.run(&command, &ExecuteOptions::new()).result
     }
 
     /// Every event of a stream, the given ones and those that commands have appended.
@@ -235,21 +239,21 @@ impl Given {
 
     /// Runs a command, having made sure that its decision depends on nothing but its state.
     #[track_caller]
-    fn run<C>(&mut self, command: &C, options: ExecuteOptions) -> Decided<C::Error>
+    fn run<C>(&mut self, command: &C, options: &ExecuteOptions) -> Decided<C::Error>
     where
         C: CommandLogic,
     {
         let id = self.next_commit();
-        drive::twice(&self.store, command, &options, id)
+        drive::twice(&self.store, command, options, id)
     }
 
     #[track_caller]
-    fn append(&mut self, stream: StreamId, events: Vec<(&'static str, Bytes)>) {
+    fn append(&mut self, stream: &StreamId, events: Vec<(&'static str, Bytes)>) {
         if events.is_empty() {
             return;
         }
         let expected = ExpectedVersion {
-            version: drive::version_of(&self.store, &stream),
+            version: drive::version_of(&self.store, stream),
             stream: stream.clone(),
         };
         let event = |(type_name, payload)| NewEvent {

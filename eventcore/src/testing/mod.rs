@@ -49,11 +49,7 @@
 //!     eventcore::contract_tests!(async { MyStore::new() });
 //! }
 //! ```
-#![allow(
-    clippy::panic,
-    clippy::missing_panics_doc,
-    reason = "a test says what is wrong by panicking"
-)]
+#![allow(clippy::panic, reason = "a test says what is wrong by panicking")]
 
 mod chaos;
 pub mod contract;

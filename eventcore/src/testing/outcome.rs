@@ -100,6 +100,10 @@ where
     /// # Panics
     /// When it succeeded, refused with another error, or did not come to a decision.
     #[track_caller]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "written where it is expected: `then_error(BankError::Closed)`"
+    )]
     pub fn then_error(mut self, expected: C::Error) -> Self
     where
         C::Error: PartialEq,
@@ -246,7 +250,7 @@ impl Account {
                 self.fail(&format!("expected {expected}, and it succeeded"))
             }
             None => self.fail(&format!(
-                "expected {expected}, and it succeeded and appended{}",
+                "expected {expected}, and it succeeded and appended\n{}",
                 self.appended()
             )),
         }
@@ -265,21 +269,19 @@ impl Account {
     fn nothing_left(&self) {
         if !self.streams.is_empty() {
             self.fail(&format!(
-                "it also appended what no `then_events` names:{}",
+                "it also appended what no `then_events` names:\n{}",
                 self.appended()
             ));
         }
     }
 
     fn appended(&self) -> String {
-        let mut text = String::new();
-        for (stream, events) in &self.streams {
-            for (type_name, payload) in events {
-                let payload = String::from_utf8_lossy(payload);
-                text.push_str(&format!("\n    {stream}: {type_name} {payload}"));
-            }
-        }
-        text
+        let events = self.streams.iter().flat_map(|(stream, events)| {
+            events
+                .iter()
+                .map(move |(type_name, payload)| (stream, *type_name, payload))
+        });
+        diff::stored(events)
     }
 
     /// What must hold when no further check comes.
