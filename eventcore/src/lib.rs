@@ -41,8 +41,8 @@ pub use store::postgres;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite;
 pub use store::{
-    EventStore, EventStoreError, IdempotencyKey, IdempotencyKeyError, Position, Version,
-    VersionConflict, memory,
+    EventFilter, EventSelector, EventStore, EventStoreError, IdempotencyKey, IdempotencyKeyError,
+    Position, Version, VersionConflict, memory,
 };
 pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError, StreamKey};
 

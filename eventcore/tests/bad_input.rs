@@ -4,9 +4,8 @@ use std::convert::Infallible;
 
 use eventcore::{
     Command, CommandError, CommandLogic, DeclarationError, DecodeError, EncodeError, Event,
-    EventStore, ExecuteOptions, RecordedEvent, RetryPolicy, StreamId, StreamIdError, StreamKey,
-    execute,
-    store::{AppendEvents, Appended, ReadAll, ReadStreams, StoreFuture, StreamsPage},
+    EventStore, ExecuteOptions, Position, RetryPolicy, StreamId, StreamIdError, StreamKey, execute,
+    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
 };
 
 /// A store that must not be asked anything.
@@ -21,8 +20,12 @@ impl EventStore for Untouchable {
         panic!("the store was given {request:?}")
     }
 
-    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
         panic!("the store was asked for {request:?}")
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        panic!("the store was asked what comes after {after}")
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use eventcore::{
-    Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, execute,
+    Command, CommandLogic, Event, EventStore, Position, RetryPolicy, StreamKey, execute,
     memory::MemoryEventStore,
     sqlite::SqliteEventStore,
-    store::{AppendEvents, Appended, ReadAll, ReadStreams, StoreFuture, StreamsPage},
+    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
 };
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +54,12 @@ impl<S: EventStore> EventStore for Slow<S> {
         })
     }
 
-    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<eventcore::RecordedEvent>> {
-        self.0.read_all(request)
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        self.0.read_feed(request)
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.0.wait(after)
     }
 }
 

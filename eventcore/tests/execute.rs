@@ -4,11 +4,11 @@ use std::{convert::Infallible, sync::Arc};
 
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, DeclarationError, DecodeError, Event,
-    EventStore, ExecuteOptions, ExecutePipeline, IdempotencyKey, Metadata, Position, RetryPolicy,
-    Step, StreamId, StreamKey, StreamResolver, Version, execute,
+    EventFilter, EventStore, ExecuteOptions, ExecutePipeline, IdempotencyKey, Metadata, Position,
+    RetryPolicy, Step, StreamId, StreamKey, StreamResolver, Version, execute,
     memory::MemoryEventStore,
     sqlite::SqliteEventStore,
-    store::{AppendEvents, ExpectedVersion, NewEvent, ReadAll},
+    store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed},
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,13 +116,14 @@ async fn stores() -> Vec<Arc<dyn EventStore>> {
 
 async fn count(store: &impl EventStore) -> usize {
     store
-        .read_all(ReadAll {
+        .read_feed(ReadFeed {
             after: Position::START,
-            stream: None,
+            filter: EventFilter::All,
             limit: 1000,
         })
         .await
         .unwrap()
+        .events
         .len()
 }
 
@@ -216,13 +217,14 @@ async fn refuses_unreadable_events() {
                 .unwrap();
             let after = Position::new(done.position().get() - 1);
             let log = store
-                .read_all(ReadAll {
+                .read_feed(ReadFeed {
                     after,
-                    stream: None,
+                    filter: EventFilter::All,
                     limit: 1,
                 })
                 .await
-                .unwrap();
+                .unwrap()
+                .events;
             match log[0].decode().unwrap() {
                 NoteEvent::Measured {
                     value: read,
@@ -324,12 +326,12 @@ async fn plant(store: &impl EventStore, stream: &str, type_name: &'static str, p
 }
 
 async fn count_of(store: &impl EventStore, stream: &StreamId) -> u64 {
-    let request = ReadAll {
+    let request = ReadFeed {
         after: Position::START,
-        stream: Some(stream.clone()),
+        filter: EventFilter::Stream(stream.clone()),
         limit: 1000,
     };
-    store.read_all(request).await.unwrap().len() as u64
+    store.read_feed(request).await.unwrap().events.len() as u64
 }
 
 #[tokio::test]
@@ -385,12 +387,12 @@ async fn discovery_follows_links_to_their_end_and_stops_where_there_is_none() {
         let done = execute(&store, follow(false), RetryPolicy::new())
             .await
             .unwrap();
-        let log = store.read_all(ReadAll {
+        let log = store.read_feed(ReadFeed {
             after: Position::new(done.position().get() - 1),
-            stream: None,
+            filter: EventFilter::All,
             limit: 1,
         });
-        let last = log.await.unwrap()[0].decode::<NoteEvent>().unwrap();
+        let last = log.await.unwrap().events[0].decode::<NoteEvent>().unwrap();
         assert_eq!(
             last,
             NoteEvent::Measured {
@@ -452,13 +454,14 @@ async fn metadata_is_stored_with_every_event() {
             .await
             .unwrap();
         for event in store
-            .read_all(ReadAll {
+            .read_feed(ReadFeed {
                 after: Position::START,
-                stream: None,
+                filter: EventFilter::All,
                 limit: 10,
             })
             .await
             .unwrap()
+            .events
         {
             assert_eq!(event.metadata.correlation_id.as_deref(), Some("checkout-3"));
             assert_eq!(event.metadata.causation_id.as_deref(), Some("click-9"));

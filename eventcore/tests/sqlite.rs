@@ -1,11 +1,11 @@
 //! SQLite as a file: opened again, shared, damaged, foreign, full.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use eventcore::{
-    CommitId, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
+    CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
     sqlite::SqliteEventStore,
-    store::{AppendEvents, Appended, ExpectedVersion, NewEvent, ReadAll},
+    store::{AppendEvents, Appended, ExpectedVersion, NewEvent, ReadFeed},
 };
 use rusqlite::Connection;
 
@@ -40,13 +40,14 @@ async fn append(
 
 async fn count(store: &SqliteEventStore) -> usize {
     store
-        .read_all(ReadAll {
+        .read_feed(ReadFeed {
             after: Position::START,
-            stream: None,
+            filter: EventFilter::All,
             limit: 1000,
         })
         .await
         .unwrap()
+        .events
         .len()
 }
 
@@ -105,15 +106,58 @@ async fn two_stores_on_one_file_lose_nothing() {
     }
     let store = SqliteEventStore::open(&path).await.unwrap();
     let log = store
-        .read_all(ReadAll {
+        .read_feed(ReadFeed {
             after: Position::START,
-            stream: None,
+            filter: EventFilter::All,
             limit: 1000,
         })
         .await
-        .unwrap();
+        .unwrap()
+        .events;
     assert!(log.iter().map(|event| event.position.get()).eq(1..=200));
     assert!(log.iter().map(|event| event.version.get()).eq(1..=200));
+}
+
+/// By whoever waits on another store on the same file: separate connections are to SQLite the same as processes.
+#[tokio::test]
+async fn a_waiter_notices_what_another_process_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    let (here, there) = (
+        SqliteEventStore::open(&path).await.unwrap(),
+        SqliteEventStore::open(&path).await.unwrap(),
+    );
+    let soon = Duration::from_secs(10);
+    for version in 0..20 {
+        let waiting = tokio::spawn({
+            let here = here.clone();
+            async move { here.wait(Position::new(version)).await }
+        });
+        tokio::time::sleep(Duration::from_millis(version)).await;
+        assert!(!waiting.is_finished(), "there is no event {}", version + 1);
+        append(&there, "account-1", version).await.unwrap();
+        let woken = tokio::time::timeout(soon, waiting).await;
+        woken.expect("the commit went unnoticed").unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn closing_ends_every_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteEventStore::open(folder.path().join("bank.db"))
+        .await
+        .unwrap();
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.wait(Position::START).await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    store.close().await;
+    let log = folder.path().join("bank.db-wal");
+    assert!(!log.exists(), "a connection is still open");
+    for end in [waiting.await.unwrap(), store.wait(Position::START).await] {
+        assert!(matches!(end, Err(EventStoreError::Closed)), "{end:?}");
+    }
 }
 
 #[tokio::test]

@@ -11,10 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use eventcore::{
-    CommitId, EventStore, EventStoreError, IdempotencyKey, Metadata, Position, StreamId, Version,
+    CommitId, EventFilter, EventStore, EventStoreError, IdempotencyKey, Metadata, Position,
+    StreamId, Version,
     sqlite::SqliteEventStore,
     store::{
-        AppendEvents, ExpectedVersion, MAX_PAGE_EVENTS, NewEvent, ReadAll, ReadStreams,
+        AppendEvents, ExpectedVersion, MAX_PAGE_EVENTS, NewEvent, ReadFeed, ReadStreams,
         StreamCursor, StreamsPage,
     },
 };
@@ -105,12 +106,12 @@ async fn all(store: &SqliteEventStore) -> Vec<eventcore::RecordedEvent> {
             .map_or(Position::START, |event: &eventcore::RecordedEvent| {
                 event.position
             });
-        let request = ReadAll {
+        let request = ReadFeed {
             after,
-            stream: None,
+            filter: EventFilter::All,
             limit: MAX_PAGE_EVENTS,
         };
-        let page = store.read_all(request).await.unwrap();
+        let page = store.read_feed(request).await.unwrap().events;
         if page.is_empty() {
             return events;
         }
@@ -208,12 +209,12 @@ async fn numbers_beyond_what_sqlite_stores_are_no_more_than_large() {
         .await
         .unwrap();
     assert_eq!(page.versions, [Version::new(1)]);
-    let request = ReadAll {
+    let request = ReadFeed {
         after: Position::new(u64::MAX),
-        stream: None,
+        filter: EventFilter::All,
         limit: 1,
     };
-    assert!(store.read_all(request).await.unwrap().is_empty());
+    assert!(store.read_feed(request).await.unwrap().events.is_empty());
 }
 
 #[tokio::test]
@@ -377,12 +378,12 @@ async fn a_damaged_row_is_an_error_that_says_so() {
                 "DROP TRIGGER events_no_UPDATE; UPDATE events SET {damage};"
             ))
             .unwrap();
-        let request = ReadAll {
+        let request = ReadFeed {
             after: Position::START,
-            stream: None,
+            filter: EventFilter::All,
             limit: 1,
         };
-        let read = store.read_all(request).await;
+        let read = store.read_feed(request).await;
         assert!(
             matches!(read, Err(EventStoreError::Corrupt { .. })),
             "{why}: {read:?}"

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use eventcore::{
-    CommitId, EventStore, EventStoreError, Position, RecordedEvent, StreamKey,
-    store::{MAX_PAGE_EVENTS, ReadAll},
+    CommitId, EventFilter, EventStore, EventStoreError, Position, RecordedEvent, StreamKey,
+    store::{MAX_PAGE_EVENTS, ReadFeed},
 };
 
 use crate::domain::{AirportEvent, AirportId, Flight};
@@ -57,12 +57,13 @@ pub async fn check(
     let mut after = Position::START;
     loop {
         let events = store
-            .read_all(ReadAll {
+            .read_feed(ReadFeed {
                 after,
-                stream: None,
+                filter: EventFilter::All,
                 limit: MAX_PAGE_EVENTS,
             })
-            .await?;
+            .await?
+            .events;
         let Some(last) = events.last() else { break };
         after = last.position;
         for recorded in &events {

@@ -1,8 +1,8 @@
 //! The statement of one account, read page by page.
 
 use eventcore::{
-    EventStore, Position, StreamKey,
-    store::{MAX_PAGE_EVENTS, ReadAll},
+    EventFilter, EventStore, Position, StreamKey,
+    store::{MAX_PAGE_EVENTS, ReadFeed},
 };
 
 use crate::{
@@ -17,12 +17,12 @@ pub async fn print(store: &impl EventStore, id: &AccountId) -> Result<(), Failur
     let mut account = Account::default();
     let mut after = Position::START;
     loop {
-        let page = ReadAll {
+        let page = ReadFeed {
             after,
-            stream: Some(stream.clone()),
+            filter: EventFilter::Stream(stream.clone()),
             limit: MAX_PAGE_EVENTS,
         };
-        let events = store.read_all(page).await?;
+        let events = store.read_feed(page).await?.events;
         let Some(last) = events.last() else { break };
         after = last.position;
         for recorded in &events {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use eventcore::{
-    CommitId, EventStore, Position,
-    store::{MAX_PAGE_EVENTS, ReadAll},
+    CommitId, EventFilter, EventStore, Position,
+    store::{MAX_PAGE_EVENTS, ReadFeed},
 };
 
 use crate::domain::{PARTS, Wrote};
@@ -54,12 +54,13 @@ pub async fn check(
     let mut after = Position::START;
     loop {
         let events = store
-            .read_all(ReadAll {
+            .read_feed(ReadFeed {
                 after,
-                stream: None,
+                filter: EventFilter::All,
                 limit: MAX_PAGE_EVENTS,
             })
-            .await?;
+            .await?
+            .events;
         if events.is_empty() {
             break;
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventcore::{
-    EventStore, Position, RecordedEvent,
-    store::{AppendEvents, Appended, ReadAll, ReadStreams, StoreFuture, StreamsPage},
+    EventStore, Position,
+    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
 };
 
 pub struct TooEarly(pub Arc<dyn EventStore>);
@@ -27,7 +27,11 @@ impl EventStore for TooEarly {
         })
     }
 
-    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
-        self.0.read_all(request)
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        self.0.read_feed(request)
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.0.wait(after)
     }
 }

@@ -3,9 +3,10 @@
 use std::error::Error;
 
 use eventcore::{
-    CommandError, EventStore, ExecutionResponse, Position, RetryPolicy, StreamKey, execute,
+    CommandError, EventFilter, EventStore, ExecutionResponse, Position, RetryPolicy, StreamKey,
+    execute,
     memory::MemoryEventStore,
-    store::{MAX_PAGE_EVENTS, ReadAll},
+    store::{MAX_PAGE_EVENTS, ReadFeed},
 };
 
 use crate::domain::{
@@ -77,12 +78,13 @@ impl Shop {
         loop {
             let events = self
                 .store
-                .read_all(ReadAll {
+                .read_feed(ReadFeed {
                     after,
-                    stream: None,
+                    filter: EventFilter::All,
                     limit: MAX_PAGE_EVENTS,
                 })
-                .await?;
+                .await?
+                .events;
             let Some(last) = events.last() else {
                 return Ok(lines);
             };

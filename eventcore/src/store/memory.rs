@@ -3,16 +3,16 @@
 use std::{
     collections::HashMap,
     future::ready,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use super::{
-    AppendEvents, Appended, EventStore, EventStoreError, IdempotencyKey, MAX_PAGE_EVENTS, Position,
-    ReadAll, ReadStreams, StoreFuture, StreamEvent, StreamQueues, StreamsPage, Version,
-    VersionConflict,
+    AppendEvents, Appended, EventFilter, EventStore, EventStoreError, FeedPage, IdempotencyKey,
+    MAX_PAGE_EVENTS, Position, ReadFeed, ReadStreams, StoreFuture, StreamEvent, StreamQueues,
+    StreamsPage, Version, VersionConflict,
 };
-use crate::{event::RecordedEvent, stream::StreamId};
+use crate::{event::RecordedEvent, store::head::Head, stream::StreamId};
 
 /// Keeps events in memory until it is dropped.
 ///
@@ -24,6 +24,7 @@ use crate::{event::RecordedEvent, stream::StreamId};
 pub struct MemoryEventStore {
     log: Mutex<Log>,
     queues: StreamQueues,
+    head: Head,
 }
 
 #[derive(Debug, Default)]
@@ -31,8 +32,15 @@ struct Log {
     events: Vec<RecordedEvent>,
     /// Where the events of a stream stand in `events`, in the order of their versions.
     streams: HashMap<StreamId, Vec<usize>>,
-    type_names: HashMap<&'static str, std::sync::Arc<str>>,
+    categories: HashMap<Box<str>, HashMap<&'static str, EventType>>,
     keys: HashMap<IdempotencyKey, Appended>,
+}
+
+/// The events of one category with one stored name.
+#[derive(Debug)]
+struct EventType {
+    name: Arc<str>,
+    places: Vec<usize>,
 }
 
 impl MemoryEventStore {
@@ -55,12 +63,23 @@ impl EventStore for MemoryEventStore {
 
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
         // At the first poll, not at the call: a future that is never polled does nothing.
-        Box::pin(async move { self.log().append(&request) })
+        Box::pin(async move {
+            let appended = self.log().append(&request)?;
+            self.head.publish(appended.position);
+            Ok(appended)
+        })
     }
 
-    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
-        let events = self.log().all(&request);
-        Box::pin(ready(Ok(events)))
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        let page = self.log().feed(&request);
+        Box::pin(ready(Ok(page)))
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.head.passes(after).await;
+            Ok(())
+        })
     }
 
     fn queues(&self) -> Option<&StreamQueues> {
@@ -146,15 +165,12 @@ impl Log {
             let Some(target) = expected.get(event.stream) else {
                 continue;
             };
-            let type_name = self
-                .type_names
-                .entry(event.type_name)
-                .or_insert_with(|| event.type_name.into())
-                .clone();
+            let place = self.events.len();
+            let type_name = self.note(target.stream.category(), event.type_name, place);
             let places = self.streams.entry(target.stream.clone()).or_default();
-            places.push(self.events.len());
+            places.push(place);
             self.events.push(RecordedEvent {
-                position: Position::new(count(self.events.len()) + 1),
+                position: Position::new(count(place) + 1),
                 stream: target.stream.clone(),
                 version: Version::new(count(places.len())),
                 event_id: request.event_id(number),
@@ -196,27 +212,57 @@ impl Log {
         })
     }
 
-    fn all(&self, request: &ReadAll) -> Vec<RecordedEvent> {
+    /// Notes the place of an event under its category and type; returns the shared name of the type.
+    fn note(&mut self, category: &str, name: &'static str, place: usize) -> Arc<str> {
+        // `entry` would make an owned key for each event.
+        let known = self.categories.get_mut(category);
+        if let Some(event_type) = known.and_then(|names| names.get_mut(name)) {
+            event_type.places.push(place);
+            return event_type.name.clone();
+        }
+        let names = self.categories.entry(category.into()).or_default();
+        let event_type = EventType {
+            name: name.into(),
+            places: vec![place],
+        };
+        names.entry(name).or_insert(event_type).name.clone()
+    }
+
+    fn feed(&self, request: &ReadFeed) -> FeedPage {
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
         let after = index(request.after.get());
-        match &request.stream {
-            None => self
-                .events
-                .iter()
-                .skip(after)
-                .take(limit)
-                .cloned()
-                .collect(),
-            Some(stream) => {
-                let places = self.of_stream(stream);
-                let start = places.partition_point(|place| *place < after);
-                let places = places.iter().skip(start).take(limit);
-                places
-                    .filter_map(|place| self.events.get(*place).cloned())
-                    .collect()
+        let mut found = Vec::new();
+        match &request.filter {
+            EventFilter::All => found.extend((after..self.events.len()).take(limit)),
+            EventFilter::Stream(stream) => found.extend(next(self.of_stream(stream), after, limit)),
+            EventFilter::AnyOf(selectors) => {
+                for (category, names) in &self.categories {
+                    for (name, event_type) in names {
+                        if selectors.iter().any(|one| one.matches(category, name)) {
+                            found.extend(next(&event_type.places, after, limit));
+                        }
+                    }
+                }
+                found.sort_unstable();
+                found.truncate(limit);
             }
         }
+        let events: Vec<_> = found
+            .into_iter()
+            .filter_map(|place| self.events.get(place).cloned())
+            .collect();
+        let up_to = match events.last() {
+            Some(last) if events.len() == limit => last.position,
+            _ => self.head(),
+        };
+        FeedPage { events, up_to }
     }
+}
+
+/// The first `limit` of ascending `places` from `after` on.
+fn next(places: &[usize], after: usize, limit: usize) -> impl Iterator<Item = usize> {
+    let start = places.partition_point(|place| *place < after);
+    places.iter().skip(start).take(limit).copied()
 }
 
 /// Lengths in memory always fit.

@@ -5,6 +5,8 @@
 
 mod append;
 mod error;
+mod filter;
+mod head;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -20,11 +22,12 @@ pub use append::{
     MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent,
 };
 pub use error::{EventStoreError, VersionConflict};
+pub use filter::{EventFilter, EventSelector};
 pub use queue::StreamQueues;
 pub(crate) use queue::Turn;
-pub use read::{MAX_PAGE_EVENTS, ReadAll, ReadStreams, StreamCursor, StreamEvent, StreamsPage};
-
-use crate::event::RecordedEvent;
+pub use read::{
+    FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent, StreamsPage,
+};
 
 /// How many events a stream holds, and so the version of its latest event; 0 for a stream without events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,8 +97,19 @@ pub trait EventStore: Send + Sync {
     /// before writes nothing and returns the first result.
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended>;
 
-    /// Reads a page of all events after a position, in commit order, with their whole envelopes.
-    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>>;
+    /// Reads a page of the events of all streams after a position, in commit order, filtered, with whole envelopes.
+    ///
+    /// What it costs grows with the events that match, not with those that do not.
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage>;
+
+    /// Waits until there is an event after a position: a hint, so that a reader at the end of its feed need not poll.
+    ///
+    /// It resolves at once if there is one already, and soon after one is committed, by whatever process. It may resolve
+    /// without one. Dropping the future is all it takes to stop waiting.
+    ///
+    /// # Errors
+    /// [`EventStoreError::Closed`] when the store is closed, or what keeps it from being asked.
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()>;
 
     /// The turns of the commands that contend for a stream of this store in this process. A store that keeps a
     /// [`StreamQueues`] and returns it saves contending commands from conflicting again and again; no verdict depends
@@ -116,8 +130,12 @@ macro_rules! forward {
                 (**self).append(request)
             }
 
-            fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
-                (**self).read_all(request)
+            fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+                (**self).read_feed(request)
+            }
+
+            fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+                (**self).wait(after)
             }
 
             fn queues(&self) -> Option<&StreamQueues> {

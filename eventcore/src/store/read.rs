@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Appended, IdempotencyKey, Position, Version};
+use super::{Appended, EventFilter, IdempotencyKey, Position, Version};
 use crate::{
-    event::{DecodeError, Event},
+    event::{DecodeError, Event, RecordedEvent},
     stream::StreamId,
 };
 
@@ -78,13 +78,42 @@ impl StreamEvent {
     }
 }
 
-/// A request for one page of all events.
+/// A request for one page of a feed: events of all streams, filtered.
+///
+/// ```
+/// # async fn f(store: impl eventcore::EventStore) -> Result<(), eventcore::EventStoreError> {
+/// use eventcore::{EventFilter, Position, store::ReadFeed};
+///
+/// let mut after = Position::START;
+/// loop {
+///     let page = store.read_feed(ReadFeed { after, filter: EventFilter::All, limit: 100 }).await?;
+///     for event in &page.events {
+///         println!("{} {}", event.position, event.type_name);
+///     }
+///     if page.up_to == after {
+///         break; // Nothing is there yet.
+///     }
+///     after = page.up_to;
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadAll {
+pub struct ReadFeed {
     /// Events after this position are read.
     pub after: Position,
-    /// Only the events of this stream; `None` for all.
-    pub stream: Option<StreamId>,
+    /// Which events are wanted.
+    pub filter: EventFilter,
     /// The most events to return, at most [`MAX_PAGE_EVENTS`].
     pub limit: usize,
+}
+
+/// A page of a feed, in commit order, with whole envelopes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeedPage {
+    /// The events that match, ordered by position.
+    pub events: Vec<RecordedEvent>,
+    /// Every event after the requested position and at or before this one was looked at, so the next page begins after
+    /// it: the position of the page's last event when there may be more, else that of the store's latest event. It is
+    /// before the requested position only if the store has no event there: it lost some, or is another store.
+    pub up_to: Position,
 }

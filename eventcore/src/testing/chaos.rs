@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
-    CommitId, EventStore, EventStoreError, RecordedEvent, VersionConflict,
-    store::{AppendEvents, Appended, ReadAll, ReadStreams, StoreFuture, StreamsPage},
+    CommitId, EventStore, EventStoreError, Position, VersionConflict,
+    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
 };
 
 /// Wraps a store and makes some of its calls fail, by chance, from a seed.
@@ -181,7 +181,7 @@ impl<S> ChaosStore<S> {
         Ok(())
     }
 
-    async fn wait(&self) {
+    async fn delay(&self) {
         let (least, most) = (*self.latency.start(), *self.latency.end());
         if most.is_zero() {
             return;
@@ -194,7 +194,7 @@ impl<S> ChaosStore<S> {
 impl<S: EventStore> EventStore for ChaosStore<S> {
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
         Box::pin(async move {
-            self.wait().await;
+            self.delay().await;
             self.of_read()?;
             self.inner.read_streams(request).await
         })
@@ -202,7 +202,7 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
 
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
         Box::pin(async move {
-            self.wait().await;
+            self.delay().await;
             match self.of_append(&request) {
                 Fault::None => self.inner.append(request).await,
                 Fault::Conflict => Err(conflict(&request)),
@@ -219,12 +219,16 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
         })
     }
 
-    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
         Box::pin(async move {
-            self.wait().await;
+            self.delay().await;
             self.of_read()?;
-            self.inner.read_all(request).await
+            self.inner.read_feed(request).await
         })
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.inner.wait(after)
     }
 }
 

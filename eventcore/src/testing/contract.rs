@@ -1,6 +1,7 @@
 //! The contract that every store keeps, as checks that a store author runs.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
@@ -16,11 +17,11 @@ use std::{
 };
 
 use crate::{
-    CommitId, EventStore, EventStoreError, IdempotencyKey, Metadata, Position, RecordedEvent,
-    StreamId, Version, VersionConflict,
+    CommitId, EventFilter, EventSelector, EventStore, EventStoreError, IdempotencyKey, Metadata,
+    Position, RecordedEvent, StreamId, Version, VersionConflict,
     store::{
         AppendEvents, AppendRefused, Appended, ExpectedVersion, MAX_COMMIT_BYTES,
-        MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, MAX_PAGE_EVENTS, NewEvent, ReadAll, ReadStreams,
+        MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, MAX_PAGE_EVENTS, NewEvent, ReadFeed, ReadStreams,
         StreamCursor, StreamsPage,
     },
 };
@@ -44,6 +45,8 @@ macro_rules! contract_tests {
             pages_follow_one_another_in_one_snapshot
             a_snapshot_hides_what_came_later
             the_log_is_read_on_from_a_position
+            a_feed_is_filtered_by_category_and_type
+            waiting_ends_when_an_event_is_there
             many_writers_lose_nothing
             a_reader_never_sees_a_hole
             a_page_never_shows_half_a_commit
@@ -118,13 +121,14 @@ async fn log(store: &impl EventStore) -> Vec<RecordedEvent> {
     loop {
         let after = log.last().map_or(Position::START, |event| event.position);
         let page = store
-            .read_all(ReadAll {
+            .read_feed(ReadFeed {
                 after,
-                stream: None,
+                filter: EventFilter::All,
                 limit: 100,
             })
             .await
-            .unwrap();
+            .unwrap()
+            .events;
         if page.is_empty() {
             let positions = log.iter().map(|event| event.position.get());
             assert!(
@@ -135,6 +139,23 @@ async fn log(store: &impl EventStore) -> Vec<RecordedEvent> {
         }
         log.extend(page);
     }
+}
+
+/// The positions of a page of a feed, and how far it looked.
+async fn feed(
+    store: &impl EventStore,
+    after: u64,
+    filter: EventFilter,
+    limit: usize,
+) -> (Vec<u64>, u64) {
+    let request = ReadFeed {
+        after: Position::new(after),
+        filter,
+        limit,
+    };
+    let page = store.read_feed(request).await.unwrap();
+    let positions = page.events.iter().map(|event| event.position.get());
+    (positions.collect(), page.up_to.get())
 }
 
 fn conflict(result: Result<Appended, EventStoreError>) -> VersionConflict {
@@ -228,12 +249,15 @@ pub async fn versions_and_positions_are_dense(store: impl EventStore) {
             versions.eq(1..=count),
             "versions of {id} are not dense from 1"
         );
-        let request = ReadAll {
+        let request = ReadFeed {
             after: Position::START,
-            stream: Some(id.clone()),
+            filter: EventFilter::Stream(id.clone()),
             limit: 100,
         };
-        assert_eq!(store.read_all(request).await.unwrap().len() as u64, count);
+        assert_eq!(
+            store.read_feed(request).await.unwrap().events.len() as u64,
+            count
+        );
     }
     let none = read(&store, &[(&stream("none"), 0)], None, 10).await;
     assert_eq!((none.versions, none.events), (vec![Version::EMPTY], vec![]));
@@ -590,33 +614,153 @@ pub async fn the_log_is_read_on_from_a_position(store: impl EventStore) {
         .append(request(vec![expect(&a, 0), expect(&b, 0)], events))
         .await
         .unwrap();
-    let read = async |after, stream: Option<&StreamId>, limit| {
-        let (after, stream) = (Position::new(after), stream.cloned());
-        let request = ReadAll {
-            after,
-            stream,
-            limit,
-        };
-        let page = store.read_all(request).await.unwrap();
-        let positions = page.into_iter().map(|event| event.position.get());
-        positions.collect::<Vec<_>>()
-    };
-    assert_eq!(read(7, None, 3).await, [8, 9, 10]);
-    assert_eq!(read(7, Some(&a), 3).await, [9, 11, 13]);
-    assert_eq!(read(7, Some(&b), 3).await, [8, 10, 12]);
-    assert_eq!(read(2398, None, 10).await, [2399, 2400]);
+    let (all, one) = (|| EventFilter::All, EventFilter::Stream);
+    let read = async |after, filter, limit| feed(&store, after, filter, limit).await;
+    assert_eq!(read(7, all(), 3).await, (vec![8, 9, 10], 10));
+    assert_eq!(read(7, one(a.clone()), 3).await, (vec![9, 11, 13], 13));
+    assert_eq!(read(7, one(b.clone()), 3).await, (vec![8, 10, 12], 12));
+    assert_eq!(read(2398, all(), 10).await, (vec![2399, 2400], 2400));
+    assert_eq!(read(2397, one(b), 1).await, (vec![2398], 2398));
+    assert_eq!(read(2397, one(a.clone()), 9).await, (vec![2399], 2400));
     for after in [2400, 2401] {
-        assert!(read(after, None, 10).await.is_empty());
-        assert!(read(after, Some(&a), 10).await.is_empty());
+        assert_eq!(read(after, all(), 10).await, (vec![], 2400));
+        assert_eq!(read(after, one(a.clone()), 10).await, (vec![], 2400));
     }
-    assert!(read(0, Some(&stream("none")), 10).await.is_empty());
-    for filter in [None, Some(&a)] {
+    assert_eq!(read(0, one(stream("none")), 10).await, (vec![], 2400));
+    for filter in [all(), one(a)] {
         assert_eq!(
-            read(0, filter, usize::MAX).await.len(),
+            read(0, filter.clone(), usize::MAX).await.0.len(),
             MAX_PAGE_EVENTS,
             "a page is not bounded"
         );
-        assert_eq!(read(0, filter, 0).await.len(), 1);
+        assert_eq!(read(0, filter, 0).await.0.len(), 1);
+    }
+}
+
+/// By category, by type, by both, by several of them, and by one that selects nothing; rare and frequent events.
+pub async fn a_feed_is_filtered_by_category_and_type(store: impl EventStore) {
+    const EVENTS: usize = 6000;
+    let named = |category: &str| StreamId::new(format!("{category}-1")).unwrap();
+    let streams = [named("tea"), named("coffee"), named("teapot")];
+    // Of the type `Rare` there is one in 500, in each category; of teapots one in ten.
+    let of = |n: usize| {
+        let category = if n % 10 == 9 { 2 } else { n % 2 };
+        let type_name = match n {
+            _ if n % 500 < 3 => "Rare",
+            _ if n.is_multiple_of(3) => "Poured",
+            _ => "Drunk",
+        };
+        (category, type_name)
+    };
+    let mut versions = [0, 0, 0];
+    for first in (0..EVENTS).step_by(1000) {
+        let expected = streams.iter().zip(versions);
+        let expected = expected.map(|(id, version)| expect(id, version)).collect();
+        let new = |n| {
+            let (stream, type_name) = of(n);
+            NewEvent {
+                type_name,
+                ..event(stream, "1")
+            }
+        };
+        let events: Vec<_> = (first..first + 1000).map(new).collect();
+        for event in &events {
+            versions[event.stream] += 1;
+        }
+        store.append(request(expected, events)).await.unwrap();
+    }
+    let (category, of_type) = (EventSelector::category, EventSelector::of_type);
+    let filters = [
+        EventFilter::any_of([category("tea")]),
+        EventFilter::any_of([category("teapot")]),
+        EventFilter::any_of([of_type("Rare")]),
+        EventFilter::any_of([of_type("Poured"), of_type("Drunk")]),
+        EventFilter::any_of([category("coffee").event_type("Rare")]),
+        EventFilter::any_of([category("coffee").event_type("Rare"), category("teapot")]),
+        EventFilter::any_of([category("tea"), category("coffee"), category("teapot")]),
+        EventFilter::any_of([category("tea"), category("tea"), of_type("Poured")]),
+        EventFilter::any_of([category("te")]),
+        EventFilter::any_of([of_type("poured"), category("tea").event_type("Spilt")]),
+        EventFilter::any_of([]),
+    ];
+    for filter in filters {
+        let matching: Vec<u64> = (1..)
+            .zip((0..EVENTS).map(of))
+            .filter(|(_, (stream, type_name))| filter.matches(&streams[*stream], type_name))
+            .map(|(position, _)| position)
+            .collect();
+        for limit in [1, 7, 100, 1000] {
+            let (mut seen, mut after) = (Vec::new(), 0);
+            // A page for each single event would take long, and the start shows it.
+            while seen.len() < limit * 20 {
+                let (positions, up_to) = feed(&store, after, filter.clone(), limit).await;
+                let is_full = positions.len() == limit;
+                let expected = if is_full {
+                    positions[limit - 1]
+                } else {
+                    EVENTS as u64
+                };
+                assert_eq!(
+                    up_to, expected,
+                    "not all of the feed that was looked at: {filter:?}"
+                );
+                seen.extend(positions);
+                after = up_to;
+                if !is_full {
+                    break;
+                }
+            }
+            let expected = &matching[..matching.len().min(seen.len().max(limit * 20))];
+            assert_eq!(seen, expected, "pages of {limit}: {filter:?}");
+        }
+    }
+}
+
+/// Resolves at once, on a commit, and not without one for a while; also for many at once.
+pub async fn waiting_ends_when_an_event_is_there(store: impl EventStore + 'static) {
+    let store = Arc::new(store);
+    let a = stream("a");
+    let append = async |version| {
+        let events = vec![event(0, "1")];
+        let commit = request(vec![expect(&a, version)], events);
+        store.append(commit).await.unwrap();
+    };
+    append(0).await;
+    let soon = Duration::from_secs(10);
+    for _ in 0..2 {
+        let wait = store.wait(Position::START);
+        tokio::time::timeout(soon, wait)
+            .await
+            .expect("there is one already")
+            .unwrap();
+    }
+    for version in 1..20 {
+        // A store may wake a waiter without reason, so each reads before it waits again.
+        let waiters: Vec<_> = (0..8)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut up_to = version;
+                    while up_to == version {
+                        store.wait(Position::new(version)).await.unwrap();
+                        up_to = feed(&*store, version, EventFilter::All, 10).await.1;
+                    }
+                    up_to
+                })
+            })
+            .collect();
+        if version % 2 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(
+                waiters.iter().all(|waiter| !waiter.is_finished()),
+                "there is none"
+            );
+        }
+        append(version).await;
+        for waiter in waiters {
+            let woken = tokio::time::timeout(soon, waiter).await;
+            assert_eq!(woken.expect("a waiter was forgotten").unwrap(), version + 1);
+        }
     }
 }
 
@@ -684,13 +828,14 @@ pub async fn a_reader_never_sees_a_hole(store: impl EventStore + 'static) {
     let mut after = Position::START;
     while after.get() < total {
         for event in store
-            .read_all(ReadAll {
+            .read_feed(ReadFeed {
                 after,
-                stream: None,
+                filter: EventFilter::All,
                 limit: 64,
             })
             .await
             .unwrap()
+            .events
         {
             assert_eq!(
                 event.position,
@@ -808,13 +953,9 @@ pub async fn the_largest_numbers_do_no_harm(store: impl EventStore) {
             (page.events.len(), page.versions, page.snapshot.get()),
             (0, vec![Version::new(1)], 1)
         );
-        for stream in [None, Some(a.clone())] {
-            let request = ReadAll {
-                after: Position::new(number),
-                stream,
-                limit: 10,
-            };
-            assert!(store.read_all(request).await.unwrap().is_empty());
+        let of_type = EventFilter::any_of([EventSelector::of_type("Other")]);
+        for filter in [EventFilter::All, EventFilter::Stream(a.clone()), of_type] {
+            assert_eq!(feed(&store, number, filter, 10).await, (vec![], 1));
         }
     }
 }

@@ -6,6 +6,7 @@
 mod batch;
 mod config;
 mod error;
+mod feed;
 mod pool;
 mod reader;
 mod schema;
@@ -20,10 +21,9 @@ pub use config::PostgresConfig;
 pub use tls::TlsMode;
 
 use super::{
-    AppendEvents, Appended, EventStore, EventStoreError, ReadAll, ReadStreams, StoreFuture,
-    StreamQueues, StreamsPage,
+    AppendEvents, Appended, EventStore, EventStoreError, FeedPage, Position, ReadFeed, ReadStreams,
+    StoreFuture, StreamQueues, StreamsPage,
 };
-use crate::event::RecordedEvent;
 
 /// Requests that wait in a queue before callers are held back.
 const QUEUE: usize = 4096;
@@ -52,8 +52,8 @@ struct Shared {
     pool: pool::Pool,
     writer: mpsc::Sender<writer::Message>,
     reads: mpsc::Sender<reader::Job>,
-    reader: Arc<reader::Reader>,
     queues: StreamQueues,
+    feed: Arc<feed::Feed>,
 }
 
 impl PostgresEventStore {
@@ -72,6 +72,7 @@ impl PostgresEventStore {
         } else {
             schema::check(&pool, &config.schema).await?;
         }
+        let feed = feed::Feed::new(pool.clone(), &config.schema);
         let (writer, queue) = mpsc::channel(QUEUE);
         tokio::spawn(writer::Writer::new(pool.clone(), &config.schema).run(queue));
         let reader = Arc::new(reader::Reader::new(pool.clone(), &config.schema));
@@ -84,8 +85,8 @@ impl PostgresEventStore {
             pool,
             writer,
             reads,
-            reader,
             queues: StreamQueues::new(),
+            feed,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -134,16 +135,22 @@ impl EventStore for PostgresEventStore {
                 .await
                 .map_err(|_| EventStoreError::Closed)?;
             // The writer answers every job; if it is gone all the same, nobody knows how far it came.
-            answer
+            let appended = answer
                 .await
                 .map_err(|gone| EventStoreError::OutcomeUnknown {
                     source: gone.into(),
-                })?
+                })??;
+            self.shared.feed.publish(appended.position);
+            Ok(appended)
         })
     }
 
-    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
-        Box::pin(async move { self.shared.reader.all(&request).await })
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        Box::pin(async move { self.shared.feed.page(&request).await })
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        Box::pin(self.shared.feed.wait(after))
     }
 
     fn queues(&self) -> Option<&StreamQueues> {

@@ -1,6 +1,6 @@
 //! Reads: what many tasks ask at once travels in one statement, and is answered from one snapshot.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
@@ -8,7 +8,6 @@ use tokio_postgres::{
     Row,
     types::{FromSql, Type},
 };
-use uuid::Uuid;
 
 use super::{
     Reply,
@@ -16,13 +15,9 @@ use super::{
     pool::{Parameters, Pool, Query},
     writer::big,
 };
-use crate::{
-    event::{EventId, RecordedEvent},
-    store::{
-        Appended, EventStoreError, MAX_PAGE_EVENTS, Position, ReadAll, ReadStreams, StreamEvent,
-        StreamsPage, Version,
-    },
-    stream::StreamId,
+use crate::store::{
+    Appended, EventStoreError, MAX_PAGE_EVENTS, Position, ReadStreams, StreamEvent, StreamsPage,
+    Version,
 };
 
 /// The most reads answered from one snapshot.
@@ -40,8 +35,6 @@ pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Job>>>;
 pub(super) struct Reader {
     pool: Pool,
     streams: Query,
-    all: Query,
-    one: Query,
 }
 
 impl Reader {
@@ -55,8 +48,6 @@ impl Reader {
             Type::TEXT_ARRAY,
             Type::INT4_ARRAY,
         ];
-        const ALL: [Type; 2] = [Type::INT8, Type::INT4];
-        const ONE: [Type; 3] = [Type::INT8, Type::INT4, Type::TEXT];
         Self {
             pool,
             streams: Query::new(
@@ -65,8 +56,6 @@ impl Reader {
                 &STREAMS,
                 schema,
             ),
-            all: Query::new("read_all", include_str!("sql/read_all.sql"), &ALL, schema),
-            one: Query::new("read_one", include_str!("sql/read_one.sql"), &ONE, schema),
         }
     }
 
@@ -134,33 +123,14 @@ impl Reader {
             &[&names, &after, &number, &up_to, &most, &keys, &key_request];
         self.pool.read(&self.streams, parameters).await
     }
-
-    /// A page of the log.
-    pub(super) async fn all(
-        &self,
-        request: &ReadAll,
-    ) -> Result<Vec<RecordedEvent>, EventStoreError> {
-        let (after, limit) = (big(request.after.get()), limit(request.limit));
-        let rows = match &request.stream {
-            None => self.pool.read(&self.all, &[&after, &limit]).await,
-            Some(stream) => {
-                self.pool
-                    .read(&self.one, &[&after, &limit, &stream.as_str()])
-                    .await
-            }
-        }
-        .map_err(|failure| failure.nothing_written(self.pool.location()))?;
-        let mut names = Names::default();
-        rows.iter().map(|row| recorded(row, &mut names)).collect()
-    }
 }
 
 /// Strings that many events of a page share.
 #[derive(Default)]
-struct Names(HashMap<Box<str>, Arc<str>>);
+pub(super) struct Names(HashMap<Box<str>, Arc<str>>);
 
 impl Names {
-    fn share(&mut self, name: &str) -> Arc<str> {
+    pub(super) fn share(&mut self, name: &str) -> Arc<str> {
         if let Some(shared) = self.0.get(name) {
             return shared.clone();
         }
@@ -170,7 +140,7 @@ impl Names {
     }
 }
 
-fn limit(asked: usize) -> i32 {
+pub(super) fn limit(asked: usize) -> i32 {
     i32::try_from(asked.clamp(1, MAX_PAGE_EVENTS)).unwrap_or(i32::MAX)
 }
 
@@ -242,40 +212,12 @@ fn pages(
     Ok(pages)
 }
 
-fn number(row: &Row, column: usize) -> Result<u64, tokio_postgres::Error> {
+pub(super) fn number(row: &Row, column: usize) -> Result<u64, tokio_postgres::Error> {
     row.try_get::<_, i64>(column).map(i64::unsigned_abs)
 }
 
-fn recorded(row: &Row, names: &mut Names) -> Result<RecordedEvent, EventStoreError> {
-    let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
-    let position = Position::new(number(row, 0).map_err(broken)?);
-    let stream: &str = row.try_get(1).map_err(broken)?;
-    let metadata = match row.try_get::<_, Option<Raw<'_>>>(7).map_err(broken)? {
-        None => crate::event::Metadata::default(),
-        Some(text) => serde_json::from_slice(text.0).map_err(|error| {
-            corrupt(format!(
-                "the metadata of the event at position {position}: {error}"
-            ))
-        })?,
-    };
-    Ok(RecordedEvent {
-        position,
-        stream: StreamId::new(stream).map_err(|error| {
-            corrupt(format!(
-                "the stream id of the event at position {position}: {error}"
-            ))
-        })?,
-        version: Version::new(number(row, 2).map_err(broken)?),
-        event_id: EventId::from_uuid(row.try_get::<_, Uuid>(3).map_err(broken)?),
-        type_name: names.share(row.try_get(4).map_err(broken)?),
-        recorded_at: row.try_get::<_, SystemTime>(5).map_err(broken)?,
-        payload: Bytes::copy_from_slice(row.try_get::<_, Raw<'_>>(6).map_err(broken)?.0),
-        metadata,
-    })
-}
-
 /// JSON as it is stored, byte for byte.
-struct Raw<'a>(&'a [u8]);
+pub(super) struct Raw<'a>(pub(super) &'a [u8]);
 
 impl<'a> FromSql<'a> for Raw<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {

@@ -1,11 +1,15 @@
 //! The embedded store: one SQLite file, durable, shared by any number of tasks and processes.
 //!
-//! One writer thread makes group commits; a few reader threads answer queued reads, each batch in one snapshot. This
-//! file opens the database and passes requests to the threads; it knows no SQL.
+//! One writer thread makes group commits; a few reader threads answer queued reads, each batch in one snapshot; a watch
+//! thread notices what other processes commit. This file opens the database and passes requests to the threads; it
+//! knows no SQL.
 
 mod error;
+mod feed;
+mod names;
 mod reader;
 mod schema;
+mod watch;
 mod writer;
 
 use std::{
@@ -21,10 +25,9 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    AppendEvents, Appended, EventStore, EventStoreError, ReadAll, ReadStreams, StoreFuture,
-    StreamQueues, StreamsPage,
+    AppendEvents, Appended, EventStore, EventStoreError, FeedPage, Position, ReadFeed, ReadStreams,
+    StoreFuture, StreamQueues, StreamsPage,
 };
-use crate::event::RecordedEvent;
 
 /// Requests that wait in a thread's queue before callers are held back.
 const QUEUE: usize = 4096;
@@ -54,6 +57,7 @@ struct Shared {
     readers: Vec<mpsc::Sender<reader::Job>>,
     next_reader: AtomicUsize,
     queues: StreamQueues,
+    watch: watch::Watch,
 }
 
 impl SqliteEventStore {
@@ -80,7 +84,9 @@ impl SqliteEventStore {
     }
 
     fn start(path: PathBuf) -> Result<Self, EventStoreError> {
-        let writer = writer::Writer::new(schema::open(&path)?)?;
+        let connection = schema::open(&path)?;
+        let watch = watch::Watch::start(path.clone())?;
+        let writer = writer::Writer::new(connection, watch.publisher())?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         spawn("eventcore-writer", move || writer.run(queue))?;
         let mut readers = Vec::with_capacity(READERS);
@@ -96,6 +102,7 @@ impl SqliteEventStore {
             readers,
             next_reader: AtomicUsize::new(0),
             queues: StreamQueues::new(),
+            watch,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -105,6 +112,8 @@ impl SqliteEventStore {
     /// Finishes what is queued, ends the threads of all handles, and closes the file. Later calls get
     /// [`EventStoreError::Closed`]. Dropping the last handle does the same, but nobody knows when it is done.
     pub async fn close(&self) {
+        self.shared.watch.close();
+        self.shared.watch.closed().await;
         // The writer last: the last connection checks the log in.
         for reader in &self.shared.readers {
             let (closed, end) = oneshot::channel();
@@ -167,8 +176,12 @@ impl EventStore for SqliteEventStore {
         })
     }
 
-    fn read_all(&self, request: ReadAll) -> StoreFuture<'_, Vec<RecordedEvent>> {
-        Box::pin(self.read(|reply| reader::Job::All { request, reply }))
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        Box::pin(self.read(|reply| reader::Job::Feed { request, reply }))
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        Box::pin(self.shared.watch.wait(after))
     }
 
     fn queues(&self) -> Option<&StreamQueues> {

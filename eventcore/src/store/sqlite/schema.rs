@@ -17,7 +17,12 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Schema 1. Ids are interned, so an event row is small; nothing is ever changed or removed.
 const SCHEMA_1: &str = "
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE event_types (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE event_types (
+    id       INTEGER PRIMARY KEY,
+    category TEXT NOT NULL,                          -- of the streams, so that one index serves filters by either or both
+    name     TEXT NOT NULL,
+    UNIQUE (category, name)
+) STRICT;
 CREATE TABLE events (
     position    INTEGER PRIMARY KEY,                 -- dense, 1 to n, in commit order
     stream      INTEGER NOT NULL,
@@ -29,6 +34,7 @@ CREATE TABLE events (
     metadata    TEXT,
     UNIQUE (stream, version)
 ) STRICT;
+CREATE INDEX events_by_type ON events (type);        -- and by position within a type: it is the row id
 CREATE TABLE idempotency (
     key       TEXT PRIMARY KEY,
     position  INTEGER NOT NULL,

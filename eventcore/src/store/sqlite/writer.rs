@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Reply,
     error::{Shared, corrupt},
+    watch::Publisher,
 };
 use crate::{
     event::{EventId, Metadata},
@@ -47,6 +48,7 @@ pub(super) struct Writer {
     cache: Cache,
     /// Changes when another connection commits; then the cached heads are stale.
     data_version: i64,
+    watch: Publisher,
 }
 
 /// What the writer knows without asking.
@@ -54,7 +56,8 @@ pub(super) struct Writer {
 struct Cache {
     position: Option<u64>,
     streams: HashMap<StreamId, Head>,
-    types: HashMap<&'static str, i64>,
+    /// By name, then by category: few names are in more than one.
+    types: HashMap<&'static str, Vec<(Box<str>, i64)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -79,11 +82,12 @@ impl From<rusqlite::Error> for Refused {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection) -> Result<Self, EventStoreError> {
+    pub(super) fn new(connection: Connection, watch: Publisher) -> Result<Self, EventStoreError> {
         let writer = Self {
             connection,
             cache: Cache::default(),
             data_version: -1,
+            watch,
         };
         writer
             .seen()
@@ -119,6 +123,10 @@ impl Writer {
     fn batch(&mut self, jobs: Vec<Job>) {
         match self.try_batch(&jobs) {
             Ok(results) => {
+                // Before the answers: to whoever has one, the event is there.
+                if let Some(position) = self.cache.position {
+                    self.watch.publish(Position::new(position));
+                }
                 for (job, result) in jobs.into_iter().zip(results) {
                     let _ = job.reply.send(result);
                 }
@@ -240,11 +248,9 @@ impl Writer {
             };
             let stream = match head.id {
                 Some(id) => id,
-                None => *head
-                    .id
-                    .insert(self.intern("streams", target.stream.as_str())?),
+                None => *head.id.insert(self.intern_stream(target.stream.as_str())?),
             };
-            let event_type = self.event_type(event.type_name)?;
+            let event_type = self.event_type(target.stream.category(), event.type_name)?;
             position += 1;
             head.version += 1;
             let id = request.event_id(number).as_uuid();
@@ -295,7 +301,7 @@ impl Writer {
         if let Some(head) = self.cache.streams.get(stream) {
             return Ok(*head);
         }
-        let id = self.find("streams", stream.as_str())?;
+        let id = self.find_stream(stream.as_str())?;
         let version = match id {
             None => 0,
             Some(id) => {
@@ -326,35 +332,42 @@ impl Writer {
         Ok(position)
     }
 
-    fn event_type(&mut self, name: &'static str) -> rusqlite::Result<i64> {
-        if let Some(id) = self.cache.types.get(name) {
+    fn event_type(&mut self, category: &str, name: &'static str) -> rusqlite::Result<i64> {
+        let known = self.cache.types.entry(name).or_default();
+        if let Some((_, id)) = known.iter().find(|(of, _)| **of == *category) {
             return Ok(*id);
         }
-        let id = self.intern("event_types", name)?;
-        self.cache.types.insert(name, id);
+        let find = "SELECT id FROM event_types WHERE category = ?1 AND name = ?2";
+        let found = self
+            .connection
+            .prepare_cached(find)?
+            .query_row([category, name], |row| row.get(0))
+            .optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => self
+                .connection
+                .prepare_cached("INSERT INTO event_types (category, name) VALUES (?1, ?2)")?
+                .insert([category, name])?,
+        };
+        known.push((category.into(), id));
         Ok(id)
     }
 
-    fn find(&self, table: &str, name: &str) -> rusqlite::Result<Option<i64>> {
-        let sql = match table {
-            "streams" => "SELECT id FROM streams WHERE name = ?1",
-            _ => "SELECT id FROM event_types WHERE name = ?1",
-        };
+    fn find_stream(&self, name: &str) -> rusqlite::Result<Option<i64>> {
         self.connection
-            .prepare_cached(sql)?
+            .prepare_cached("SELECT id FROM streams WHERE name = ?1")?
             .query_row([name], |row| row.get(0))
             .optional()
     }
 
-    fn intern(&self, table: &str, name: &str) -> rusqlite::Result<i64> {
-        if let Some(id) = self.find(table, name)? {
+    fn intern_stream(&self, name: &str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.find_stream(name)? {
             return Ok(id);
         }
-        let sql = match table {
-            "streams" => "INSERT INTO streams (name) VALUES (?1)",
-            _ => "INSERT INTO event_types (name) VALUES (?1)",
-        };
-        self.connection.prepare_cached(sql)?.insert([name])
+        self.connection
+            .prepare_cached("INSERT INTO streams (name) VALUES (?1)")?
+            .insert([name])
     }
 
     /// The result of this very commit, if it was made before: then its first event follows the expected version.

@@ -1,0 +1,100 @@
+//! Which events of a store a feed holds. This module compares names; how a store finds the events is the store's own.
+
+use std::borrow::Cow;
+
+use crate::stream::StreamId;
+
+/// Which events a feed holds.
+///
+/// ```
+/// use eventcore::{EventFilter, EventSelector, StreamId};
+///
+/// let accounts_and_new_orders = EventFilter::any_of([
+///     EventSelector::category("account"),
+///     EventSelector::category("order").event_type("OrderPlaced"),
+/// ]);
+/// assert!(accounts_and_new_orders.matches(&StreamId::new("account-7")?, "AccountOpened"));
+/// assert!(!accounts_and_new_orders.matches(&StreamId::new("order-1")?, "OrderShipped"));
+/// # Ok::<(), eventcore::StreamIdError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum EventFilter {
+    /// Every event. The only feed whose positions have no holes, so that a reader can prove that it missed none.
+    #[default]
+    All,
+    /// The events of one stream.
+    Stream(StreamId),
+    /// The events that match one selector or more; none, if there is no selector.
+    AnyOf(Vec<EventSelector>),
+}
+
+impl EventFilter {
+    /// The events that match one of `selectors` or more.
+    pub fn any_of(selectors: impl IntoIterator<Item = EventSelector>) -> Self {
+        Self::AnyOf(selectors.into_iter().collect())
+    }
+
+    /// Whether an event of this stream and type is in the feed.
+    pub fn matches(&self, stream: &StreamId, type_name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Stream(only) => only == stream,
+            Self::AnyOf(selectors) => {
+                let category = stream.category();
+                selectors
+                    .iter()
+                    .any(|selector| selector.matches(category, type_name))
+            }
+        }
+    }
+}
+
+/// Events of a category, of a type, or of a type within a category.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSelector {
+    // One of them is there.
+    category: Option<Cow<'static, str>>,
+    type_name: Option<Cow<'static, str>>,
+}
+
+impl EventSelector {
+    /// All events of the streams of a category, such as `account`.
+    pub fn category(category: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            category: Some(category.into()),
+            type_name: None,
+        }
+    }
+
+    /// All events with a stored name, such as `AccountOpened`, in whatever stream.
+    pub fn of_type(type_name: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            category: None,
+            type_name: Some(type_name.into()),
+        }
+    }
+
+    /// Of the selected events only those with this stored name.
+    pub fn event_type(mut self, type_name: impl Into<Cow<'static, str>>) -> Self {
+        self.type_name = Some(type_name.into());
+        self
+    }
+
+    /// Whether an event with this stored name in a stream of this category is selected.
+    pub fn matches(&self, category: &str, type_name: &str) -> bool {
+        let is = |wanted: &Option<Cow<'static, str>>, found: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == found)
+        };
+        is(&self.category, category) && is(&self.type_name, type_name)
+    }
+
+    /// The category that it is limited to.
+    pub fn only_category(&self) -> Option<&str> {
+        self.category.as_deref()
+    }
+
+    /// The stored name that it is limited to.
+    pub fn only_event_type(&self) -> Option<&str> {
+        self.type_name.as_deref()
+    }
+}

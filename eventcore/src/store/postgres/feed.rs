@@ -1,0 +1,168 @@
+//! Pages of the feed, each from one snapshot and in one round trip, and the latest position.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use tokio::{sync::Mutex, time};
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use super::{
+    error::{Failure, corrupt},
+    pool::{Pool, Query},
+    reader::{Names, Raw, limit, number},
+    writer::big,
+};
+use crate::{
+    event::{EventId, Metadata, RecordedEvent},
+    store::{EventFilter, EventStoreError, FeedPage, Position, ReadFeed, Version, head::Head},
+    stream::StreamId,
+};
+
+/// How often the database is asked while somebody waits: others commit without telling this process.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+pub(super) struct Feed {
+    pool: Pool,
+    all: Query,
+    of_stream: Query,
+    of_types: Query,
+    latest: Query,
+    head: Head,
+    /// Held by the one who asks for all who wait.
+    asking: Mutex<()>,
+}
+
+impl Feed {
+    pub(super) fn new(pool: Pool, schema: &str) -> Arc<Self> {
+        const ALL: [Type; 2] = [Type::INT8, Type::INT4];
+        const STREAM: [Type; 3] = [Type::INT8, Type::INT4, Type::TEXT];
+        const TYPES: [Type; 4] = [Type::INT8, Type::INT4, Type::TEXT_ARRAY, Type::TEXT_ARRAY];
+        let query = |name, sql, types| Query::new(name, sql, types, schema);
+        Arc::new(Self {
+            pool,
+            all: query("read_feed", include_str!("sql/read_feed.sql"), &ALL),
+            of_stream: query(
+                "read_feed_of_stream",
+                include_str!("sql/read_feed_of_stream.sql"),
+                &STREAM,
+            ),
+            of_types: query(
+                "read_feed_of_types",
+                include_str!("sql/read_feed_of_types.sql"),
+                &TYPES,
+            ),
+            latest: query("read_head", include_str!("sql/read_head.sql"), &[]),
+            head: Head::default(),
+            asking: Mutex::new(()),
+        })
+    }
+
+    pub(super) async fn page(&self, request: &ReadFeed) -> Result<FeedPage, EventStoreError> {
+        let (after, limit) = (big(request.after.get()), limit(request.limit));
+        let rows = match &request.filter {
+            EventFilter::All => self.pool.read(&self.all, &[&after, &limit]).await,
+            EventFilter::Stream(stream) => {
+                let stream = stream.as_str();
+                self.pool
+                    .read(&self.of_stream, &[&after, &limit, &stream])
+                    .await
+            }
+            EventFilter::AnyOf(selectors) => {
+                let categories: Vec<_> = selectors.iter().map(|of| of.only_category()).collect();
+                let types: Vec<_> = selectors.iter().map(|of| of.only_event_type()).collect();
+                self.pool
+                    .read(&self.of_types, &[&after, &limit, &categories, &types])
+                    .await
+            }
+        };
+        let rows = rows.map_err(|failure| self.failed(&failure))?;
+        self.read(&rows, limit)
+    }
+
+    fn read(&self, rows: &[Row], limit: i32) -> Result<FeedPage, EventStoreError> {
+        let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+        let Some(first) = rows.first() else {
+            return Err(corrupt("the sequencer has no row"));
+        };
+        let head = Position::new(number(first, 0).map_err(broken)?);
+        let mut names = Names::default();
+        let mut events = Vec::with_capacity(rows.len());
+        for row in rows {
+            if row.try_get::<_, Option<i64>>(1).map_err(broken)?.is_some() {
+                events.push(recorded(row, &mut names)?);
+            }
+        }
+        let is_full = usize::try_from(limit).is_ok_and(|limit| events.len() >= limit);
+        let up_to = match events.last() {
+            Some(last) if is_full => last.position,
+            _ => head,
+        };
+        self.head.publish(head);
+        Ok(FeedPage { events, up_to })
+    }
+
+    /// Tells those who wait what was committed in this process.
+    pub(super) fn publish(&self, head: Position) {
+        self.head.publish(head);
+    }
+
+    pub(super) async fn wait(&self, after: Position) -> Result<(), EventStoreError> {
+        let passed = self.head.passes(after);
+        let asked = async {
+            let _asking = self.asking.lock().await;
+            loop {
+                self.ask().await?;
+                time::sleep(INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = passed => Ok(()),
+            failed = asked => failed,
+        }
+    }
+
+    async fn ask(&self) -> Result<(), EventStoreError> {
+        let rows = self.pool.read(&self.latest, &[]).await;
+        let rows = rows.map_err(|failure| self.failed(&failure))?;
+        let head = rows.first().map_or(Ok(0), |row| number(row, 0));
+        let head = head.map_err(|error| corrupt(error.to_string()))?;
+        self.head.publish(Position::new(head));
+        Ok(())
+    }
+
+    fn failed(&self, failure: &Failure) -> EventStoreError {
+        failure.nothing_written(self.pool.location())
+    }
+}
+
+fn recorded(row: &Row, names: &mut Names) -> Result<RecordedEvent, EventStoreError> {
+    let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+    let position = Position::new(number(row, 1).map_err(broken)?);
+    let stream: &str = row.try_get(2).map_err(broken)?;
+    let metadata = match row.try_get::<_, Option<Raw<'_>>>(8).map_err(broken)? {
+        None => Metadata::default(),
+        Some(text) => serde_json::from_slice(text.0).map_err(|error| {
+            corrupt(format!(
+                "the metadata of the event at position {position}: {error}"
+            ))
+        })?,
+    };
+    Ok(RecordedEvent {
+        position,
+        stream: StreamId::new(stream).map_err(|error| {
+            corrupt(format!(
+                "the stream id of the event at position {position}: {error}"
+            ))
+        })?,
+        version: Version::new(number(row, 3).map_err(broken)?),
+        event_id: EventId::from_uuid(row.try_get::<_, Uuid>(4).map_err(broken)?),
+        type_name: names.share(row.try_get(5).map_err(broken)?),
+        recorded_at: row.try_get::<_, SystemTime>(6).map_err(broken)?,
+        payload: Bytes::copy_from_slice(row.try_get::<_, Raw<'_>>(7).map_err(broken)?.0),
+        metadata,
+    })
+}

@@ -1,0 +1,2 @@
+-- The position of the latest event.
+SELECT position FROM eventcore.sequencer

@@ -1,0 +1,145 @@
+//! What a reader remembers of the interned names. Rows of streams and types never change once they are committed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::error::{corrupt, of_read};
+use crate::{
+    store::{EventSelector, EventStoreError},
+    stream::StreamId,
+};
+
+/// Streams that are remembered, in each direction.
+const CACHE: usize = 100_000;
+
+#[derive(Default)]
+pub(super) struct Names {
+    ids: HashMap<StreamId, i64>,
+    streams: HashMap<i64, StreamId>,
+    /// The type with id n stands at n - 1.
+    types: Vec<EventType>,
+}
+
+struct EventType {
+    category: Box<str>,
+    name: Arc<str>,
+}
+
+/// The event types that a filter selects.
+pub(super) enum Selected {
+    Every,
+    /// In ascending order.
+    Types(Vec<i64>),
+}
+
+impl Names {
+    pub(super) fn stream_id(
+        &mut self,
+        connection: &Connection,
+        stream: &StreamId,
+    ) -> Result<Option<i64>, EventStoreError> {
+        if let Some(id) = self.ids.get(stream) {
+            return Ok(Some(*id));
+        }
+        let sql = "SELECT id FROM streams WHERE name = ?1";
+        let mut statement = connection.prepare_cached(sql).map_err(of_read)?;
+        let id: Option<i64> = statement
+            .query_row([stream.as_str()], |row| row.get(0))
+            .optional()
+            .map_err(of_read)?;
+        if let Some(id) = id {
+            if self.ids.len() >= CACHE {
+                self.ids.clear();
+            }
+            self.ids.insert(stream.clone(), id);
+        }
+        Ok(id)
+    }
+
+    pub(super) fn stream(
+        &mut self,
+        connection: &Connection,
+        id: i64,
+    ) -> Result<StreamId, EventStoreError> {
+        if let Some(stream) = self.streams.get(&id) {
+            return Ok(stream.clone());
+        }
+        let sql = "SELECT name FROM streams WHERE id = ?1";
+        let mut statement = connection.prepare_cached(sql).map_err(of_read)?;
+        let stream = statement
+            .query_row([id], |row| {
+                let name = row.get_ref(0)?.as_str()?;
+                Ok(StreamId::new(name).map_err(|error| corrupt(error.to_string())))
+            })
+            .optional()
+            .map_err(of_read)?
+            .ok_or_else(|| corrupt(format!("stream number {id} has no name")))??;
+        if self.streams.len() >= CACHE {
+            self.streams.clear();
+        }
+        self.streams.insert(id, stream.clone());
+        Ok(stream)
+    }
+
+    pub(super) fn type_name(
+        &mut self,
+        connection: &Connection,
+        id: i64,
+    ) -> Result<Arc<str>, EventStoreError> {
+        if self.event_type(id).is_none() {
+            self.learn_types(connection)?;
+        }
+        self.event_type(id)
+            .map(|event_type| event_type.name.clone())
+            .ok_or_else(|| corrupt(format!("event type number {id} has no name")))
+    }
+
+    fn event_type(&self, id: i64) -> Option<&EventType> {
+        let place = usize::try_from(id).ok()?.checked_sub(1)?;
+        self.types.get(place)
+    }
+
+    /// The types that are there in the present snapshot and selected.
+    pub(super) fn select(
+        &mut self,
+        connection: &Connection,
+        selectors: &[EventSelector],
+    ) -> Result<Selected, EventStoreError> {
+        self.learn_types(connection)?;
+        let selected: Vec<i64> = (1..)
+            .zip(&self.types)
+            .filter(|(_, of)| {
+                let mut selectors = selectors.iter();
+                selectors.any(|selector| selector.matches(&of.category, &of.name))
+            })
+            .map(|(id, _)| id)
+            .collect();
+        Ok(if selected.len() == self.types.len() {
+            Selected::Every
+        } else {
+            Selected::Types(selected)
+        })
+    }
+
+    /// Reads the types that have come since. Their ids are dense from 1: none is ever removed.
+    fn learn_types(&mut self, connection: &Connection) -> Result<(), EventStoreError> {
+        let known = i64::try_from(self.types.len()).unwrap_or(i64::MAX);
+        let sql = "SELECT id, category, name FROM event_types WHERE id > ?1 ORDER BY id";
+        let mut statement = connection.prepare_cached(sql).map_err(of_read)?;
+        let mut rows = statement.query([known]).map_err(of_read)?;
+        while let Some(row) = rows.next().map_err(of_read)? {
+            let id: usize = row.get(0).map_err(of_read)?;
+            if id != self.types.len() + 1 {
+                let expected = self.types.len() + 1;
+                return Err(corrupt(format!("event type number {expected} is missing")));
+            }
+            let name: String = row.get(2).map_err(of_read)?;
+            self.types.push(EventType {
+                category: row.get(1).map_err(of_read)?,
+                name: name.into(),
+            });
+        }
+        Ok(())
+    }
+}
