@@ -5,7 +5,7 @@ mod library;
 
 use std::sync::Arc;
 
-use eventcore::{memory::MemoryEventStore, sqlite::SqliteEventStore};
+use eventcore::{memory::MemoryEventStore, postgres::PostgresEventStore, sqlite::SqliteEventStore};
 use workload::{Failure, Parser, Run};
 
 fn main() -> Result<(), Failure> {
@@ -18,6 +18,11 @@ fn main() -> Result<(), Failure> {
                 let store = SqliteEventStore::open(file).await?;
                 run.measure(library::Bank(Arc::new(store))).await
             }
+            "eventcore, PostgreSQL" => {
+                let store = PostgresEventStore::connect(&run.target).await?;
+                run.measure(library::Bank(Arc::new(store))).await
+            }
+            "tokio-postgres by hand" => run.measure(bare::Postgres::open(&run.target).await?).await,
             "rusqlite by hand" => run.measure(bare::Sqlite::open(&file)?).await,
             other => Err(format!("no contender `{other}` here").into()),
         }

@@ -83,7 +83,7 @@ pub struct Finding {
 
 impl Run {
     /// Runs a contender, checks that nothing was lost or doubled, and prints the finding.
-    pub async fn measure<A: Accounts>(self, accounts: A) -> Result<(), Failure> {
+    pub async fn measure<A: Accounts>(&self, accounts: A) -> Result<(), Failure> {
         if self.workload == Workload::Two && !A::TRANSFERS {
             return Err(format!("{} cannot write two streams in one command", self.contender).into());
         }
@@ -108,7 +108,7 @@ impl Run {
         times.sort_by(f64::total_cmp);
         let quantile = |q: f64| times[((times.len() - 1) as f64 * q) as usize] * 1e3;
         let finding = Finding {
-            contender: self.contender,
+            contender: self.contender.clone(),
             workload: self.workload,
             clients: self.clients,
             commands: self.commands,

@@ -51,7 +51,7 @@ impl fmt::Debug for StreamQueues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamQueues")
             .field("contended", &self.count)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,9 @@ use super::{
     error::{Failure, corrupt},
     pool::{Pool, Query},
 };
-use crate::store::{AppendEvents, Appended, EventStoreError, Position, Version, VersionConflict};
+use crate::store::{
+    AppendEvents, Appended, EventStoreError, IdempotencyKey, Position, Version, VersionConflict,
+};
 
 /// The most commits that are taken out of the queue at a time.
 const TAKE: usize = 4096;
@@ -193,7 +195,7 @@ impl<'a> Arrays<'a> {
             commit_first: Vec::with_capacity(jobs.len()),
             commit_key: keyed.then(|| {
                 requests()
-                    .map(|request| request.idempotency_key().map(|key| key.as_str()))
+                    .map(|request| request.idempotency_key().map(IdempotencyKey::as_str))
                     .collect()
             }),
             commit_meta: with_metadata
