@@ -3,3 +3,6 @@
 #[cfg(all(feature = "macros", feature = "testing"))]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("../docs/subscriptions.md")]
+pub mod subscriptions {}

@@ -5,13 +5,14 @@
 //! decision, and commits the new events to all of them atomically, or to none. **A command cannot write to a stream
 //! that it did not declare, and the compiler says so.**
 //!
-//! Data flows one way: [`command`] → declarations → [`ExecutePipeline`] → [`store`].
+//! Data flows one way: [`command`] → declarations → [`ExecutePipeline`] → [`store`] → [`projection`].
 //!
 //! | to … | start at |
 //! | --- | --- |
 //! | write a command | [`CommandLogic`], `derive(Command)` |
 //! | define events and stream keys | [`Event`], [`StreamKey`] |
 //! | run commands | [`execute()`], [`ExecuteOptions`], [`RetryPolicy`] |
+//! | follow events as they are committed | [`projection::subscribe`] |
 //! | keep events in a file | `sqlite::SqliteEventStore` |
 //! | test | `testing`, [`memory::MemoryEventStore`] |
 //! | read on | [`guide`] |
@@ -21,6 +22,7 @@ pub mod command;
 mod event;
 mod execute;
 pub mod guide;
+pub mod projection;
 pub mod store;
 mod stream;
 #[cfg(feature = "testing")]

@@ -1,7 +1,10 @@
 //! Pages of the feed, each from one snapshot and in one round trip, and the latest position.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -111,17 +114,21 @@ impl Feed {
     }
 
     pub(super) async fn wait(&self, after: Position) -> Result<(), EventStoreError> {
-        let passed = self.head.passes(after);
-        let asked = async {
-            let _asking = self.asking.lock().await;
-            loop {
-                self.ask().await?;
-                time::sleep(INTERVAL).await;
-            }
-        };
-        tokio::select! {
-            () = passed => Ok(()),
-            failed = asked => failed,
+        let mut passed = pin!(self.head.passes(after));
+        let mut asked = pin!(self.keep_asking());
+        poll_fn(|context| match passed.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => asked.as_mut().poll(context),
+        })
+        .await
+    }
+
+    /// One asks for all who wait, until it fails.
+    async fn keep_asking(&self) -> Result<(), EventStoreError> {
+        let _asking = self.asking.lock().await;
+        loop {
+            self.ask().await?;
+            time::sleep(INTERVAL).await;
         }
     }
 

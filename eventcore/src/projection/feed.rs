@@ -1,0 +1,156 @@
+//! What a reader wants to read, as a type: [`EventFeed`].
+
+use std::sync::Arc;
+
+use crate::{
+    DecodeError, Event, EventFilter, EventSelector, Position, RecordedEvent, StreamId,
+    StreamIdError, StreamKey, Version,
+};
+
+/// The events that a projection or another reader wants, with their keys, as one type.
+///
+/// Derive it on an enum whose variants hold a stream key and its event:
+///
+/// ```ignore
+/// #[derive(EventFeed)]
+/// enum Ledger {
+///     Account(AccountId, AccountEvent),
+///     Order(OrderId, OrderEvent),
+/// }
+/// ```
+///
+/// By hand it takes a filter, and a `decode` that understands whatever passes it. A pair of a key and its event is the
+/// feed of one category; a [`RecordedEvent`] is the feed of everything, undecoded.
+///
+/// ```
+/// # use serde::{Serialize, Deserialize};
+/// # #[cfg(feature = "macros")] {
+/// use eventcore::{Event, EventFilter, EventSelector, RecordedEvent, StreamKey};
+/// use eventcore::projection::{EventFeed, FeedError};
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// enum AccountEvent { Opened { owner: String } }
+///
+/// #[derive(StreamKey)]
+/// #[stream_key(category = "account", event = AccountEvent)]
+/// struct AccountId(u64);
+///
+/// enum Ledger {
+///     Account(AccountId, AccountEvent),
+/// }
+///
+/// impl EventFeed for Ledger {
+///     fn filter() -> EventFilter {
+///         EventFilter::any_of([EventSelector::category(AccountId::CATEGORY)])
+///     }
+///
+///     fn decode(event: &RecordedEvent) -> Result<Self, FeedError> {
+///         match event.stream.category() {
+///             AccountId::CATEGORY => event.keyed().map(|(id, event)| Self::Account(id, event)),
+///             _ => Err(FeedError::not_in_feed(event)),
+///         }
+///     }
+/// }
+/// # }
+/// ```
+///
+/// A filter by category lets through events that `decode` does not know, which is then an error: an event is never
+/// skipped silently. Narrow it to types only where others are really meant to be passed over.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which events it is read from",
+    label = "this type is no feed",
+    note = "derive it on an enum of keys and events: `#[derive(EventFeed)] enum Ledger {{ Account(AccountId, AccountEvent) }}`",
+    note = "a pair of a key and its event, such as `(AccountId, AccountEvent)`, is a feed; so is `RecordedEvent`"
+)]
+pub trait EventFeed: Sized {
+    /// Which events the feed holds. The database finds them on an index.
+    fn filter() -> EventFilter;
+
+    /// Reads an event that passed the filter.
+    ///
+    /// # Errors
+    /// [`FeedError`] for one that this type does not understand.
+    fn decode(event: &RecordedEvent) -> Result<Self, FeedError>;
+}
+
+impl EventFeed for RecordedEvent {
+    fn filter() -> EventFilter {
+        EventFilter::All
+    }
+
+    fn decode(event: &RecordedEvent) -> Result<Self, FeedError> {
+        Ok(event.clone())
+    }
+}
+
+impl<K: StreamKey<Event = E>, E: Event> EventFeed for (K, E) {
+    fn filter() -> EventFilter {
+        EventFilter::any_of([EventSelector::category(K::CATEGORY)])
+    }
+
+    fn decode(event: &RecordedEvent) -> Result<Self, FeedError> {
+        event.keyed()
+    }
+}
+
+impl RecordedEvent {
+    /// The typed key of its stream, and the event itself.
+    ///
+    /// # Errors
+    /// [`FeedError`] when the stream is of another category, or key or event cannot be read as these types.
+    pub fn keyed<K: StreamKey>(&self) -> Result<(K, K::Event), FeedError> {
+        let key = K::from_stream_id(&self.stream).map_err(|error| FeedError::new(self, error))?;
+        let event = self.decode().map_err(|error| FeedError::new(self, error))?;
+        Ok((key, event))
+    }
+}
+
+/// A stored event that a feed selects and its type cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("event {version} of stream `{stream}`, `{type_name}` at position {position}: {cause}")]
+pub struct FeedError {
+    /// Where the event stands among all events.
+    pub position: Position,
+    /// Its stream.
+    pub stream: StreamId,
+    /// Where it stands in its stream.
+    pub version: Version,
+    /// Its stored name.
+    pub type_name: Arc<str>,
+    /// What is wrong.
+    #[source]
+    pub cause: FeedErrorCause,
+}
+
+/// What is wrong with an event that a feed selects.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeedErrorCause {
+    /// The event is none that the feed's event type knows, or its payload does not fit.
+    #[error(transparent)]
+    Event(#[from] DecodeError),
+    /// The stream id is no key of the feed's key type.
+    #[error(transparent)]
+    Key(#[from] StreamIdError),
+    /// No variant of the feed is for streams of this category.
+    #[error("the feed selects it and has no variant for it; add one, or narrow the filter")]
+    NotInFeed,
+}
+
+impl FeedError {
+    /// An error about this event.
+    pub fn new(event: &RecordedEvent, cause: impl Into<FeedErrorCause>) -> Self {
+        Self {
+            position: event.position,
+            stream: event.stream.clone(),
+            version: event.version,
+            type_name: event.type_name.clone(),
+            cause: cause.into(),
+        }
+    }
+
+    /// The feed has no variant for this event.
+    pub fn not_in_feed(event: &RecordedEvent) -> Self {
+        Self::new(event, FeedErrorCause::NotInFeed)
+    }
+}

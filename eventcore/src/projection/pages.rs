@@ -1,0 +1,142 @@
+//! The pages of a feed, one after another, then as they come; the next one is fetched while the last one is used.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::SubscriptionError;
+use crate::{
+    EventFilter, EventStore, EventStoreError, Position, RecordedEvent,
+    store::{FeedPage, MAX_PAGE_EVENTS, ReadFeed},
+};
+
+/// How often a reader at the end looks for itself, whatever it was told.
+const POLL: Duration = Duration::from_secs(1);
+/// How long a reader that was refused waits before it asks again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+type Fetch<'a> = Pin<Box<dyn Future<Output = Result<FeedPage, EventStoreError>> + Send + 'a>>;
+
+/// Holds one page at most that nobody has asked for yet.
+pub(super) struct Pages<'a> {
+    /// Begins to fetch what comes after a position, some time later after a failure.
+    begin: Box<dyn Fn(Position, Option<Duration>) -> Fetch<'a> + Send + 'a>,
+    is_dense: bool,
+    after: Position,
+    fetch: Option<Fetch<'a>>,
+    pause: Option<Duration>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new<S: EventStore + Clone + 'a>(
+        store: S,
+        after: Position,
+        filter: EventFilter,
+    ) -> Self {
+        let is_dense = filter == EventFilter::All;
+        let begin = move |after, pause| -> Fetch<'a> {
+            Box::pin(fetch(store.clone(), after, filter.clone(), pause))
+        };
+        Self {
+            begin: Box::new(begin),
+            is_dense,
+            after,
+            fetch: None,
+            pause: None,
+        }
+    }
+
+    /// The next page with something new in it, even if that is only how far it looked.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<FeedPage, SubscriptionError>> {
+        let pause = self.pause.take();
+        let mut fetch = match self.fetch.take() {
+            Some(fetch) => fetch,
+            None => (self.begin)(self.after, pause),
+        };
+        let Poll::Ready(result) = fetch.as_mut().poll(context) else {
+            self.fetch = Some(fetch);
+            return Poll::Pending;
+        };
+        let checked = result
+            .map_err(SubscriptionError::from)
+            .and_then(|page| check(self.is_dense, self.after, &page).map(|()| page));
+        match &checked {
+            Ok(page) => {
+                self.after = page.up_to;
+                // Polled once, so that the store sets to work.
+                let mut next = (self.begin)(self.after, None);
+                self.fetch = match next.as_mut().poll(context) {
+                    Poll::Pending => Some(next),
+                    Poll::Ready(result) => Some(Box::pin(std::future::ready(result))),
+                };
+            }
+            Err(_) => self.pause = Some(PAUSE),
+        }
+        Poll::Ready(checked)
+    }
+
+    #[allow(dead_code, reason = "the runner of projections uses it")]
+    pub(super) async fn next(&mut self) -> Result<FeedPage, SubscriptionError> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+}
+
+async fn fetch<S: EventStore>(
+    store: S,
+    after: Position,
+    filter: EventFilter,
+    pause: Option<Duration>,
+) -> Result<FeedPage, EventStoreError> {
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
+    }
+    loop {
+        let request = ReadFeed {
+            after,
+            filter: filter.clone(),
+            limit: MAX_PAGE_EVENTS,
+        };
+        let page = store.read_feed(request).await?;
+        if page.up_to != after || !page.events.is_empty() {
+            return Ok(page);
+        }
+        // A hint may come too late, or never.
+        if let Ok(waited) = tokio::time::timeout(POLL, store.wait(after)).await {
+            waited?;
+        }
+    }
+}
+
+/// Whether a page goes on where the last one ended: without a hole, if every event is wanted, and always forward.
+fn check(is_dense: bool, after: Position, page: &FeedPage) -> Result<(), SubscriptionError> {
+    if page.up_to < after {
+        return Err(SubscriptionError::LogTooShort {
+            seen: after,
+            head: page.up_to,
+        });
+    }
+    let mut last = after;
+    for RecordedEvent { position, .. } in &page.events {
+        if *position <= last || is_dense && *position != last.plus(1) {
+            let expected = last.plus(1);
+            return Err(SubscriptionError::Gap {
+                expected,
+                found: *position,
+            });
+        }
+        last = *position;
+    }
+    if page.up_to < last || is_dense && page.up_to != last {
+        return Err(SubscriptionError::Gap {
+            expected: last.plus(1),
+            found: page.up_to,
+        });
+    }
+    Ok(())
+}
