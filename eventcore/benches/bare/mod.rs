@@ -1,4 +1,5 @@
-//! The least that any store on SQLite must do for a transfer: its rows in one durable transaction, and nothing read.
+//! The least that any store on SQLite must do for a transfer: its rows, in the same indexes, in one durable transaction,
+//! and nothing read.
 
 use rusqlite::{Connection, ToSql, params};
 
@@ -18,7 +19,8 @@ impl Bare {
                  CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
                  CREATE TABLE events (position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, version INTEGER NOT NULL,
                      type INTEGER NOT NULL, event_id BLOB NOT NULL, recorded_at INTEGER NOT NULL,
-                     payload TEXT NOT NULL, metadata TEXT, UNIQUE (stream, version)) STRICT;",
+                     payload TEXT NOT NULL, metadata TEXT, UNIQUE (stream, version)) STRICT;
+                 CREATE INDEX events_by_type ON events (type);",
             )
             .expect("a schema");
         Self {

@@ -189,7 +189,9 @@ impl Reader {
         wanted: impl Fn(i64) -> bool,
         events: &mut Vec<RecordedEvent>,
     ) -> Result<(), EventStoreError> {
-        let Self { connection, names } = self;
+        let Self {
+            connection, names, ..
+        } = self;
         let mut statement = connection.prepare_cached(query).map_err(of_read)?;
         let mut rows = statement.query(values).map_err(of_read)?;
         while let Some(row) = rows.next().map_err(of_read)? {

@@ -1,4 +1,4 @@
-//! A reader thread: answers what is queued, each batch in one snapshot.
+//! Reads. A reader thread answers what is queued, each batch in one snapshot.
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -38,17 +38,37 @@ struct Bounds {
     /// No event behind it has a place.
     page: Position,
     limit: usize,
+    /// How many bytes of payload may still be read.
+    bytes: usize,
+}
+
+/// The longest page that a reader reads.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+}
+
+impl Default for Most {
+    fn default() -> Self {
+        Self {
+            events: MAX_PAGE_EVENTS,
+            bytes: usize::MAX,
+        }
+    }
 }
 
 pub(super) struct Reader {
     pub(super) connection: Connection,
     pub(super) names: Names,
+    most: Most,
 }
 
 impl Reader {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, most: Most) -> Self {
         Self {
             connection,
+            most,
             names: Names::default(),
         }
     }
@@ -90,6 +110,19 @@ impl Reader {
         drop(closing);
     }
 
+    /// A page in a snapshot of its own, unless it is longer than this reader's most, or fails.
+    pub(super) fn short_page(&mut self, request: &ReadStreams) -> Option<StreamsPage> {
+        self.statement("BEGIN").ok()?;
+        let page = self.page(request);
+        if self.statement("COMMIT").is_err() {
+            let _ = self.statement("ROLLBACK");
+        }
+        let is_whole = |page: &StreamsPage| {
+            page.events.len() < self.most.events || request.limit <= self.most.events
+        };
+        page.ok().filter(is_whole)
+    }
+
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
@@ -101,7 +134,7 @@ impl Reader {
         let already_committed = key
             .map_or(Ok(None), |key| earlier(&self.connection, key.as_str()))
             .map_err(of_read)?;
-        let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
+        let limit = request.limit.clamp(1, self.most.events);
         let mut versions = Vec::with_capacity(request.streams.len());
         let mut events = Vec::new();
         // Once the page is full, what is behind its last event is not read from further streams.
@@ -109,10 +142,11 @@ impl Reader {
             snapshot,
             page: snapshot,
             limit,
+            bytes: self.most.bytes,
         };
         for (number, cursor) in request.streams.iter().enumerate() {
             let before = events.len();
-            versions.push(self.stream(number, cursor, &bounds, &mut events)?);
+            versions.push(self.stream(number, cursor, &mut bounds, &mut events)?);
             if before > 0 && events.len() > before {
                 events.sort_by_key(|event: &StreamEvent| event.position);
                 events.truncate(limit);
@@ -136,7 +170,7 @@ impl Reader {
         &mut self,
         number: usize,
         cursor: &StreamCursor,
-        bounds: &Bounds,
+        bounds: &mut Bounds,
         events: &mut Vec<StreamEvent>,
     ) -> Result<Version, EventStoreError> {
         let Some(id) = self.names.stream_id(&self.connection, &cursor.stream)? else {
@@ -163,12 +197,17 @@ impl Reader {
                 last = Version::new(row.get(0).map_err(of_read)?);
                 let event_type: i64 = row.get(2).map_err(of_read)?;
                 let type_name = self.names.type_name(&self.connection, event_type)?;
+                let payload = payload(row, 3)?;
+                bounds.bytes = bounds
+                    .bytes
+                    .checked_sub(payload.len())
+                    .ok_or_else(too_long)?;
                 events.push(StreamEvent {
                     stream: number,
                     version: last,
                     position,
                     type_name,
-                    payload: payload(row, 3)?,
+                    payload,
                 });
             }
         }
@@ -189,6 +228,13 @@ impl Reader {
 
     pub(super) fn head(&self) -> rusqlite::Result<Position> {
         head(&self.connection)
+    }
+}
+
+/// Only met by a reader of short pages, whose failures nobody sees.
+fn too_long() -> EventStoreError {
+    EventStoreError::Other {
+        source: "the page has more bytes than this reader reads".into(),
     }
 }
 

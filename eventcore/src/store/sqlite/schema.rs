@@ -12,7 +12,7 @@ const APPLICATION_ID: i32 = 0x6576_7463;
 /// The newest schema that this build knows.
 const VERSION: i64 = 1;
 /// How long a connection waits for another process.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Schema 1. Ids are interned, so an event row is small; nothing is ever changed or removed.
 const SCHEMA_1: &str = "
@@ -92,12 +92,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
     Ok(connection)
 }
 
-/// Opens a connection that only reads.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, EventStoreError> {
+/// Opens a connection that only reads, and waits for locks for `busy` at the longest.
+pub(super) fn open_reader(path: &Path, busy: Duration) -> Result<Connection, EventStoreError> {
     let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection.busy_timeout(busy).map_err(failed)?;
     connection
         .pragma_update(None, "query_only", true)
         .map_err(failed)?;

@@ -166,7 +166,7 @@ struct File {
 impl File {
     fn open(path: &Path) -> Result<Self, EventStoreError> {
         Ok(Self {
-            connection: schema::open_reader(path)?,
+            connection: schema::open_reader(path, schema::BUSY)?,
             data_version: None,
         })
     }

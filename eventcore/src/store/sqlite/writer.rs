@@ -6,7 +6,8 @@
 
 use std::{
     collections::HashMap,
-    time::{SystemTime, UNIX_EPOCH},
+    hint, thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::{
@@ -28,6 +29,8 @@ use crate::{
 
 /// The most commits of one batch.
 const BATCH: usize = 1024;
+/// How long the thread stays awake for the next request.
+const AWAKE: Duration = Duration::from_micros(100);
 /// Streams whose head is remembered.
 const CACHE: usize = 100_000;
 
@@ -81,6 +84,38 @@ impl From<rusqlite::Error> for Refused {
     }
 }
 
+/// How a thread waits for its next request: a moment awake, then asleep.
+///
+/// To put a thread to sleep and wake it costs a lone client more than everything else that its command does here. So
+/// where the last request came soon, the next one is waited for awake, if that leaves a processor to whoever makes it.
+struct Patience {
+    has_company: bool,
+    soon: bool,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            has_company: thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
+            soon: false,
+        }
+    }
+
+    fn receive(
+        &mut self,
+        queue: &mut mpsc::Receiver<Message>,
+        messages: &mut Vec<Message>,
+    ) -> usize {
+        let started = Instant::now();
+        while self.soon && queue.is_empty() && !queue.is_closed() && started.elapsed() < AWAKE {
+            hint::spin_loop();
+        }
+        let received = queue.blocking_recv_many(messages, BATCH);
+        self.soon = self.has_company && started.elapsed() < 2 * AWAKE;
+        received
+    }
+}
+
 impl Writer {
     pub(super) fn new(connection: Connection, watch: Publisher) -> Result<Self, EventStoreError> {
         let writer = Self {
@@ -98,7 +133,8 @@ impl Writer {
     /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let (mut messages, mut closing) = (Vec::new(), Vec::new());
-        while queue.blocking_recv_many(&mut messages, BATCH) > 0 {
+        let mut patience = Patience::new();
+        while patience.receive(&mut queue, &mut messages) > 0 {
             let mut jobs = Vec::with_capacity(messages.len());
             for message in messages.drain(..) {
                 match message {
@@ -361,10 +397,8 @@ impl Writer {
             .optional()
     }
 
+    /// Gives a row to a stream that has none.
     fn intern_stream(&self, name: &str) -> rusqlite::Result<i64> {
-        if let Some(id) = self.find_stream(name)? {
-            return Ok(id);
-        }
         self.connection
             .prepare_cached("INSERT INTO streams (name) VALUES (?1)")?
             .insert([name])

@@ -3,7 +3,10 @@ use rusqlite::{Connection, StatementStatus};
 use super::*;
 use crate::{
     EventSelector, StreamId,
-    store::sqlite::{reader::Reader, schema},
+    store::sqlite::{
+        reader::{Most, Reader},
+        schema,
+    },
 };
 
 /// A log of `events` events of one stream of the category `busy`, a hundred of `rare` evenly among them.
@@ -21,7 +24,8 @@ fn log(folder: &tempfile::TempDir, events: u64) -> Reader {
         SELECT n, iif(n % (?1 / 100), 1, 2), n, iif(n % (?1 / 100), 1 + n % 2, 3), zeroblob(16), n, '1' FROM n";
     connection.execute(insert, [sql(events)]).unwrap();
     drop(connection);
-    Reader::new(schema::open_reader(&path).unwrap())
+    let connection = schema::open_reader(&path, schema::BUSY).unwrap();
+    Reader::new(connection, Most::default())
 }
 
 fn page(reader: &mut Reader, filter: EventFilter, limit: usize) -> FeedPage {
