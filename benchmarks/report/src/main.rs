@@ -1,0 +1,138 @@
+//! Reads findings, one JSON line each, and writes `RESULTS.md` and a plot for each store beside it.
+
+use std::{collections::BTreeMap, error::Error, fmt::Write as _, io::BufRead};
+
+use plotters::prelude::*;
+use workload::{Finding, Workload};
+
+/// What is compared with what: the library and what stands beside it on the same kind of store.
+const STORES: [(&str, &str, &[&str]); 3] = [
+    ("Memory", "eventcore, memory", &["eventcore 2.1, memory"]),
+    (
+        "SQLite and other embedded stores",
+        "eventcore, SQLite",
+        &["eventcore 2.1, SQLite", "cqrs-es, SQLite", "evento, SQLite", "UmaDB, embedded", "rusqlite by hand"],
+    ),
+    (
+        "PostgreSQL",
+        "eventcore, PostgreSQL",
+        &[
+            "eventcore 2.1, PostgreSQL",
+            "cqrs-es, PostgreSQL",
+            "disintegrate, PostgreSQL",
+            "evento, PostgreSQL",
+            "tokio-postgres by hand",
+        ],
+    ),
+];
+
+const RUNS: [(Workload, u32, &str); 8] = [
+    (Workload::One, 1, "one stream, 1 client"),
+    (Workload::One, 8, "one stream, 8 clients"),
+    (Workload::One, 64, "one stream, 64 clients"),
+    (Workload::Two, 1, "two streams, 1 client"),
+    (Workload::Two, 8, "two streams, 8 clients"),
+    (Workload::Two, 64, "two streams, 64 clients"),
+    (Workload::Hot, 8, "one hot stream, 8 clients"),
+    (Workload::Long, 1, "10,000 events, 1 client"),
+];
+
+/// The findings of one contender on one workload, of all rounds.
+#[derive(Default)]
+struct Figures {
+    rates: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+type All = BTreeMap<(String, Workload, u32), Figures>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut all = All::new();
+    for line in std::io::stdin().lock().lines() {
+        let found: Finding = serde_json::from_str(&line?)?;
+        let figures = all.entry((found.contender, found.workload, found.clients)).or_default();
+        figures.rates.push(found.commands_per_second);
+        figures.p99.push(found.p99);
+    }
+    let mut page = String::from(
+        "# Side by side\n\nWritten by `benchmarks/run`; [README.md](README.md) says what runs. Commands per second, the median of all rounds \
+         with the least and the most, then the 99th percentile of one command in milliseconds, and how many times as fast \
+         `eventcore` is. A dash: the library cannot do it, or did not finish.\n",
+    );
+    for (number, (store, ours, others)) in STORES.iter().enumerate() {
+        let file = format!("results-{}.svg", ["memory", "embedded", "postgres"][number]);
+        write!(page, "\n## {store}\n\n![Commands per second]({file})\n")?;
+        for (workload, clients, title) in RUNS {
+            let Some(own) = all.get(&(ours.to_string(), workload, clients)) else { continue };
+            write!(page, "\n| {title} | commands/s | p99, ms | eventcore is |\n| --- | ---: | ---: | ---: |\n")?;
+            row(&mut page, ours, own, "")?;
+            for other in *others {
+                match all.get(&(other.to_string(), workload, clients)) {
+                    Some(figures) => {
+                        let ratio = format!("{:.1}×", median(&own.rates) / median(&figures.rates));
+                        row(&mut page, other, figures, &ratio)?;
+                    }
+                    None => writeln!(page, "| {other} | – | – | |")?,
+                }
+            }
+        }
+        plot(&file, store, ours, others, &all)?;
+    }
+    std::fs::write("RESULTS.md", page)?;
+    Ok(())
+}
+
+fn row(page: &mut String, name: &str, figures: &Figures, ratio: &str) -> std::fmt::Result {
+    let (least, most) = figures.rates.iter().fold((f64::MAX, 0_f64), |(l, m), r| (l.min(*r), m.max(*r)));
+    let (rate, p99) = (median(&figures.rates), median(&figures.p99));
+    writeln!(page, "| {name} | {rate:.0} ({least:.0}–{most:.0}) | {p99:.2} | {ratio} |")
+}
+
+/// Bars for each workload, on a logarithmic scale.
+fn plot(file: &str, store: &str, ours: &str, others: &[&str], all: &All) -> Result<(), Box<dyn Error>> {
+    let names: Vec<&str> = std::iter::once(ours).chain(others.iter().copied()).collect();
+    let rates: Vec<f64> = all
+        .iter()
+        .filter(|((name, ..), _)| names.contains(&name.as_str()))
+        .map(|(_, figures)| median(&figures.rates))
+        .collect();
+    let (least, most) = rates.iter().fold((f64::MAX, 1_f64), |(l, m), r| (l.min(*r), m.max(*r)));
+    let root = SVGBackend::new(file, (1000, 420)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .caption(format!("{store}: commands per second"), ("sans-serif", 18))
+        .margin(10)
+        .x_label_area_size(30)
+        .y_label_area_size(70)
+        .build_cartesian_2d(0.0..RUNS.len() as f64, (least / 2.0..most * 2.0).log_scale())?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(RUNS.len() + 1)
+        .x_label_formatter(&|x| {
+            RUNS.get(x.round() as usize).map_or(String::new(), |(_, _, title)| title.replace(" clients", "").replace(" client", ""))
+        })
+        .draw()?;
+    let width = 0.85 / names.len() as f64;
+    for (number, name) in names.iter().enumerate() {
+        let colour = Palette99::pick(number).to_rgba();
+        let bars = RUNS.iter().enumerate().filter_map(|(run, (workload, clients, _))| {
+            let figures = all.get(&((*name).to_owned(), *workload, *clients))?;
+            let left = run as f64 + 0.05 + number as f64 * width;
+            Some(Rectangle::new([(left, least / 2.0), (left + width * 0.95, median(&figures.rates))], colour.filled()))
+        });
+        chart
+            .draw_series(bars)?
+            .label(*name)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
+    }
+    chart.configure_series_labels().position(SeriesLabelPosition::UpperRight).background_style(WHITE.mix(0.8)).draw()?;
+    root.present()?;
+    Ok(())
+}
