@@ -407,6 +407,22 @@ fn a_store_that_leaves_out_an_event_is_found_out() {
     );
 }
 
+/// Without an end to it, the pipeline would ask for the rest of a stream that has none.
+#[test]
+fn a_store_that_goes_back_is_found_out() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let mut page = empty(read.request());
+    page.versions[0] = Version::new(1);
+    page.snapshot = Position::new(2);
+    page.events = vec![event(0, 1, 1, 1), event(0, 2, 2, 1)];
+    let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("event 2 of stream `sum-1` was read, which is now at version 1"),
+        "{said}"
+    );
+}
+
 fn event(stream: usize, version: u64, position: u64, number: u64) -> StreamEvent {
     StreamEvent {
         stream,

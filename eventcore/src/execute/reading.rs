@@ -113,6 +113,14 @@ impl Reading {
             }
             stream.seen = event.version;
         }
+        // Or the rest of the stream would be asked for again and again.
+        if let Some(stream) = current.iter().find(|stream| stream.seen > stream.version) {
+            return Err(corrupt(format!(
+                "event {} of stream `{}` was read, which is now at version {}: the store has gone back, or answers from a \
+                 replica that lags behind",
+                stream.seen, stream.id, stream.version
+            )));
+        }
         let complete = current.iter().all(|stream| stream.seen == stream.version);
         match current.iter().find(|stream| stream.seen < stream.version) {
             Some(stream) if page.events.is_empty() => Err(corrupt(format!(

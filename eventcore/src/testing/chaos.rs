@@ -10,7 +10,10 @@ use std::{
 
 use crate::{
     CommitId, EventStore, EventStoreError, Position, VersionConflict,
-    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
+    store::{
+        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamQueues,
+        StreamsPage,
+    },
 };
 
 /// Wraps a store and makes some of its calls fail, by chance, from a seed.
@@ -229,6 +232,10 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
 
     fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
         self.inner.wait(after)
+    }
+
+    fn queues(&self) -> Option<&StreamQueues> {
+        self.inner.queues()
     }
 }
 

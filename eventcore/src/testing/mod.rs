@@ -56,6 +56,7 @@ pub mod contract;
 mod diff;
 mod drive;
 mod given;
+pub mod history;
 mod logic;
 mod outcome;
 

@@ -1,0 +1,240 @@
+//! Writes down what commands see and do: a store for each command that listens to what passes through it.
+
+use std::{
+    io::Write,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    NO_EVENTS,
+    entry::{Attempt, Ended, Entry, Outcome, ReadStream, Started, WrittenEvent},
+    mark,
+};
+use crate::{
+    CommandError, CommandLogic, EventStore, ExecuteOptions, ExecutionResponse, Position, StreamId,
+    execute,
+    store::{
+        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamQueues,
+        StreamsPage,
+    },
+};
+
+/// Runs commands and writes down, as lines of JSON, what each of them read and appended, when it started and ended, and
+/// how: the refused ones, the failed ones and those of unknown outcome too.
+///
+/// Share one among the tasks of a process; give each process one of its own, of another name. Times are the system's, so
+/// all processes run on one machine whose clock is left alone.
+#[derive(Debug)]
+pub struct History<W> {
+    name: String,
+    out: Mutex<W>,
+    commands: AtomicU64,
+}
+
+impl<W: Write + Send> History<W> {
+    /// A history that writes to `out`. `name` is unique among the histories that are checked together.
+    pub fn new(name: impl Into<String>, out: W) -> Self {
+        Self {
+            name: name.into(),
+            out: Mutex::new(out),
+            commands: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs a command as [`execute`](crate::execute()) does, and writes down what happens. The outer error is that of
+    /// writing it down.
+    ///
+    /// # Errors
+    /// When a line cannot be written. The command's own result is inside.
+    pub async fn execute<C, S>(
+        &self,
+        store: &S,
+        command: C,
+        options: impl Into<ExecuteOptions>,
+    ) -> std::io::Result<Result<ExecutionResponse, CommandError<C::Error>>>
+    where
+        C: CommandLogic,
+        C::Error: std::fmt::Debug,
+        S: EventStore + ?Sized,
+    {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}:{number}", self.name);
+        self.write(&Entry::Started(Started {
+            command: id.clone(),
+            at: now(),
+        }))?;
+        let listener = Listener {
+            store,
+            history: self,
+            command: id,
+            seen: Mutex::default(),
+        };
+        let result = execute(&listener, command, options).await;
+        let at = now();
+        let Listener { command, seen, .. } = listener;
+        let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failed) = seen.failed {
+            return Err(failed);
+        }
+        self.write(&Entry::Ended(Ended {
+            command,
+            at,
+            one_snapshot: seen.rounds == 1,
+            read: seen.read,
+            outcome: outcome(&result),
+        }))?;
+        Ok(result)
+    }
+
+    /// What it has written to.
+    pub fn into_inner(self) -> W {
+        self.out
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A whole line at once, so that it is there when the process is killed.
+    fn write(&self, entry: &Entry) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(&line)?;
+        out.flush()
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn outcome<E: std::fmt::Debug>(result: &Result<ExecutionResponse, CommandError<E>>) -> Outcome {
+    match result {
+        Ok(done) => Outcome::Committed {
+            position: done.position().get(),
+            events: done.events_written(),
+            repeated: done.is_repeated(),
+        },
+        Err(CommandError::BusinessRuleViolation(_)) => Outcome::Rejected,
+        Err(CommandError::OutcomeUnknown { .. }) => Outcome::Unknown,
+        Err(other) => Outcome::Failed(format!("{other:?}")),
+    }
+}
+
+/// The store as one command sees it.
+struct Listener<'h, W, S: ?Sized> {
+    store: &'h S,
+    history: &'h History<W>,
+    command: String,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    read: Vec<ReadStream>,
+    /// How many snapshots were read.
+    rounds: usize,
+    failed: Option<std::io::Error>,
+}
+
+impl<W, S: ?Sized> Listener<'_, W, S> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn page(&mut self, request: &ReadStreams, page: &StreamsPage) {
+        let first = request.up_to.is_none();
+        self.rounds += usize::from(first);
+        // What was read to its events is read from the start again: an attempt that starts over.
+        let starts_over = request.streams.iter().any(|cursor| {
+            let before =
+                |read: &ReadStream| read.version > 0 && read.stream == cursor.stream.as_str();
+            first && cursor.after.get() == 0 && self.read.iter().any(before)
+        });
+        if starts_over {
+            self.read.clear();
+        }
+        for (number, cursor) in request.streams.iter().enumerate() {
+            let read = self.stream(&cursor.stream);
+            if let (true, Some(version)) = (first, page.versions.get(number)) {
+                read.version = version.get();
+            }
+            for event in page.events.iter().filter(|event| event.stream == number) {
+                read.mark = mark(read.mark, &event.type_name, &event.payload);
+            }
+        }
+    }
+
+    fn stream(&mut self, id: &StreamId) -> &mut ReadStream {
+        let found = self.read.iter().position(|read| read.stream == id.as_str());
+        let place = found.unwrap_or(self.read.len());
+        if found.is_none() {
+            self.read.push(ReadStream {
+                stream: id.as_str().to_owned(),
+                version: 0,
+                mark: NO_EVENTS,
+            });
+        }
+        #[allow(clippy::indexing_slicing, reason = "found, or just added")]
+        &mut self.read[place]
+    }
+}
+
+impl<W: Write + Send, S: EventStore + ?Sized> EventStore for Listener<'_, W, S> {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        Box::pin(async move {
+            let page = self.store.read_streams(request.clone()).await?;
+            self.seen().page(&request, &page);
+            Ok(page)
+        })
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        Box::pin(async move {
+            if let Err(failed) = self
+                .history
+                .write(&Entry::Appending(self.attempt(&request)))
+            {
+                self.seen().failed = Some(failed);
+            }
+            self.store.append(request).await
+        })
+    }
+
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        self.store.read_feed(request)
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.store.wait(after)
+    }
+
+    fn queues(&self) -> Option<&StreamQueues> {
+        self.store.queues()
+    }
+}
+
+impl<W, S: ?Sized> Listener<'_, W, S> {
+    fn attempt(&self, request: &AppendEvents) -> Attempt {
+        let expected = request.expected().iter();
+        let events = request.events().iter().map(|event| WrittenEvent {
+            stream: event.stream,
+            type_name: event.type_name.to_owned(),
+            payload: String::from_utf8_lossy(&event.payload).into_owned(),
+        });
+        Attempt {
+            command: self.command.clone(),
+            commit: request.commit_id().as_uuid(),
+            expected: expected
+                .map(|expected| (expected.stream.as_str().to_owned(), expected.version.get()))
+                .collect(),
+            events: events.collect(),
+        }
+    }
+}
