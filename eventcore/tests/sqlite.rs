@@ -78,6 +78,21 @@ async fn a_file_holds_its_events_when_it_is_opened_again() {
     }
 }
 
+/// Whoever comes first creates it, and the others wait for that, however the steps of one fall between those of another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_is_opened_by_many_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let path = folder.path().join(format!("{round}.db"));
+        let open = (0..12).map(|_| tokio::spawn(SqliteEventStore::open(path.clone())));
+        for opened in open.collect::<Vec<_>>() {
+            if let Err(error) = opened.await.unwrap() {
+                panic!("round {round}: {error}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_stores_on_one_file_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,10 @@
 //! The tables, their version, and how a file is recognized as ours.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
@@ -46,14 +50,31 @@ CREATE TABLE idempotency (
 const APPEND_ONLY: [&str; 4] = ["streams", "event_types", "events", "idempotency"];
 
 /// Opens the writer's connection, creating or migrating the schema.
+///
+/// SQLite does not wait for the lock that turns a file to WAL mode: when several processes open a new file, all but one
+/// are told at once that it is busy. So the waiting is done here.
 pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let started = Instant::now();
+    loop {
+        match try_open(path) {
+            Err(EventStoreError::Busy { .. }) if started.elapsed() < BUSY => thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     // Before anything is written, WAL mode included; a log that another application left is not checked in either.
     let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave_log, true).map_err(failed)?;
-    check(&connection, path)?;
+    // In one transaction: or it could see half of what another process makes of a new file, and take it for foreign.
+    let look = connection.transaction().map_err(failed)?;
+    check(&look, path)?;
+    look.finish().map_err(failed)?;
     connection.set_db_config(leave_log, false).map_err(failed)?;
     let mode = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
