@@ -1,10 +1,78 @@
-//! What is made of events: typed feeds and subscriptions.
+//! What is made of events: typed feeds, subscriptions, and projections that apply each event exactly once.
 //!
-//! This module reads a store through [`EventStore`](crate::EventStore) only and knows no database.
+//! | to … | start at |
+//! | --- | --- |
+//! | say which events are read, as a type | [`EventFeed`] |
+//! | follow events | [`subscribe`] |
+//! | keep a read model | [`Projection`], [`ProjectionRunner`] |
+//! | keep one in memory | [`MemoryReadModel`] |
+//! | read one's own writes | [`wait_for`], [`ProjectionHandle::wait_for`] |
+//! | see how it goes | [`status()`], [`dead_letters`], [`replay`] |
+//!
+//! This module reads events through [`EventStore`](crate::EventStore) and writes through [`ProjectionDatabase`]; it knows
+//! no SQL.
 
+mod automation;
+mod batch;
+mod database;
+mod error;
 mod feed;
+mod handle;
+mod memory;
+mod metrics;
 mod pages;
+mod policy;
+#[allow(
+    clippy::module_inception,
+    reason = "the trait that gives the module its name"
+)]
+mod projection;
+mod rebuild;
+mod runner;
+mod status;
 mod subscription;
 
+pub use automation::{Automated, Automation, Reaction};
+pub use database::{
+    DatabaseFuture, DeadLetter, LastError, Leadership, Lease, LeaseError, Progress,
+    ProjectionDatabase, ProjectionRecord,
+};
+pub use error::ProjectionError;
+use error::check_name;
 pub use feed::{EventFeed, FeedError, FeedErrorCause};
+pub use handle::{ProjectionHandle, WaitError, wait_for};
+pub use memory::{MemoryReadModel, MemoryTransaction};
+pub use policy::ErrorPolicy;
+pub use projection::Projection;
+pub use rebuild::{RebuildHandle, RebuildOutcome, RebuildProgress};
+pub use runner::ProjectionRunner;
+pub use status::{ProjectionState, ProjectionStatus, status};
 pub use subscription::{Subscription, SubscriptionError, subscribe};
+
+use crate::{EventStoreError, Position};
+
+/// The events that a projection has put aside, the first 1,000, in commit order.
+///
+/// # Errors
+/// What keeps the database from being asked.
+pub async fn dead_letters<D: ProjectionDatabase>(
+    database: &D,
+    name: &str,
+) -> Result<Vec<DeadLetter>, EventStoreError> {
+    database.dead_letters(name).await
+}
+
+/// Asks whoever leads a projection to apply a parked event again, or all of them (`None`). It does so within a second;
+/// what fails again stays parked. Says how many there are.
+///
+/// Such an event is applied after later ones. That is for the projection to bear.
+///
+/// # Errors
+/// What keeps the database from being asked.
+pub async fn replay<D: ProjectionDatabase>(
+    database: &D,
+    name: &str,
+    position: Option<Position>,
+) -> Result<usize, EventStoreError> {
+    database.replay(name, position).await
+}

@@ -81,7 +81,6 @@ impl<'a> Pages<'a> {
         Poll::Ready(checked)
     }
 
-    #[allow(dead_code, reason = "the runner of projections uses it")]
     pub(super) async fn next(&mut self) -> Result<FeedPage, SubscriptionError> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }

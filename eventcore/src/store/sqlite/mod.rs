@@ -8,8 +8,13 @@ mod direct;
 mod error;
 mod feed;
 mod names;
+mod place;
+mod projections;
 mod reader;
+mod rebuild;
 mod schema;
+mod transaction;
+mod turns;
 mod watch;
 mod writer;
 
@@ -29,6 +34,11 @@ use super::{
     AppendEvents, Appended, EventStore, EventStoreError, FeedPage, Position, ReadFeed, ReadStreams,
     StoreFuture, StreamQueues, StreamsPage,
 };
+
+pub use rebuild::SqliteRebuild;
+/// The SQLite library, in the version whose types are part of the interface here.
+pub use rusqlite;
+pub use transaction::SqliteTransaction;
 
 /// Requests that wait in a thread's queue before callers are held back.
 const QUEUE: usize = 4096;
@@ -56,6 +66,8 @@ struct Shared {
     path: PathBuf,
     // Dropped before the queues, so it is never the last connection, which checks the log in.
     direct: direct::Direct,
+    /// Where projections write; likewise.
+    place: Arc<place::Place>,
     writer: mpsc::Sender<writer::Message>,
     readers: Vec<mpsc::Sender<reader::Job>>,
     next_reader: AtomicUsize,
@@ -89,7 +101,8 @@ impl SqliteEventStore {
     fn start(path: PathBuf) -> Result<Self, EventStoreError> {
         let connection = schema::open(&path)?;
         let watch = watch::Watch::start(path.clone())?;
-        let writer = writer::Writer::new(connection, watch.publisher())?;
+        let place = place::Place::store(path.clone());
+        let writer = writer::Writer::new(connection, watch.publisher(), place.turns.clone())?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         spawn("eventcore-writer", move || writer.run(queue))?;
         let mut readers = Vec::with_capacity(READERS);
@@ -108,6 +121,7 @@ impl SqliteEventStore {
             next_reader: AtomicUsize::new(0),
             queues: StreamQueues::new(),
             watch,
+            place,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -119,6 +133,8 @@ impl SqliteEventStore {
     pub async fn close(&self) {
         self.shared.watch.close();
         self.shared.watch.closed().await;
+        let place = self.shared.place.clone();
+        let _ = place::blocking(move || place.close()).await;
         // The writer last: the last connection checks the log in.
         self.shared.direct.close();
         for reader in &self.shared.readers {
@@ -138,6 +154,10 @@ impl SqliteEventStore {
     /// The version of SQLite that runs, such as `3.54.1`.
     pub fn sqlite_version() -> &'static str {
         rusqlite::version()
+    }
+
+    fn place(&self) -> &Arc<place::Place> {
+        &self.shared.place
     }
 
     async fn read<T>(

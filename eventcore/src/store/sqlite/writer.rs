@@ -19,6 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Reply,
     error::{Shared, corrupt},
+    schema::BUSY,
+    transaction::busy,
+    turns::Turns,
     watch::Publisher,
 };
 use crate::{
@@ -52,6 +55,7 @@ pub(super) struct Writer {
     /// Changes when another connection commits; then the cached heads are stale.
     data_version: i64,
     watch: Publisher,
+    turns: Turns,
 }
 
 /// What the writer knows without asking.
@@ -117,12 +121,17 @@ impl Patience {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, watch: Publisher) -> Result<Self, EventStoreError> {
+    pub(super) fn new(
+        connection: Connection,
+        watch: Publisher,
+        turns: Turns,
+    ) -> Result<Self, EventStoreError> {
         let writer = Self {
             connection,
             cache: Cache::default(),
             data_version: -1,
             watch,
+            turns,
         };
         writer
             .seen()
@@ -199,6 +208,9 @@ impl Writer {
         jobs: &[Job],
     ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
         let begin = |error: rusqlite::Error| Failed::Begin(error.into());
+        let Some(_turn) = self.turns.take(BUSY) else {
+            return Err(begin(busy()));
+        };
         self.statement("BEGIN IMMEDIATE").map_err(begin)?;
         let seen = self.seen().map_err(begin)?;
         if seen != self.data_version {

@@ -1,0 +1,163 @@
+//! Projections that issue commands: [`Automation`].
+
+use std::{error::Error, future::Future};
+
+use super::{EventFeed, Projection, ProjectionRunner};
+use crate::{
+    CommandError, CommandLogic, EventStore, ExecuteOptions, ExecutionResponse, IdempotencyKey,
+    RecordedEvent, execute, projection::ProjectionDatabase,
+};
+
+/// Reacts to events with commands, each once: a process manager.
+///
+/// Each command carries an idempotency key made from the automation's name, the event's position and the command's number
+/// in the reaction. A reaction that is repeated, since the process died between a command and the checkpoint, repeats no
+/// command that was committed. So a reaction must issue the same commands in the same order when it sees the same event
+/// again: decide in the commands, not here.
+///
+/// ```
+/// # #[cfg(feature = "macros")] mod example {
+/// # use eventcore::*; use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Event)] enum OrderEvent { Placed, Shipped }
+/// # #[derive(Debug, Clone, StreamKey)] #[stream_key(category = "order", event = OrderEvent)] struct OrderId(u64);
+/// # #[derive(Command)] struct Ship { #[stream] order: OrderId }
+/// # impl CommandLogic for Ship {
+/// #     type State = (); type Error = std::convert::Infallible;
+/// #     fn apply(&self, _: &mut (), _: ShipEvent<'_>) {}
+/// #     fn handle(&self, _: &(), streams: ShipStreams<'_>) -> Result<(), Self::Error> { streams.order.append(OrderEvent::Shipped); Ok(()) }
+/// # }
+/// use eventcore::projection::{Automation, Reaction};
+///
+/// struct ShipWhatIsPlaced;
+///
+/// impl<S: EventStore> Automation<S> for ShipWhatIsPlaced {
+///     type Feed = (OrderId, OrderEvent);
+///     type Error = CommandError<std::convert::Infallible>;
+///     const NAME: &'static str = "shipping";
+///
+///     async fn react(&self, (order, event): (OrderId, OrderEvent), reaction: &mut Reaction<'_, S>) -> Result<(), Self::Error> {
+///         if let OrderEvent::Placed = event {
+///             reaction.execute(Ship { order }).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # }
+/// ```
+pub trait Automation<S>: Send + Sync + 'static {
+    /// The events that it reacts to.
+    type Feed: EventFeed + Send;
+    /// What can go wrong in it. The runner's error policy deals with it, so handle a refusal that is part of the business
+    /// here.
+    type Error: Into<Box<dyn Error + Send + Sync>> + Send;
+    /// What it is called: checkpoint and idempotency keys are kept under it. Like [`Projection::NAME`].
+    const NAME: &'static str;
+
+    /// Issues the commands that an event calls for.
+    fn react(
+        &self,
+        event: Self::Feed,
+        reaction: &mut Reaction<'_, S>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// One event that an [`Automation`] reacts to, and the way to issue commands for it.
+#[derive(Debug)]
+pub struct Reaction<'a, S> {
+    store: &'a S,
+    event: &'a RecordedEvent,
+    automation: &'static str,
+    commands: u32,
+}
+
+impl<S: EventStore> Reaction<'_, S> {
+    /// The event with all that is known of it.
+    pub fn event(&self) -> &RecordedEvent {
+        self.event
+    }
+
+    /// Runs a command, once for this place in this reaction. Its events name the event as their cause, and belong to the
+    /// same conversation.
+    ///
+    /// # Errors
+    /// [`CommandError`]; the command's own errors come back typed.
+    pub async fn execute<C: CommandLogic>(
+        &mut self,
+        command: C,
+    ) -> Result<ExecutionResponse, CommandError<C::Error>> {
+        self.execute_with(command, ExecuteOptions::new()).await
+    }
+
+    /// Like [`execute`](Self::execute), with options of one's own. Idempotency key, cause and, if the event has one,
+    /// conversation are set here.
+    ///
+    /// # Errors
+    /// [`CommandError`]; the command's own errors come back typed.
+    pub async fn execute_with<C: CommandLogic>(
+        &mut self,
+        command: C,
+        options: impl Into<ExecuteOptions>,
+    ) -> Result<ExecutionResponse, CommandError<C::Error>> {
+        self.commands += 1;
+        let (automation, position, number) = (self.automation, self.event.position, self.commands);
+        let mut options = options.into().causation_id(self.event.event_id.to_string());
+        if let Some(conversation) = &self.event.metadata.correlation_id {
+            options = options.correlation_id(conversation);
+        }
+        let key = format!("automation/{automation}/{position}/{number}");
+        // A name of an automation, which the runner has checked, makes a key that is short and plain.
+        if let Ok(key) = IdempotencyKey::new(key) {
+            options = options.idempotency_key(key);
+        }
+        execute(self.store, command, options).await
+    }
+}
+
+/// An [`Automation`] as a projection that writes nothing but its checkpoint.
+#[derive(Debug)]
+pub struct Automated<S, A> {
+    store: S,
+    automation: A,
+}
+
+impl<S, A, Tx> Projection<Tx> for Automated<S, A>
+where
+    S: EventStore + 'static,
+    A: Automation<S>,
+    Tx: Send,
+{
+    type Feed = A::Feed;
+    type Error = A::Error;
+    const NAME: &'static str = A::NAME;
+
+    async fn apply(
+        &self,
+        event: A::Feed,
+        recorded: &RecordedEvent,
+        _: &mut Tx,
+    ) -> Result<(), A::Error> {
+        let mut reaction = Reaction {
+            store: &self.store,
+            event: recorded,
+            automation: A::NAME,
+            commands: 0,
+        };
+        self.automation.react(event, &mut reaction).await
+    }
+}
+
+#[allow(clippy::mismatching_type_param_order, reason = "the store is its own database")]
+impl<S, A> ProjectionRunner<S, S, Automated<S, A>>
+where
+    S: EventStore + ProjectionDatabase,
+    A: Automation<S>,
+{
+    /// For an automation whose checkpoint is kept in the store's own database.
+    pub fn automation(store: S, automation: A) -> Self {
+        let projection = Automated {
+            store: store.clone(),
+            automation,
+        };
+        Self::new(store, projection)
+    }
+}

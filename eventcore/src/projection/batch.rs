@@ -1,0 +1,143 @@
+//! One batch of events in one transaction, short in time.
+
+use std::{
+    error::Error,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{EventFeed, Lease, LeaseError, Progress, Projection, ProjectionDatabase};
+use crate::{Position, RecordedEvent};
+
+/// How long a transaction is to stay open: others wait for it.
+const OPEN: Duration = Duration::from_millis(20);
+
+/// How many events the next batch takes, so that it stays short.
+#[derive(Debug)]
+pub(super) struct BatchSize(usize);
+
+impl BatchSize {
+    pub(super) fn new() -> Self {
+        Self(16)
+    }
+
+    pub(super) fn get(&self) -> usize {
+        self.0
+    }
+
+    /// Learns from a batch how long an event takes.
+    pub(super) fn learn(&mut self, events: usize, took: Duration) {
+        let each = took / u32::try_from(events.max(1)).unwrap_or(u32::MAX);
+        let fit = OPEN.as_nanos() / each.as_nanos().max(1);
+        let fit = usize::try_from(fit).unwrap_or(usize::MAX);
+        self.0 = fit.clamp(1, self.0.saturating_mul(4));
+    }
+}
+
+/// What became of a batch.
+pub(super) enum Outcome {
+    /// So many events are applied and committed.
+    Done(usize),
+    /// The event with this number could not be applied. Those before it are committed if the database cannot undo them,
+    /// else nothing is.
+    Failed(usize, Failure),
+    Refused(LeaseError),
+}
+
+/// Why an event was not applied.
+pub(super) struct Failure {
+    pub(super) error: Box<dyn Error + Send + Sync>,
+    /// Whether it was the event, or the database under it.
+    pub(super) is_of_event: bool,
+}
+
+pub(super) struct Batch<P, D> {
+    pub(super) projection: Arc<P>,
+    pub(super) database: D,
+    pub(super) lease: Lease,
+    pub(super) term: Duration,
+    pub(super) events: Arc<Vec<RecordedEvent>>,
+    pub(super) range: Range<usize>,
+    /// The checkpoint after the last event of the page.
+    pub(super) up_to: Position,
+    /// A parked event is applied, which leaves the checkpoint where it is.
+    pub(super) replayed: Option<Position>,
+}
+
+impl<P, D> Batch<P, D>
+where
+    D: ProjectionDatabase,
+    P: Projection<D::Transaction>,
+{
+    pub(super) async fn run(self) -> Outcome {
+        self.try_run().await.unwrap_or_else(Outcome::Refused)
+    }
+
+    async fn try_run(self) -> Result<Outcome, LeaseError> {
+        let started = Instant::now();
+        let mut tx = self.database.begin(&self.lease).await?;
+        let events = self.events.get(self.range.clone()).unwrap_or_default();
+        let mut done = 0;
+        for event in events {
+            if let Err(error) = self.apply(event, &mut tx).await {
+                let is_of_event = D::is_usable(&tx);
+                if !D::ROLLS_BACK && done > 0 {
+                    let progress = self.progress(done);
+                    self.database.commit(tx, &self.lease, progress).await?;
+                }
+                return Ok(Outcome::Failed(done, Failure { error, is_of_event }));
+            }
+            done += 1;
+            if started.elapsed() > OPEN {
+                break;
+            }
+        }
+        let progress = self.progress(done);
+        self.database.commit(tx, &self.lease, progress).await?;
+        Ok(Outcome::Done(done))
+    }
+
+    async fn apply(
+        &self,
+        event: &RecordedEvent,
+        tx: &mut D::Transaction,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let decoded = P::Feed::decode(event)?;
+        let applied = self.projection.apply(decoded, event, tx).await;
+        applied.map_err(Into::into)
+    }
+
+    /// The checkpoint after so many events of the batch.
+    fn progress(&self, done: usize) -> Progress {
+        let end = self.range.start + done;
+        let position = if end >= self.events.len() {
+            self.up_to
+        } else {
+            let last = end.checked_sub(1).and_then(|last| self.events.get(last));
+            last.map_or(self.lease.position, |event| event.position)
+        };
+        Progress {
+            position,
+            term: self.term,
+            park: None,
+            replayed: self.replayed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_grows_while_it_is_short_and_shrinks_at_once() {
+        let mut size = BatchSize::new();
+        size.learn(16, Duration::from_micros(16));
+        assert_eq!(size.get(), 64);
+        size.learn(64, Duration::from_millis(64));
+        assert_eq!(size.get(), 20, "20 events of 1 ms");
+        size.learn(1, Duration::from_secs(1));
+        assert_eq!(size.get(), 1);
+    }
+}

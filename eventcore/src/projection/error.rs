@@ -1,0 +1,68 @@
+//! Why a projection does not run.
+
+use std::{error::Error, sync::Arc};
+
+use super::SubscriptionError;
+use crate::{EventStoreError, Position, StreamId};
+
+/// Why a projection has ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectionError {
+    /// An event could not be applied, and the error policy says to stop.
+    #[error(
+        "projection `{projection}` cannot apply `{type_name}` of stream `{stream}` at position {position} (attempt \
+         {attempts}): {source}; mend it and start again, or let the error policy park such events"
+    )]
+    Event {
+        /// The projection.
+        projection: &'static str,
+        /// The event.
+        position: Position,
+        /// Its stream.
+        stream: StreamId,
+        /// Its stored name.
+        type_name: Arc<str>,
+        /// How often it was tried.
+        attempts: u32,
+        /// What was said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// `prepare` failed.
+    #[error("projection `{projection}` cannot prepare its read model: {source}")]
+    Prepare {
+        /// The projection.
+        projection: &'static str,
+        /// What was said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The feed is broken.
+    #[error(transparent)]
+    Subscription(SubscriptionError),
+    /// The store or database failed in a way that does not pass.
+    #[error(transparent)]
+    Store(#[from] EventStoreError),
+    /// The projection's name is not usable.
+    #[error(
+        "`{name}` cannot be the name of a projection: it has 1 to 100 characters out of letters, digits, `_` and `-`"
+    )]
+    Name {
+        /// The name.
+        name: &'static str,
+    },
+    /// Its task panicked. The transaction at hand was undone.
+    #[error("projection `{projection}` panicked; see the log for what it said")]
+    Panicked {
+        /// The projection.
+        projection: &'static str,
+    },
+}
+
+/// The name becomes part of table and file names.
+pub(super) fn check_name(name: &'static str) -> Result<(), ProjectionError> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || name.len() > 100 || !name.chars().all(is_allowed) {
+        return Err(ProjectionError::Name { name });
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Builds a read model anew beside the live one, then puts it in its place.
+
+use std::{fmt, future::Future, time::Duration};
+
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::{
+    LeaseError, Projection, ProjectionDatabase, ProjectionError, ProjectionRunner, check_name,
+    runner::head, status::Report,
+};
+use crate::{EventStore, EventStoreError};
+
+impl<S, D, P> ProjectionRunner<S, D, P>
+where
+    S: EventStore + Clone + 'static,
+    D: ProjectionDatabase,
+    P: Projection<D::Transaction>,
+{
+    /// Builds the read model anew, from the first event on, while the live one serves; when it has come as far, it takes
+    /// the live one's place at once, together with its checkpoint and parked events. Whoever leads the live projection
+    /// goes on from there.
+    ///
+    /// Run it with the code of the new read model, and start the live projections of that code afterwards, or leave them
+    /// running if only the rows change and not the tables.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start_rebuild(self) -> RebuildHandle<S> {
+        self.spawn_rebuild(true)
+    }
+
+    /// Goes on with a rebuild that was interrupted, by a stop or a crash; begins one if there is none. The code that builds
+    /// must be the same.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn resume_rebuild(self) -> RebuildHandle<S> {
+        self.spawn_rebuild(false)
+    }
+
+    fn spawn_rebuild(self, afresh: bool) -> RebuildHandle<S> {
+        let report = Report::new(P::NAME);
+        let (store, told) = (self.store.clone(), report.clone());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let end = self
+                .rebuild(afresh, &told, async { drop(stopped.await) })
+                .await;
+            told.ended(end.as_ref().err());
+            end
+        });
+        RebuildHandle {
+            store,
+            report,
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    async fn rebuild(
+        self,
+        afresh: bool,
+        report: &Report,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<RebuildOutcome, ProjectionError> {
+        check_name(P::NAME)?;
+        let place = self.database.rebuild(P::NAME, afresh).await?;
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let beside = self.beside(place.clone());
+            let Some(lease) = beside.run_to_end(report.clone(), shutdown.as_mut()).await? else {
+                return Ok(RebuildOutcome::Interrupted);
+            };
+            match self.database.swap(&place, &lease).await {
+                Ok(true) => {
+                    let position = *report.position().borrow();
+                    tracing::info!(projection = P::NAME, %position, "the rebuilt read model is in place");
+                    return Ok(RebuildOutcome::Swapped);
+                }
+                // The live one has come further meanwhile.
+                Ok(false) => place.resign(&lease).await?,
+                Err(LeaseError::Lost) => {}
+                Err(LeaseError::Database(error)) if error.is_transient() => {
+                    place.resign(&lease).await?;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(LeaseError::Database(error)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// How a rebuild ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "an interrupted rebuild has changed nothing"]
+pub enum RebuildOutcome {
+    /// The new read model is in place.
+    Swapped,
+    /// It was stopped first, and can be resumed.
+    Interrupted,
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RebuildProgress {
+    /// Positions that are done.
+    pub done: u64,
+    /// Positions that there are.
+    pub total: u64,
+    /// Events applied per second.
+    pub events_per_second: f64,
+    /// What is left at the rate of positions so far; `None` before there is one.
+    pub remaining: Option<Duration>,
+}
+
+/// A rebuild that runs in this process. Dropping it interrupts the rebuild.
+pub struct RebuildHandle<S> {
+    store: S,
+    report: Report,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<RebuildOutcome, ProjectionError>>,
+}
+
+impl<S: EventStore> RebuildHandle<S> {
+    /// How far it has come.
+    ///
+    /// # Errors
+    /// What keeps the store from being asked.
+    #[allow(clippy::cast_precision_loss, reason = "an estimate")]
+    pub async fn progress(&self) -> Result<RebuildProgress, EventStoreError> {
+        let total = head(&self.store).await?;
+        let done = (*self.report.position().borrow()).min(total);
+        let (began, elapsed) = self.report.began();
+        let passed = done.get().saturating_sub(began.get());
+        let left = total.get() - done.get();
+        let remaining = (passed > 0).then(|| elapsed.mul_f64(left as f64 / passed as f64));
+        Ok(RebuildProgress {
+            done: done.get(),
+            total: total.get(),
+            events_per_second: self.report.rate(),
+            remaining,
+        })
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Interrupts it after the batch at hand, unless it is through already.
+    ///
+    /// # Errors
+    /// [`ProjectionError`] when it had failed.
+    pub async fn stop(mut self) -> Result<RebuildOutcome, ProjectionError> {
+        self.stop = None;
+        self.join().await
+    }
+
+    /// Waits until it is through.
+    ///
+    /// # Errors
+    /// [`ProjectionError`] for an event that cannot be applied and whose policy does not let it pass, and for a database
+    /// that is broken. The live read model is as it was.
+    pub async fn join(&mut self) -> Result<RebuildOutcome, ProjectionError> {
+        let projection = self.report.name();
+        match (&mut self.task).await {
+            Ok(end) => end,
+            Err(_) => Err(ProjectionError::Panicked { projection }),
+        }
+    }
+}
+
+impl<S> fmt::Debug for RebuildHandle<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RebuildHandle")
+            .field("projection", &self.report.name())
+            .finish_non_exhaustive()
+    }
+}

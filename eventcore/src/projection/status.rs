@@ -1,0 +1,287 @@
+//! How a projection is doing: [`ProjectionStatus`], and what a runner reports while it runs.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    LastError, ProjectionDatabase, ProjectionError, metrics,
+    runner::{head, with_sources},
+};
+use crate::{EventFilter, EventStore, EventStoreError, Position, store::ReadFeed};
+
+/// How a projection is doing.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ProjectionStatus {
+    /// What it is called.
+    pub name: String,
+    /// Every event that it reads at or before this position is applied, or parked.
+    pub position: Position,
+    /// The store's latest event.
+    pub head: Position,
+    /// How many positions it is behind. A filtered projection passes those that it does not read without work.
+    pub lag: u64,
+    /// How long the oldest event that it has not looked at has been waiting; zero when there is none.
+    pub lag_time: Duration,
+    /// What it is doing.
+    pub state: ProjectionState,
+    /// Which process leads it.
+    pub leader: Option<String>,
+    /// What went wrong last, if nothing was committed since.
+    pub last_error: Option<LastError>,
+    /// How many events are parked.
+    pub parked: u64,
+    /// Events applied per second in the last seconds; `None` where another process applies them.
+    pub events_per_second: Option<f64>,
+}
+
+/// What a projection is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProjectionState {
+    /// Nothing yet.
+    Starting,
+    /// Another process leads; this one takes over when that stops.
+    Standby {
+        /// Who leads.
+        leader: String,
+    },
+    /// It applies what happened before.
+    CatchingUp,
+    /// It has applied everything, and waits for more.
+    Live,
+    /// An event could not be applied and is tried again.
+    Retrying {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The store or the database fails, and is asked again.
+    Waiting,
+    /// It runs in another process.
+    Elsewhere,
+    /// It runs nowhere.
+    Stopped,
+    /// It ended with an error, which the status names.
+    Failed,
+}
+
+impl ProjectionState {
+    /// After a page with so many events.
+    pub(super) fn of_page(events: usize) -> Self {
+        if events < crate::store::MAX_PAGE_EVENTS {
+            Self::Live
+        } else {
+            Self::CatchingUp
+        }
+    }
+}
+
+/// What a runner tells its handle.
+#[derive(Debug, Clone)]
+pub(super) struct Report(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: &'static str,
+    position: watch::Sender<Position>,
+    now: Mutex<Now>,
+}
+
+#[derive(Debug, Clone)]
+struct Now {
+    state: ProjectionState,
+    last_error: Option<LastError>,
+    leads: bool,
+    /// Where it began to lead, and when.
+    began: (Position, Instant),
+    /// Events and since when they are counted.
+    counted: (u64, Instant),
+    rate: f64,
+}
+
+impl Report {
+    pub(super) fn new(name: &'static str) -> Self {
+        let now = Now {
+            state: ProjectionState::Starting,
+            last_error: None,
+            leads: false,
+            began: (Position::START, Instant::now()),
+            counted: (0, Instant::now()),
+            rate: 0.0,
+        };
+        Self(Arc::new(Inner {
+            name,
+            position: watch::Sender::default(),
+            now: Mutex::new(now),
+        }))
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    pub(super) fn leads(&self, position: Position) {
+        let mut now = self.now();
+        now.leads = true;
+        now.began = (position, Instant::now());
+        now.state = ProjectionState::CatchingUp;
+        metrics::leads(self.0.name, true);
+        self.0.position.send_replace(position);
+    }
+
+    pub(super) fn state(&self, state: ProjectionState) {
+        let mut now = self.now();
+        if now.state != state {
+            now.leads = !matches!(state, ProjectionState::Standby { .. });
+            metrics::leads(self.0.name, now.leads);
+            tracing::debug!(
+                projection = self.0.name,
+                ?state,
+                "the state of the projection"
+            );
+            now.state = state;
+        }
+    }
+
+    /// A batch was committed.
+    pub(super) fn progress(&self, position: Position, events: usize, took: Duration) {
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        {
+            let mut now = self.now();
+            now.last_error = None;
+            now.count(events);
+        }
+        metrics::batch(self.0.name, position, events, took);
+        tracing::trace!(projection = self.0.name, %position, events, ?took, "a batch is applied");
+        self.0.position.send_replace(position);
+    }
+
+    pub(super) fn error(&self, error: LastError) {
+        metrics::error(self.0.name);
+        self.now().last_error = Some(error);
+    }
+
+    pub(super) fn parked(&self) {
+        metrics::parked(self.0.name);
+    }
+
+    pub(super) fn ended(&self, error: Option<&ProjectionError>) {
+        let mut now = self.now();
+        now.leads = false;
+        metrics::leads(self.0.name, false);
+        now.state = match error {
+            None => ProjectionState::Stopped,
+            Some(error) => {
+                tracing::error!(
+                    projection = self.0.name,
+                    error = with_sources(error),
+                    "the projection ended"
+                );
+                now.last_error.get_or_insert_with(|| LastError {
+                    message: with_sources(error),
+                    position: None,
+                    at: SystemTime::now(),
+                });
+                ProjectionState::Failed
+            }
+        };
+    }
+
+    /// Where this process has brought the projection.
+    pub(super) fn position(&self) -> watch::Receiver<Position> {
+        self.0.position.subscribe()
+    }
+
+    /// Where it began to lead, and how long ago.
+    pub(super) fn began(&self) -> (Position, Duration) {
+        let (position, at) = self.now().began;
+        (position, at.elapsed())
+    }
+
+    /// Events per second.
+    pub(super) fn rate(&self) -> f64 {
+        let mut now = self.now();
+        now.count(0);
+        now.rate
+    }
+
+    /// The status as this process knows it better than the database.
+    pub(super) fn complete(&self, status: &mut ProjectionStatus) {
+        let rate = self.rate();
+        let now = self.now();
+        status.state = now.state.clone();
+        if now.last_error.is_some() {
+            status.last_error.clone_from(&now.last_error);
+        }
+        status.events_per_second = now.leads.then_some(rate);
+    }
+}
+
+impl Now {
+    /// The rate over the last seconds.
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    fn count(&mut self, events: u64) {
+        self.counted.0 += events;
+        let time = self.counted.1.elapsed();
+        if time >= Duration::from_secs(1) {
+            let latest = self.counted.0 as f64 / time.as_secs_f64();
+            let is_first = self.rate == 0.0;
+            self.rate = if is_first {
+                latest
+            } else {
+                self.rate * 0.5 + latest * 0.5
+            };
+            self.counted = (0, Instant::now());
+        }
+    }
+}
+
+/// How a projection is doing, by its name, whatever process runs it.
+///
+/// # Errors
+/// What keeps the store or the database from being asked.
+pub async fn status<S: EventStore, D: ProjectionDatabase>(
+    store: &S,
+    database: &D,
+    name: &str,
+) -> Result<ProjectionStatus, EventStoreError> {
+    let record = database.record(name).await?;
+    let position = record
+        .as_ref()
+        .map_or(Position::START, |record| record.position);
+    let request = ReadFeed {
+        after: position,
+        filter: EventFilter::All,
+        limit: 1,
+    };
+    let oldest = store.read_feed(request).await?;
+    let head = head(store).await?;
+    let waits = |since: SystemTime| SystemTime::now().duration_since(since).unwrap_or_default();
+    let oldest = oldest.events.first();
+    let leader = record.as_ref().and_then(|record| record.leader.clone());
+    let status = ProjectionStatus {
+        name: name.to_owned(),
+        position,
+        head,
+        lag: head.get().saturating_sub(position.get()),
+        lag_time: oldest.map_or(Duration::ZERO, |event| waits(event.recorded_at)),
+        state: match leader {
+            Some(_) => ProjectionState::Elsewhere,
+            None => ProjectionState::Stopped,
+        },
+        leader,
+        last_error: record.as_ref().and_then(|record| record.last_error.clone()),
+        parked: record.map_or(0, |record| record.parked),
+        events_per_second: None,
+    };
+    metrics::lag(name, &status);
+    Ok(status)
+}
