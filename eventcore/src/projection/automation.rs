@@ -146,7 +146,10 @@ where
     }
 }
 
-#[allow(clippy::mismatching_type_param_order, reason = "the store is its own database")]
+#[allow(
+    clippy::mismatching_type_param_order,
+    reason = "the store is its own database"
+)]
 impl<S, A> ProjectionRunner<S, S, Automated<S, A>>
 where
     S: EventStore + ProjectionDatabase,

@@ -62,7 +62,10 @@ pub struct ProjectionRunner<S, D, P> {
     instance: Arc<str>,
 }
 
-#[allow(clippy::mismatching_type_param_order, reason = "the store is its own database")]
+#[allow(
+    clippy::mismatching_type_param_order,
+    reason = "the store is its own database"
+)]
 impl<S, P> ProjectionRunner<S, S, P>
 where
     S: EventStore + ProjectionDatabase,

@@ -1,0 +1,263 @@
+//! A projection that is easy to check, on each database: sums of tallies, and each event that was applied.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    convert::Infallible,
+    error::Error,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use eventcore::{
+    Command, CommandLogic, Event, EventFilter, EventStore, Position, RecordedEvent, RetryPolicy,
+    StreamKey, execute,
+    projection::{Projection, ProjectionDatabase},
+    sqlite::{SqliteEventStore, SqliteTransaction, rusqlite},
+    store::ReadFeed,
+};
+use serde::{Deserialize, Serialize};
+
+pub type BoxError = Box<dyn Error + Send + Sync>;
+/// Of each tally its sum and the number of events.
+pub type Rows = BTreeMap<String, (i64, i64)>;
+
+#[derive(Debug, Clone, Serialize, Deserialize, Event)]
+pub enum TallyEvent {
+    Added { amount: u64 },
+}
+
+#[derive(Debug, Clone, StreamKey)]
+#[stream_key(category = "tally", event = TallyEvent)]
+pub struct TallyId(pub u64);
+
+#[derive(Command)]
+struct Add {
+    #[stream]
+    tally: TallyId,
+    events: u64,
+}
+
+impl CommandLogic for Add {
+    type State = ();
+    type Error = Infallible;
+
+    fn apply(&self, (): &mut (), _: AddEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: AddStreams<'_>) -> Result<(), Infallible> {
+        for amount in 0..self.events {
+            streams.tally.append(TallyEvent::Added { amount });
+        }
+        Ok(())
+    }
+}
+
+/// Appends so many events to a tally; the position of the last.
+pub async fn add(store: &impl EventStore, tally: u64, events: u64) -> Position {
+    let tally = TallyId(tally);
+    let policy = RetryPolicy::new().deadline(Duration::from_secs(60));
+    execute(store, Add { tally, events }, policy)
+        .await
+        .unwrap()
+        .position()
+}
+
+/// What the read model must show: the fold of the log without some positions.
+pub async fn expected(store: &impl EventStore, without: &HashSet<u64>) -> Rows {
+    let mut rows = Rows::new();
+    let mut after = Position::START;
+    loop {
+        let filter = EventFilter::All;
+        let request = ReadFeed {
+            after,
+            filter,
+            limit: 1000,
+        };
+        let page = store.read_feed(request).await.unwrap();
+        if page.up_to == after {
+            return rows;
+        }
+        after = page.up_to;
+        for event in page.events {
+            let (TallyId(tally), TallyEvent::Added { amount }) = event.keyed().unwrap();
+            if !without.contains(&event.position.get()) {
+                let row = rows.entry(tally.to_string()).or_default();
+                row.0 += i64::try_from(amount).unwrap();
+                row.1 += 1;
+            }
+        }
+    }
+}
+
+/// What the projection writes on each database. A position that is applied twice is an error.
+pub trait Write: Send + 'static {
+    fn create(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
+    fn add(
+        &mut self,
+        tally: &str,
+        amount: i64,
+        position: u64,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS sums (tally TEXT PRIMARY KEY, total BIGINT NOT NULL, events BIGINT NOT NULL);
+     CREATE INDEX IF NOT EXISTS sums_by_total ON sums (total);
+     CREATE TABLE IF NOT EXISTS applied (position BIGINT PRIMARY KEY);";
+
+impl Write for SqliteTransaction {
+    async fn create(&mut self) -> Result<(), BoxError> {
+        Ok(self.execute_batch(CREATE)?)
+    }
+
+    async fn add(&mut self, tally: &str, amount: i64, position: u64) -> Result<(), BoxError> {
+        self.execute("INSERT INTO applied VALUES (?1)", [position])?;
+        self.execute(
+            "INSERT INTO sums VALUES (?1, ?2, 1) ON CONFLICT DO UPDATE SET total = total + ?2, events = events + 1",
+            (tally, amount),
+        )?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Sums {
+    /// Events at these positions cannot be applied.
+    pub refused: Arc<Mutex<HashSet<u64>>>,
+    /// What `apply` was called with.
+    pub applied: Arc<Mutex<Vec<u64>>>,
+    pub delay: Duration,
+}
+
+impl Sums {
+    async fn write<Tx: Write>(
+        &self,
+        (TallyId(tally), TallyEvent::Added { amount }): (TallyId, TallyEvent),
+        position: u64,
+        tx: &mut Tx,
+    ) -> Result<(), BoxError> {
+        self.applied.lock().unwrap().push(position);
+        tx.add(&tally.to_string(), i64::try_from(amount)?, position)
+            .await?;
+        if self.refused.lock().unwrap().contains(&position) {
+            // After the write, which must not stay.
+            return Err(format!("position {position} is refused").into());
+        }
+        Ok(())
+    }
+}
+
+impl<Tx: Write> Projection<Tx> for Sums {
+    type Feed = (TallyId, TallyEvent);
+    type Error = BoxError;
+    const NAME: &'static str = "sums";
+
+    async fn prepare(&self, tx: &mut Tx) -> Result<(), BoxError> {
+        tx.create().await
+    }
+
+    async fn apply(
+        &self,
+        event: Self::Feed,
+        recorded: &RecordedEvent,
+        tx: &mut Tx,
+    ) -> Result<(), BoxError> {
+        self.write(event, recorded.position.get(), tx).await
+    }
+}
+
+/// Takes its time before it writes nothing.
+pub struct Slow(pub Sums);
+
+impl<Tx: Write> Projection<Tx> for Slow {
+    type Feed = (TallyId, TallyEvent);
+    type Error = BoxError;
+    const NAME: &'static str = "slow";
+
+    async fn apply(&self, _: Self::Feed, _: &RecordedEvent, _: &mut Tx) -> Result<(), BoxError> {
+        tokio::time::sleep(self.0.delay).await;
+        Ok(())
+    }
+}
+
+pub struct BadName;
+
+impl<Tx: Send> Projection<Tx> for BadName {
+    type Feed = RecordedEvent;
+    type Error = Infallible;
+    const NAME: &'static str = "no/name";
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        _: &mut Tx,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// A database that the tests run on.
+pub trait Db: Clone + Send + Sync + 'static {
+    type Store: EventStore + ProjectionDatabase<Transaction: Write>;
+
+    fn fresh() -> impl Future<Output = Self> + Send;
+    fn open(location: &str) -> impl Future<Output = Self> + Send;
+    fn location(&self) -> String;
+    fn store(&self) -> &Self::Store;
+    /// The rows of the read model, read as by a stranger.
+    fn sums(&self) -> impl Future<Output = Rows> + Send;
+    /// Makes the live read model wrong.
+    fn spoil(&self) -> impl Future<Output = ()> + Send;
+}
+
+#[derive(Clone)]
+pub struct Sqlite {
+    store: SqliteEventStore,
+    path: PathBuf,
+}
+
+impl Db for Sqlite {
+    type Store = SqliteEventStore;
+
+    async fn fresh() -> Self {
+        let path = tempfile::tempdir().unwrap().keep().join("store.db");
+        Self::open(&path.display().to_string()).await
+    }
+
+    async fn open(location: &str) -> Self {
+        let path = Path::new(location).to_owned();
+        let store = SqliteEventStore::open(&path).await.unwrap();
+        Self { store, path }
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn store(&self) -> &SqliteEventStore {
+        &self.store
+    }
+
+    async fn sums(&self) -> Rows {
+        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        let mut sums = connection
+            .prepare("SELECT tally, total, events FROM sums")
+            .unwrap();
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)));
+        sums.query_map([], row)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    }
+
+    async fn spoil(&self) {
+        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection
+            .execute("UPDATE sums SET total = total + 1000000", [])
+            .unwrap();
+    }
+}
