@@ -1,11 +1,13 @@
 -- Pages of streams for any number of requests, from one snapshot. Rows: 'head' (the latest position), 'key' (an earlier
 -- commit), 'version' (of a stream, unless 0), 'event' (by request, in commit order).
+-- The parameters stand in sub-selects so that the planner does not look into them: it would take a plan for these values
+-- to be cheaper than the one for all values, and plan anew each time, which costs far more than the statement.
 WITH head AS MATERIALIZED (
     SELECT position FROM eventcore.sequencer
 ), asked AS MATERIALIZED (
     SELECT a.n, a.request, a.after, a.up_to, a.most, s.id
-      FROM unnest($1::text[], $2::bigint[], $3::integer[], $4::bigint[], $5::integer[]) WITH ORDINALITY
-           a (name, after, request, up_to, most, n)
+      FROM unnest((SELECT $1::text[]), (SELECT $2::bigint[]), (SELECT $3::integer[]), (SELECT $4::bigint[]),
+                  (SELECT $5::integer[])) WITH ORDINALITY a (name, after, request, up_to, most, n)
      CROSS JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s
 )
 SELECT 'head' AS kind, NULL::integer AS request, NULL::integer AS n, NULL::bigint AS version, h.position,
@@ -13,8 +15,8 @@ SELECT 'head' AS kind, NULL::integer AS request, NULL::integer AS n, NULL::bigin
   FROM head h
 UNION ALL
 SELECT 'key', k.request, NULL, i.events, i.position, NULL, NULL
-  FROM unnest($6::text[], $7::integer[]) k (key, request)
-  JOIN eventcore.idempotency i ON i.key = k.key
+  FROM unnest((SELECT $6::text[]), (SELECT $7::integer[])) k (key, request)
+ CROSS JOIN LATERAL (SELECT * FROM eventcore.idempotency i WHERE i.key = k.key LIMIT 1) i
 UNION ALL
 SELECT 'version', a.request, a.n::integer, e.version, NULL, NULL, NULL
   FROM asked a

@@ -101,15 +101,19 @@ BEGIN
         FOR refused IN
             SELECT c.n, k.position AS key_position, k.events AS key_events, m.stream, m.actual, o.position AS made
               FROM unnest(commit_keys, commit_firsts) WITH ORDINALITY c (key, first, n)
-              LEFT JOIN eventcore.idempotency k ON k.key = c.key
+              LEFT JOIN LATERAL (SELECT * FROM eventcore.idempotency k WHERE k.key = c.key LIMIT 1) k ON true
               LEFT JOIN (
                   SELECT DISTINCT ON (a.commit) a.commit, a.n AS stream, a.actual
                     FROM unnest(stream_commits, expected_versions, heads) WITH ORDINALITY a (commit, expected, actual, n)
                    WHERE a.expected <> a.actual
                    ORDER BY a.commit, a.n
               ) m ON m.commit = c.n
-              LEFT JOIN eventcore.events o ON m.commit IS NOT NULL AND o.stream = ids[event_streams[c.first]]
-                    AND o.version = event_versions[c.first] AND o.event_id = event_ids[c.first]
+              LEFT JOIN LATERAL (
+                  SELECT o.position FROM eventcore.events o
+                   WHERE m.commit IS NOT NULL AND o.stream = ids[event_streams[c.first]]
+                     AND o.version = event_versions[c.first] AND o.event_id = event_ids[c.first]
+                   LIMIT 1
+              ) o ON true
              WHERE k.key IS NOT NULL OR m.commit IS NOT NULL
              ORDER BY c.n
         LOOP
