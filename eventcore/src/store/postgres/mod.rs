@@ -1,12 +1,13 @@
 //! The store for many machines: one PostgreSQL database, shared by any number of tasks and processes.
 //!
-//! One task makes group commits; a few others answer queued reads, each batch in one snapshot. This file starts them and
-//! passes requests on; it knows no SQL.
+//! One task makes group commits; reads that gather travel together, each batch in one snapshot. This file passes requests
+//! on; it knows no SQL.
 
 mod batch;
 mod config;
 mod error;
 mod feed;
+mod gather;
 mod pool;
 mod reader;
 mod schema;
@@ -15,7 +16,7 @@ mod writer;
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 pub use config::PostgresConfig;
 pub use tls::TlsMode;
@@ -27,8 +28,6 @@ use super::{
 
 /// Requests that wait in a queue before callers are held back.
 const QUEUE: usize = 4096;
-/// The most tasks that read at a time.
-const READERS: usize = 3;
 
 /// The answer to a request. A caller that is gone has dropped its end.
 type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
@@ -51,7 +50,7 @@ pub struct PostgresEventStore {
 struct Shared {
     pool: pool::Pool,
     writer: mpsc::Sender<writer::Message>,
-    reads: mpsc::Sender<reader::Job>,
+    reader: reader::Reader,
     queues: StreamQueues,
     feed: Arc<feed::Feed>,
 }
@@ -75,16 +74,11 @@ impl PostgresEventStore {
         let feed = feed::Feed::new(pool.clone(), &config.schema);
         let (writer, queue) = mpsc::channel(QUEUE);
         tokio::spawn(writer::Writer::new(pool.clone(), &config.schema).run(queue));
-        let reader = Arc::new(reader::Reader::new(pool.clone(), &config.schema));
-        let (reads, queue) = mpsc::channel(QUEUE);
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..READERS.min(config.pool_size - 1) {
-            tokio::spawn(reader.clone().run(queue.clone()));
-        }
+        let reader = reader::Reader::new(pool.clone(), &config.schema);
         let shared = Shared {
             pool,
             writer,
-            reads,
+            reader,
             queues: StreamQueues::new(),
             feed,
         };
@@ -113,16 +107,7 @@ impl PostgresEventStore {
 
 impl EventStore for PostgresEventStore {
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
-        Box::pin(async move {
-            let (reply, answer) = oneshot::channel();
-            let job = reader::Job { request, reply };
-            self.shared
-                .reads
-                .send(job)
-                .await
-                .map_err(|_| EventStoreError::Closed)?;
-            answer.await.map_err(|_| EventStoreError::Closed)?
-        })
+        Box::pin(self.shared.reader.page(request))
     }
 
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {

@@ -3,15 +3,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, mpsc};
 use tokio_postgres::{
     Row,
     types::{FromSql, Type},
 };
 
 use super::{
-    Reply,
     error::{Failure, corrupt},
+    gather::{Gather, Turn},
     pool::{Parameters, Pool, Query},
     writer::big,
 };
@@ -20,21 +19,10 @@ use crate::store::{
     Version,
 };
 
-/// The most reads answered from one snapshot.
-const BATCH: usize = 64;
-
-/// A page to read.
-pub(super) struct Job {
-    pub(super) request: ReadStreams,
-    pub(super) reply: Reply<StreamsPage>,
-}
-
-/// The queue that the reading tasks share. Whoever is free takes what is there.
-pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Job>>>;
-
 pub(super) struct Reader {
     pool: Pool,
     streams: Query,
+    gather: Arc<Gather<ReadStreams, Result<StreamsPage, EventStoreError>>>,
 }
 
 impl Reader {
@@ -50,6 +38,7 @@ impl Reader {
         ];
         Self {
             pool,
+            gather: Gather::new(),
             streams: Query::new(
                 "read_streams",
                 include_str!("sql/read_streams.sql"),
@@ -59,42 +48,39 @@ impl Reader {
         }
     }
 
-    /// Runs until the last handle of the store is dropped and the queue is empty.
-    pub(super) async fn run(self: Arc<Self>, queue: Queue) {
-        let mut jobs = Vec::new();
-        loop {
-            // The lock is free again as soon as there is something to do.
-            if queue.lock().await.recv_many(&mut jobs, BATCH).await == 0 {
-                break;
+    /// A page of streams.
+    pub(super) async fn page(&self, request: ReadStreams) -> Result<StreamsPage, EventStoreError> {
+        match self.gather.turn(request).await {
+            Turn::Answered(page) => page,
+            Turn::Ask(together) => {
+                let pages = self.pages(&together.requests).await;
+                let own = together.answer(pages);
+                own.unwrap_or_else(|| Err(corrupt("a page is missing")))
             }
-            jobs.retain(|job| !job.reply.is_closed());
-            if jobs.is_empty() {
-                continue;
-            }
-            let requests: Vec<&ReadStreams> = jobs.iter().map(|job| &job.request).collect();
-            let rows = self.rows(&requests).await;
-            let pages = rows.as_ref().map(|rows| pages(&requests, rows));
-            let failed = |error: &dyn Fn() -> EventStoreError, jobs: &mut Vec<Job>| {
-                for job in jobs.drain(..) {
-                    let _ = job.reply.send(Err(error()));
-                }
-            };
-            match pages {
-                Ok(Ok(pages)) => {
-                    for (job, page) in jobs.drain(..).zip(pages) {
-                        let _ = job.reply.send(Ok(page));
-                    }
-                }
-                Ok(Err(broken)) => failed(&|| corrupt(broken.to_string()), &mut jobs),
-                Err(failure) => {
-                    failed(&|| failure.nothing_written(self.pool.location()), &mut jobs);
-                }
+        }
+    }
+
+    async fn pages(
+        &self,
+        requests: &[Arc<ReadStreams>],
+    ) -> Vec<Result<StreamsPage, EventStoreError>> {
+        match self.rows(requests).await {
+            Ok(rows) => match pages(requests, &rows) {
+                Ok(pages) => pages.into_iter().map(Ok).collect(),
+                Err(broken) => requests
+                    .iter()
+                    .map(|_| Err(corrupt(broken.to_string())))
+                    .collect(),
+            },
+            Err(failure) => {
+                let failed = |_| Err(failure.nothing_written(self.pool.location()));
+                requests.iter().map(failed).collect()
             }
         }
     }
 
     /// Asks for all of them in one statement.
-    async fn rows(&self, requests: &[&ReadStreams]) -> Result<Vec<Row>, Failure> {
+    async fn rows(&self, requests: &[Arc<ReadStreams>]) -> Result<Vec<Row>, Failure> {
         let streams: usize = requests.iter().map(|request| request.streams.len()).sum();
         let mut names = Vec::with_capacity(streams);
         let mut after = Vec::with_capacity(streams);
@@ -145,7 +131,7 @@ pub(super) fn limit(asked: usize) -> i32 {
 }
 
 fn pages(
-    requests: &[&ReadStreams],
+    requests: &[Arc<ReadStreams>],
     rows: &[Row],
 ) -> Result<Vec<StreamsPage>, tokio_postgres::Error> {
     let mut starts = Vec::with_capacity(requests.len());

@@ -295,7 +295,6 @@ fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStore
         jobs.iter().map(|_| None).collect();
     for row in rows {
         let commit: i32 = row.try_get(0)?;
-        let outcome: &str = row.try_get(1)?;
         let Some(index) = usize::try_from(commit).unwrap_or(0).checked_sub(1) else {
             position = row.try_get::<_, Option<i64>>(2)?;
             continue;
@@ -303,6 +302,7 @@ fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStore
         let Some((result, job)) = results.get_mut(index).zip(jobs.get(index)) else {
             continue;
         };
+        let outcome: &str = row.try_get(1)?;
         *result = Some(if outcome == "conflict" {
             let stream = row.try_get::<_, i32>(4)?;
             Err(conflict(jobs, index, stream, row.try_get(5)?))

@@ -75,27 +75,29 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan
 AS $$
 #variable_conflict use_column
 DECLARE
+    keyed    boolean := commit_keys IS NOT NULL;
+    total    integer := cardinality(event_commits);
     head     bigint;
     ids      bigint[];
     heads    bigint[];
     types    integer[];
     accepted boolean[];        -- null: all of them
-    total    integer := cardinality(event_commits);
-    keyed    boolean := commit_keys IS NOT NULL;
     refused  record;
 BEGIN
     IF total > 0 OR keyed THEN
         UPDATE eventcore.sequencer s SET position = s.position + total RETURNING s.position - total INTO STRICT head;
     END IF;
 
-    SELECT array_agg(s.id ORDER BY a.n), array_agg(coalesce(e.version, 0) ORDER BY a.n),
-           coalesce(head, (SELECT s.position FROM eventcore.sequencer s))
-      INTO ids, heads, head
+    SELECT coalesce(head, (SELECT s.position FROM eventcore.sequencer s)), array_agg(s.id ORDER BY a.n),
+           array_agg(coalesce(e.version, 0) ORDER BY a.n)
+      INTO head, ids, heads
       FROM unnest(stream_names) WITH ORDINALITY a (name, n)
       LEFT JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s ON true
       LEFT JOIN LATERAL (SELECT e.version FROM eventcore.events e WHERE e.stream = s.id ORDER BY e.version DESC LIMIT 1) e
              ON true;
-    RETURN QUERY SELECT 0, 'head', head, NULL::integer, NULL::integer, NULL::bigint;
+    commit := 0;
+    position := head;
+    RETURN NEXT;
 
     IF keyed OR heads IS DISTINCT FROM expected_versions THEN
         FOR refused IN
@@ -121,35 +123,45 @@ BEGIN
                 accepted := array_fill(true, ARRAY[cardinality(commit_ids)]);
             END IF;
             accepted[refused.n] := false;
-            total := total - commit_counts[refused.n];
+            commit := refused.n;
+            events := commit_counts[refused.n];
+            total := total - events;
             IF refused.key_position IS NOT NULL THEN
-                RETURN QUERY SELECT refused.n::integer, 'key', refused.key_position, refused.key_events, NULL::integer,
-                                    NULL::bigint;
+                outcome := 'key';
+                position := refused.key_position;
+                events := refused.key_events;
             ELSIF refused.made IS NOT NULL THEN
-                RETURN QUERY SELECT refused.n::integer, 'made', refused.made + commit_counts[refused.n] - 1,
-                                    commit_counts[refused.n], NULL::integer, NULL::bigint;
+                outcome := 'made';
+                position := refused.made + events - 1;
             ELSE
-                RETURN QUERY SELECT refused.n::integer, 'conflict', NULL::bigint, NULL::integer, refused.stream::integer,
-                                    refused.actual;
+                outcome := 'conflict';
+                stream := refused.stream;
+                actual := refused.actual;
             END IF;
+            RETURN NEXT;
         END LOOP;
+
         IF accepted IS NOT NULL AND (cardinality(event_commits) > 0 OR keyed) THEN
             UPDATE eventcore.sequencer SET position = head + total;
+            SELECT array_agg(e.commit ORDER BY e.n), array_agg(e.stream ORDER BY e.n), array_agg(e.version ORDER BY e.n),
+                   array_agg(e.type ORDER BY e.n), array_agg(e.id ORDER BY e.n), array_agg(e.payload ORDER BY e.n)
+              INTO event_commits, event_streams, event_versions, event_types, event_ids, event_payloads
+              FROM unnest(event_commits, event_streams, event_versions, event_types, event_ids, event_payloads)
+                   WITH ORDINALITY e (commit, stream, version, type, id, payload, n)
+             WHERE accepted[e.commit];
         END IF;
     END IF;
 
     IF total > 0 THEN
         IF array_position(ids, NULL) IS NOT NULL THEN
             INSERT INTO eventcore.streams (name)
-            SELECT DISTINCT stream_names[e.stream]
-              FROM unnest(event_commits, event_streams) e (commit, stream)
-             WHERE ids[e.stream] IS NULL AND (accepted IS NULL OR accepted[e.commit]);
+            SELECT DISTINCT stream_names[e.stream] FROM unnest(event_streams) e (stream) WHERE ids[e.stream] IS NULL;
             SELECT array_agg(s.id ORDER BY a.n) INTO ids
               FROM unnest(stream_names) WITH ORDINALITY a (name, n)
               LEFT JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s ON true;
         END IF;
 
-        FOR round IN 1..2 LOOP
+        LOOP
             SELECT array_agg(t.id ORDER BY a.n) INTO types
               FROM unnest(type_categories, type_names) WITH ORDINALITY a (category, name, n)
               LEFT JOIN LATERAL (
@@ -162,12 +174,10 @@ BEGIN
         END LOOP;
 
         INSERT INTO eventcore.events (position, stream, version, type, event_id, recorded_at, payload, metadata)
-        SELECT head + row_number() OVER (ORDER BY e.n), ids[e.stream], e.version, types[e.type], e.id, clock_timestamp(),
-               e.payload, commit_metadata[e.commit]
-          FROM unnest(event_commits, event_streams, event_versions, event_types, event_ids, event_payloads) WITH ORDINALITY
-               e (commit, stream, version, type, id, payload, n)
-         WHERE accepted IS NULL OR accepted[e.commit]
-         ORDER BY e.n;
+        SELECT head + e.n, ids[e.stream], e.version, types[e.type], e.id, clock_timestamp(), e.payload,
+               commit_metadata[e.commit]
+          FROM unnest(event_commits, event_streams, event_versions, event_types, event_ids, event_payloads)
+               WITH ORDINALITY e (commit, stream, version, type, id, payload, n);
     END IF;
 
     IF keyed THEN

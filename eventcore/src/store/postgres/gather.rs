@@ -1,0 +1,159 @@
+//! Questions that gather while earlier ones are under way, and then travel together.
+//!
+//! Whoever asks while few questions are under way asks at once, in its own task. Others wait; when an answer arrives, one
+//! of them asks for all who wait. It knows nothing of what is asked.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+/// How many questions may be under way at a time. Fewer make for larger ones.
+const UNDER_WAY: usize = 2;
+/// The most that travel together.
+const TOGETHER: usize = 64;
+
+pub(super) struct Gather<R, T> {
+    state: Mutex<State<R, T>>,
+}
+
+struct State<R, T> {
+    /// How many more may ask.
+    free: usize,
+    waiting: VecDeque<Waiting<R, T>>,
+}
+
+struct Waiting<R, T> {
+    request: Arc<R>,
+    reply: oneshot::Sender<Reply<R, T>>,
+}
+
+enum Reply<R, T> {
+    Answer(T),
+    /// It is your turn to ask, for all who wait.
+    Lead(Lead<R, T>),
+}
+
+impl<R, T> Gather<R, T> {
+    pub(super) fn new() -> Arc<Self> {
+        let state = State {
+            free: UNDER_WAY,
+            waiting: VecDeque::new(),
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Nothing is left half changed under this lock.
+    fn state(&self) -> MutexGuard<'_, State<R, T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the answer, or for one's turn to ask.
+    pub(super) async fn turn(self: &Arc<Self>, request: R) -> Turn<R, T> {
+        let request = Arc::new(request);
+        loop {
+            let lead = match self.join(&request) {
+                Ok(lead) => lead,
+                Err(reply) => match reply.await {
+                    Ok(Reply::Answer(answer)) => return Turn::Answered(answer),
+                    Ok(Reply::Lead(lead)) => lead,
+                    // Whoever asked for us was dropped.
+                    Err(_) => continue,
+                },
+            };
+            return Turn::Ask(lead.take(request));
+        }
+    }
+
+    fn join(
+        self: &Arc<Self>,
+        request: &Arc<R>,
+    ) -> Result<Lead<R, T>, oneshot::Receiver<Reply<R, T>>> {
+        let mut state = self.state();
+        if state.free > 0 {
+            state.free -= 1;
+            return Ok(Lead(self.clone()));
+        }
+        let (reply, answer) = oneshot::channel();
+        state.waiting.push_back(Waiting {
+            request: request.clone(),
+            reply,
+        });
+        Err(answer)
+    }
+}
+
+pub(super) enum Turn<R, T> {
+    /// Somebody else asked.
+    Answered(T),
+    /// Ask now.
+    Ask(Together<R, T>),
+}
+
+/// One's own request and those of others who wait.
+pub(super) struct Together<R, T> {
+    pub(super) requests: Vec<Arc<R>>,
+    replies: Vec<oneshot::Sender<Reply<R, T>>>,
+    lead: Lead<R, T>,
+}
+
+impl<R, T> Together<R, T> {
+    /// Hands out the answers, in the order of the requests; returns one's own.
+    pub(super) fn answer(self, answers: impl IntoIterator<Item = T>) -> Option<T> {
+        // The next question may go.
+        drop(self.lead);
+        let mut answers = answers.into_iter();
+        let own = answers.next();
+        for (reply, answer) in self.replies.into_iter().zip(answers) {
+            let _ = reply.send(Reply::Answer(answer));
+        }
+        own
+    }
+}
+
+/// The right to ask. It goes to the next who waits when it is dropped, by whatever way.
+struct Lead<R, T>(Arc<Gather<R, T>>);
+
+impl<R, T> Lead<R, T> {
+    fn take(self, own: Arc<R>) -> Together<R, T> {
+        let (mut requests, mut replies) = (vec![own], Vec::new());
+        let mut state = self.0.state();
+        while requests.len() < TOGETHER
+            && let Some(waiting) = state.waiting.pop_front()
+        {
+            if !waiting.reply.is_closed() {
+                requests.push(waiting.request);
+                replies.push(waiting.reply);
+            }
+        }
+        drop(state);
+        Together {
+            requests,
+            replies,
+            lead: self,
+        }
+    }
+}
+
+impl<R, T> Drop for Lead<R, T> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        let next = loop {
+            match state.waiting.pop_front() {
+                Some(waiting) if waiting.reply.is_closed() => {}
+                Some(waiting) => break waiting,
+                None => {
+                    state.free += 1;
+                    return;
+                }
+            }
+        };
+        drop(state);
+        // If it is gone by now, this drops the new right, and so passes it on.
+        let _ = next.reply.send(Reply::Lead(Self(self.0.clone())));
+    }
+}
