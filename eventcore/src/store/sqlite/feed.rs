@@ -47,7 +47,13 @@ impl Reader {
                     if let Some(id) = self.names.stream_id(&self.connection, stream)? {
                         let version = self.version_at(id, after)?;
                         let values = params![id, sql(version.get()), count(limit)];
-                        self.read(STREAM, values, |_| true, &mut events)?;
+                        self.read(
+                            STREAM,
+                            values,
+                            Follow::Versions(version),
+                            |_| true,
+                            &mut events,
+                        )?;
                     }
                 }
                 EventFilter::AnyOf(selectors) => {
@@ -75,7 +81,7 @@ impl Reader {
         events: &mut Vec<RecordedEvent>,
     ) -> Result<(), EventStoreError> {
         let values = params![sql(after.get()), sql(up_to.get()), count(limit)];
-        self.read(SCAN, values, |_| true, events)
+        self.read(SCAN, values, Follow::Positions(after), |_| true, events)
     }
 
     fn of_types(
@@ -95,10 +101,13 @@ impl Reader {
         if is_dense {
             let before = Position::new(first.get().saturating_sub(1));
             let values = params![sql(before.get()), sql(last.get()), -1];
-            return self.read(SCAN, values, |of| types.binary_search(&of).is_ok(), events);
+            let wanted = |of| types.binary_search(&of).is_ok();
+            return self.read(SCAN, values, Follow::Positions(before), wanted, events);
         }
         for position in positions {
-            self.read(ONE, params![sql(position)], |_| true, events)?;
+            let before = Position::new(position.saturating_sub(1));
+            let values = params![sql(position)];
+            self.read(ONE, values, Follow::Positions(before), |_| true, events)?;
         }
         Ok(())
     }
@@ -181,11 +190,12 @@ impl Reader {
         Ok(Version::new(low))
     }
 
-    /// Reads the events of a query whose type is wanted.
+    /// Reads the events of a query whose type is wanted. A row that is missing among them is an error, not a gap.
     fn read(
         &mut self,
         query: &str,
         values: &[&dyn rusqlite::ToSql],
+        mut follow: Follow,
         wanted: impl Fn(i64) -> bool,
         events: &mut Vec<RecordedEvent>,
     ) -> Result<(), EventStoreError> {
@@ -195,10 +205,38 @@ impl Reader {
         let mut statement = connection.prepare_cached(query).map_err(of_read)?;
         let mut rows = statement.query(values).map_err(of_read)?;
         while let Some(row) = rows.next().map_err(of_read)? {
+            follow.next(row)?;
             let event_type = row.get(3).map_err(of_read)?;
             if wanted(event_type) {
                 events.push(recorded(row, event_type, connection, names)?);
             }
+        }
+        Ok(())
+    }
+}
+
+/// What the rows of a query have without a gap, from the one after this.
+enum Follow {
+    Positions(Position),
+    Versions(Version),
+}
+
+impl Follow {
+    fn next(&mut self, row: &Row<'_>) -> Result<(), EventStoreError> {
+        let (what, column, before) = match self {
+            Self::Positions(before) => ("position", 0, before.get()),
+            Self::Versions(before) => ("version", 2, before.get()),
+        };
+        let found: u64 = row.get(column).map_err(of_read)?;
+        if before.checked_add(1) != Some(found) {
+            let position: i64 = row.get(0).map_err(of_read)?;
+            return Err(corrupt(format!(
+                "the event at position {position} has {what} {found}, and the one before it {before}: an event is missing"
+            )));
+        }
+        match self {
+            Self::Positions(before) => *before = Position::new(found),
+            Self::Versions(before) => *before = Version::new(found),
         }
         Ok(())
     }

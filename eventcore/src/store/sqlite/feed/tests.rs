@@ -21,7 +21,8 @@ fn log(folder: &tempfile::TempDir, events: u64) -> Reader {
         .unwrap();
     let insert = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
         INSERT INTO events (position, stream, version, type, event_id, recorded_at, payload)
-        SELECT n, iif(n % (?1 / 100), 1, 2), n, iif(n % (?1 / 100), 1 + n % 2, 3), zeroblob(16), n, '1' FROM n";
+        SELECT n, iif(n % (?1 / 100), 1, 2), iif(n % (?1 / 100), n - n / (?1 / 100), n / (?1 / 100)),
+               iif(n % (?1 / 100), 1 + n % 2, 3), zeroblob(16), n, '1' FROM n";
     connection.execute(insert, [sql(events)]).unwrap();
     drop(connection);
     let connection = schema::open_reader(&path, schema::BUSY).unwrap();
