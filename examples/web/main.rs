@@ -1,0 +1,52 @@
+//! The bank as a web service: commands are POSTs, the read model answers GETs, and events go live to whoever listens.
+//! `web --help` says how to start it; then open the address that it prints.
+
+mod api;
+#[path = "../bank/domain.rs"]
+#[allow(dead_code, reason = "the service does without withdrawals and limits")]
+mod domain;
+mod live;
+mod problem;
+mod read_model;
+
+use std::{error::Error, net::SocketAddr, path::PathBuf};
+
+use clap::Parser;
+use eventcore::{projection::ProjectionRunner, sqlite::SqliteEventStore};
+use tokio::{net::TcpListener, sync::watch};
+
+#[derive(Parser)]
+#[command(about = "A bank as a web service, on one SQLite file", version)]
+struct Arguments {
+    /// The file; it is created if it is not there
+    #[arg(long, default_value = "web.db")]
+    database: PathBuf,
+
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let Arguments { database, listen } = Arguments::parse();
+    let store = SqliteEventStore::open(&database).await?;
+    let projection = ProjectionRunner::new(store.clone(), read_model::Accounts).start();
+    let accounts = read_model::Reader::open(store.clone(), database);
+
+    let (stop, stopped) = watch::channel(());
+    let service = api::service(store.clone(), accounts, stopped);
+    let listener = TcpListener::bind(listen).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, service)
+        .with_graceful_shutdown(async move {
+            let _ = tokio::signal::ctrl_c().await;
+            // The live feeds would never end by themselves.
+            drop(stop);
+        })
+        .await?;
+
+    projection.stop().await?;
+    store.close().await;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! What went wrong, as an answer: a status that a program understands, a sentence for its user.
+
+use std::fmt::Display;
+
+use axum::{
+    Json,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use eventcore::{CommandError, DeclarationError, EventStoreError, projection::WaitError};
+
+use crate::domain::BankError;
+
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, detail: impl Display) -> Self {
+        Self {
+            status,
+            detail: detail.to_string(),
+        }
+    }
+
+    pub fn bad_request(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub fn internal(detail: impl Display) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+}
+
+impl From<BankError> for Problem {
+    fn from(error: BankError) -> Self {
+        let status = match error {
+            BankError::NoSuchAccount { .. } => StatusCode::NOT_FOUND,
+            BankError::AlreadyOpen { .. } => StatusCode::CONFLICT,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, error)
+    }
+}
+
+impl From<CommandError<BankError>> for Problem {
+    fn from(error: CommandError<BankError>) -> Self {
+        match error {
+            CommandError::BusinessRuleViolation(why) => why.into(),
+            CommandError::Declaration(DeclarationError::DuplicateStream { .. }) => {
+                Self::bad_request("the two accounts of a transfer must not be the same")
+            }
+            CommandError::Declaration(why) => Self::bad_request(why),
+            // The same request, with its key, may be sent again: it is carried out once.
+            error @ (CommandError::ConcurrencyError { .. }
+            | CommandError::OutcomeUnknown { .. }) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+            }
+            CommandError::EventStoreError(error) => error.into(),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<EventStoreError> for Problem {
+    fn from(error: EventStoreError) -> Self {
+        let status = if error.is_transient() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        Self::new(status, error)
+    }
+}
+
+impl From<WaitError> for Problem {
+    fn from(error: WaitError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Json(serde_json::json!({ "error": self.detail }));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            return (self.status, [(header::RETRY_AFTER, "1")], body).into_response();
+        }
+        (self.status, body).into_response()
+    }
+}

@@ -1,0 +1,132 @@
+//! The accounts as one wants to see them: a table that a projection keeps, and how it is read.
+
+use std::{path::PathBuf, time::Duration};
+
+use eventcore::{
+    Position, RecordedEvent,
+    projection::{Projection, wait_for},
+    sqlite::{SqliteEventStore, SqliteTransaction, rusqlite},
+};
+use rusqlite::{Connection, OpenFlags, Row, params};
+use serde::Serialize;
+
+use crate::{
+    domain::{AccountEvent, AccountId},
+    problem::Problem,
+};
+
+/// How long a reader waits for its own writes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Keeps the table `account_view`, in the transaction that also moves its checkpoint.
+pub struct Accounts;
+
+impl Projection<SqliteTransaction> for Accounts {
+    type Feed = (AccountId, AccountEvent);
+    type Error = rusqlite::Error;
+    const NAME: &'static str = "accounts";
+
+    async fn prepare(&self, tx: &mut SqliteTransaction) -> Result<(), rusqlite::Error> {
+        tx.execute_batch(
+            "CREATE TABLE IF NOT EXISTS account_view (
+                 account TEXT PRIMARY KEY, owner TEXT NOT NULL, balance INTEGER NOT NULL
+             ) STRICT, WITHOUT ROWID",
+        )
+    }
+
+    async fn apply(
+        &self,
+        (AccountId(account), event): (AccountId, AccountEvent),
+        _: &RecordedEvent,
+        tx: &mut SqliteTransaction,
+    ) -> Result<(), rusqlite::Error> {
+        let change = "UPDATE account_view SET balance = balance + ?2 WHERE account = ?1";
+        match event {
+            AccountEvent::Opened { owner } => tx.execute(
+                "INSERT INTO account_view (account, owner, balance) VALUES (?1, ?2, 0)",
+                params![account, owner],
+            )?,
+            AccountEvent::Deposited { amount } => tx.execute(change, params![account, amount])?,
+            AccountEvent::Withdrawn { amount } => {
+                let amount = -i128::from(amount);
+                tx.execute(change, params![account, i64::try_from(amount).unwrap_or(i64::MIN)])?
+            }
+        };
+        Ok(())
+    }
+}
+
+/// A row of the table.
+#[derive(Debug, Serialize)]
+pub struct AccountView {
+    account: String,
+    owner: String,
+    balance: i64,
+}
+
+impl AccountView {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            account: row.get(0)?,
+            owner: row.get(1)?,
+            balance: row.get(2)?,
+        })
+    }
+}
+
+/// Reads the table. It is a table like any other: this takes a connection of its own, which only reads.
+pub struct Reader {
+    store: SqliteEventStore,
+    database: PathBuf,
+}
+
+impl Reader {
+    pub fn open(store: SqliteEventStore, database: PathBuf) -> Self {
+        Self { store, database }
+    }
+
+    /// All accounts, as of this position or later.
+    pub async fn all(&self, position: Position) -> Result<Vec<AccountView>, Problem> {
+        self.read(position, |connection| {
+            let sql = "SELECT account, owner, balance FROM account_view ORDER BY account";
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([], AccountView::from_row)?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// One account, as of this position or later.
+    pub async fn one(
+        &self,
+        account: &str,
+        position: Position,
+    ) -> Result<Option<AccountView>, Problem> {
+        let account = account.to_owned();
+        self.read(position, move |connection| {
+            let sql = "SELECT account, owner, balance FROM account_view WHERE account = ?1";
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query_map([account], AccountView::from_row)?;
+            rows.next().transpose()
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        position: Position,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        wait_for(&self.store, <Accounts as Projection<SqliteTransaction>>::NAME, position, PATIENCE).await?;
+        let database = self.database.clone();
+        let rows = tokio::task::spawn_blocking(move || {
+            query(&Connection::open_with_flags(
+                database,
+                OpenFlags::SQLITE_OPEN_READ_ONLY,
+            )?)
+        });
+        rows.await
+            .map_err(Problem::internal)?
+            .map_err(Problem::internal)
+    }
+}
