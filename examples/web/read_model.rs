@@ -49,7 +49,10 @@ impl Projection<SqliteTransaction> for Accounts {
             AccountEvent::Deposited { amount } => tx.execute(change, params![account, amount])?,
             AccountEvent::Withdrawn { amount } => {
                 let amount = -i128::from(amount);
-                tx.execute(change, params![account, i64::try_from(amount).unwrap_or(i64::MIN)])?
+                tx.execute(
+                    change,
+                    params![account, i64::try_from(amount).unwrap_or(i64::MIN)],
+                )?
             }
         };
         Ok(())
@@ -117,7 +120,13 @@ impl Reader {
         position: Position,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Problem> {
-        wait_for(&self.store, <Accounts as Projection<SqliteTransaction>>::NAME, position, PATIENCE).await?;
+        wait_for(
+            &self.store,
+            <Accounts as Projection<SqliteTransaction>>::NAME,
+            position,
+            PATIENCE,
+        )
+        .await?;
         let database = self.database.clone();
         let rows = tokio::task::spawn_blocking(move || {
             query(&Connection::open_with_flags(
