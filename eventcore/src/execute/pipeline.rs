@@ -478,7 +478,7 @@ impl<C: CommandLogic> Machine<C> {
             self.options.metadata.clone(),
             self.options.idempotency_key.clone(),
         );
-        match AppendEvents::new(
+        match AppendEvents::read_back(
             self.commit_id,
             attempt.reading.expected(),
             events,

@@ -65,6 +65,20 @@ impl AppendEvents {
         metadata: Metadata,
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Self, AppendRefused> {
+        for event in &events {
+            check_json(event)?;
+        }
+        Self::read_back(commit_id, expected, events, metadata, idempotency_key)
+    }
+
+    /// The same for payloads that were read back after they were encoded, so that they need no second look.
+    pub(crate) fn read_back(
+        commit_id: CommitId,
+        expected: Vec<ExpectedVersion>,
+        events: Vec<NewEvent>,
+        metadata: Metadata,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<Self, AppendRefused> {
         let request = Request {
             commit_id,
             expected,
@@ -136,11 +150,6 @@ impl Request {
                     bytes: event.payload.len(),
                 });
             }
-            if std::str::from_utf8(&event.payload).is_err() {
-                return Err(AppendRefused::NotText {
-                    type_name: event.type_name,
-                });
-            }
             bytes = bytes.saturating_add(event.payload.len());
         }
         if bytes > MAX_COMMIT_BYTES {
@@ -157,6 +166,20 @@ impl Request {
         encode_struct(&self.metadata, &mut Vec::new()).map_err(|error| AppendRefused::Metadata {
             reason: error.to_string(),
         })
+    }
+}
+
+/// What no reader could read is lost as soon as it is stored. Too large payloads are not worth a look.
+fn check_json(event: &NewEvent) -> Result<(), AppendRefused> {
+    if event.payload.len() > MAX_EVENT_BYTES {
+        return Ok(());
+    }
+    match serde_json::from_slice::<serde_json::Value>(&event.payload) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(AppendRefused::NotJson {
+            type_name: event.type_name,
+            reason: error.to_string(),
+        }),
     }
 }
 
@@ -198,11 +221,13 @@ pub enum AppendRefused {
         /// How many it has.
         bytes: usize,
     },
-    /// A payload that is not UTF-8, and so not JSON.
-    #[error("the payload of event `{type_name}` is not UTF-8, so it is not JSON")]
-    NotText {
+    /// A payload that is not JSON, or that could not be read again: nested too deeply, a number out of range.
+    #[error("the payload of event `{type_name}` cannot be read as JSON: {reason}")]
+    NotJson {
         /// The stored name of the event.
         type_name: &'static str,
+        /// What is wrong with it, and where.
+        reason: String,
     },
     /// Metadata that could not be stored or read again.
     #[error("the metadata of the commit cannot be stored: {reason}")]

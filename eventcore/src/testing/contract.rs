@@ -997,18 +997,40 @@ pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
     ));
     let count = MAX_COMMIT_BYTES / crate::MAX_EVENT_BYTES + 1;
     let bytes = count * crate::MAX_EVENT_BYTES;
+    let large = format!("\"{}\"", &large[3..]);
     assert_eq!(
-        new(vec![event(0, &large[1..]); count]).unwrap_err(),
+        new(vec![event(0, &large); count]).unwrap_err(),
         AppendRefused::TooLarge { bytes }
     );
-    let not_text = NewEvent {
-        payload: vec![b'"', 0xff, b'"'].into(),
-        ..event(0, "")
-    };
-    assert_eq!(
-        new(vec![not_text]).unwrap_err(),
-        AppendRefused::NotText { type_name: "Noted" }
+    let (deep, deepest) = (
+        format!("{}0{}", "[".repeat(128), "]".repeat(128)),
+        "[".repeat(100_000),
     );
+    let not_json: [&[u8]; 9] = [
+        b"\"\xff\"",
+        b"",
+        b"later",
+        b"{\"a\":1} 2",
+        b"\"\0\"",
+        b"NaN",
+        b"1e999",
+        deep.as_bytes(),
+        deepest.as_bytes(),
+    ];
+    for payload in not_json {
+        let payload = payload.to_vec().into();
+        let refused = new(vec![NewEvent {
+            payload,
+            ..event(0, "")
+        }]);
+        assert!(matches!(
+            refused,
+            Err(AppendRefused::NotJson {
+                type_name: "Noted",
+                ..
+            })
+        ));
+    }
     let naming = |expected, metadata| {
         AppendEvents::new(CommitId::generate(), expected, vec![], metadata, None)
     };
