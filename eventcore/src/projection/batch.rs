@@ -7,13 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{EventFeed, Lease, LeaseError, Progress, Projection, ProjectionDatabase};
+use super::{
+    EventFeed, Lease, LeaseError, Progress, Projection, ProjectionDatabase, runner::last_of,
+};
 use crate::{Position, RecordedEvent};
 
-/// How long a transaction is to stay open: others wait for it.
-const OPEN: Duration = Duration::from_millis(20);
+/// The most events of a batch.
+const MOST: usize = 1024;
 
-/// How many events the next batch takes, so that it stays short.
+/// How many events the next batch takes, so that it stays short even where a single event takes long.
 #[derive(Debug)]
 pub(super) struct BatchSize(usize);
 
@@ -26,19 +28,20 @@ impl BatchSize {
         self.0
     }
 
-    /// Learns from a batch how long an event takes.
-    pub(super) fn learn(&mut self, events: usize, took: Duration) {
-        let each = took / u32::try_from(events.max(1)).unwrap_or(u32::MAX);
-        let fit = OPEN.as_nanos() / each.as_nanos().max(1);
-        let fit = usize::try_from(fit).unwrap_or(usize::MAX);
-        self.0 = fit.clamp(1, self.0.saturating_mul(4));
+    /// Learns from a batch how many events fit, or that more do.
+    pub(super) fn learn(&mut self, events: usize, is_cut_short: bool) {
+        self.0 = if is_cut_short {
+            events.max(1)
+        } else {
+            self.0.saturating_mul(4).min(MOST)
+        };
     }
 }
 
 /// What became of a batch.
 pub(super) enum Outcome {
-    /// So many events are applied and committed.
-    Done(usize),
+    /// So many events are applied and committed; whether that is all that fitted into the time.
+    Done(usize, bool),
     /// The event with this number could not be applied. Those before it are committed if the database cannot undo them,
     /// else nothing is.
     Failed(usize, Failure),
@@ -75,10 +78,10 @@ where
     }
 
     async fn try_run(self) -> Result<Outcome, LeaseError> {
-        let started = Instant::now();
         let mut tx = self.database.begin(&self.lease).await?;
+        let started = Instant::now();
         let events = self.events.get(self.range.clone()).unwrap_or_default();
-        let mut done = 0;
+        let (mut done, mut is_cut_short) = (0, false);
         for event in events {
             if let Err(error) = self.apply(event, &mut tx).await {
                 let is_of_event = D::is_usable(&tx);
@@ -89,13 +92,14 @@ where
                 return Ok(Outcome::Failed(done, Failure { error, is_of_event }));
             }
             done += 1;
-            if started.elapsed() > OPEN {
+            if started.elapsed() > D::OPEN {
+                is_cut_short = true;
                 break;
             }
         }
         let progress = self.progress(done);
         self.database.commit(tx, &self.lease, progress).await?;
-        Ok(Outcome::Done(done))
+        Ok(Outcome::Done(done, is_cut_short))
     }
 
     async fn apply(
@@ -114,8 +118,7 @@ where
         let position = if end >= self.events.len() {
             self.up_to
         } else {
-            let last = end.checked_sub(1).and_then(|last| self.events.get(last));
-            last.map_or(self.lease.position, |event| event.position)
+            last_of(&self.events, end, self.lease.position)
         };
         Progress {
             position,
@@ -133,11 +136,15 @@ mod tests {
     #[test]
     fn a_batch_grows_while_it_is_short_and_shrinks_at_once() {
         let mut size = BatchSize::new();
-        size.learn(16, Duration::from_micros(16));
+        size.learn(16, false);
         assert_eq!(size.get(), 64);
-        size.learn(64, Duration::from_millis(64));
-        assert_eq!(size.get(), 20, "20 events of 1 ms");
-        size.learn(1, Duration::from_secs(1));
-        assert_eq!(size.get(), 1);
+        size.learn(20, true);
+        assert_eq!(size.get(), 20);
+        size.learn(1, true);
+        assert_eq!(size.get(), 1, "a single event took all the time");
+        for _ in 0..9 {
+            size.learn(size.get(), false);
+        }
+        assert_eq!(size.get(), MOST);
     }
 }

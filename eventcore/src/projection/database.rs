@@ -25,6 +25,8 @@ pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
     type Transaction: Send + 'static;
     /// Where a read model is built anew while the live one serves.
     type Rebuild: ProjectionDatabase<Transaction = Self::Transaction>;
+    /// How long a batch may go on: others wait for its transaction, or for what it has locked.
+    const OPEN: Duration;
     /// Whether dropping a transaction undoes what was written. If not, an event whose application failed half way may
     /// come again.
     const ROLLS_BACK: bool;
@@ -37,6 +39,14 @@ pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
 
     /// Takes the lease of a projection for a term, if nobody holds it.
     fn lead<'a>(
+        &'a self,
+        name: &'a str,
+        leader: &'a str,
+        term: Duration,
+    ) -> DatabaseFuture<'a, Leadership>;
+
+    /// Takes the lease of a projection for a term, whoever holds it.
+    fn seize<'a>(
         &'a self,
         name: &'a str,
         leader: &'a str,
@@ -95,7 +105,8 @@ pub struct Lease {
     pub name: Arc<str>,
     /// Rises with each new leader: whoever writes with an older one is refused.
     pub fence: u64,
-    /// How far the projection had come when the lease was taken.
+    /// The checkpoint as its leader knows it. A commit that finds another one is refused: an earlier commit, of which
+    /// nobody knew the outcome, was made after all.
     pub position: Position,
 }
 
@@ -115,7 +126,8 @@ pub enum Leadership {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaseError {
-    /// Another leads by now, or the read model was swapped. Nothing was written.
+    /// Another leads by now, the read model was swapped, or the checkpoint is another than its leader knows. Nothing was
+    /// written.
     #[error("another process leads this projection by now; nothing was written")]
     Lost,
     /// The database failed.

@@ -148,6 +148,7 @@ impl<M> DerefMut for MemoryTransaction<M> {
 impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<M> {
     type Transaction = MemoryTransaction<M>;
     type Rebuild = Self;
+    const OPEN: Duration = Duration::from_millis(5);
     const ROLLS_BACK: bool = false;
 
     fn run<T: Send + 'static>(
@@ -163,22 +164,31 @@ impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<
         leader: &'a str,
         term: Duration,
     ) -> DatabaseFuture<'a, Leadership> {
-        let mut kept = self.kept();
-        let leadership = match &kept.leader {
-            Some((other, until)) if *until > Instant::now() => Leadership::Held {
-                leader: other.clone(),
-            },
-            _ => {
-                kept.fence += 1;
-                kept.leader = Some((leader.to_owned(), Instant::now() + term));
-                Leadership::Taken(Lease {
-                    name: name.into(),
-                    fence: kept.fence,
-                    position: kept.position,
-                })
-            }
+        let held = match &self.kept().leader {
+            Some((other, until)) if *until > Instant::now() => Some(other.clone()),
+            _ => None,
         };
-        Box::pin(ready(Ok(leadership)))
+        match held {
+            Some(leader) => Box::pin(ready(Ok(Leadership::Held { leader }))),
+            None => self.seize(name, leader, term),
+        }
+    }
+
+    fn seize<'a>(
+        &'a self,
+        name: &'a str,
+        leader: &'a str,
+        term: Duration,
+    ) -> DatabaseFuture<'a, Leadership> {
+        let mut kept = self.kept();
+        kept.fence += 1;
+        kept.leader = Some((leader.to_owned(), Instant::now() + term));
+        let lease = Lease {
+            name: name.into(),
+            fence: kept.fence,
+            position: kept.position,
+        };
+        Box::pin(ready(Ok(Leadership::Taken(lease))))
     }
 
     fn renew<'a>(&'a self, lease: &'a Lease, term: Duration) -> DatabaseFuture<'a, (), LeaseError> {

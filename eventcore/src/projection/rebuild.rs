@@ -1,12 +1,12 @@
 //! Builds a read model anew beside the live one, then puts it in its place.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
-    LeaseError, Projection, ProjectionDatabase, ProjectionError, ProjectionRunner, check_name,
-    runner::head, status::Report,
+    Leadership, Lease, LeaseError, Projection, ProjectionDatabase, ProjectionError,
+    ProjectionRunner, check_name, runner::head, status::Report,
 };
 use crate::{EventStore, EventStoreError};
 
@@ -66,19 +66,47 @@ where
         check_name(P::NAME)?;
         let place = self.database.rebuild(P::NAME, afresh).await?;
         let mut shutdown = std::pin::pin!(shutdown);
+        // The live one's lease, once that must not get further ahead.
+        let mut seized = None;
+        let end = self
+            .build(&place, report, shutdown.as_mut(), &mut seized)
+            .await;
+        if let (Some(lease), Ok(RebuildOutcome::Interrupted) | Err(_)) = (&seized, &end) {
+            // If this fails, the lease runs out by itself.
+            let _ = self.database.resign(lease).await;
+        }
+        end
+    }
+
+    async fn build(
+        &self,
+        place: &D::Rebuild,
+        report: &Report,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+        seized: &mut Option<Lease>,
+    ) -> Result<RebuildOutcome, ProjectionError> {
         loop {
             let beside = self.beside(place.clone());
             let Some(lease) = beside.run_to_end(report.clone(), shutdown.as_mut()).await? else {
                 return Ok(RebuildOutcome::Interrupted);
             };
-            match self.database.swap(&place, &lease).await {
+            match self.database.swap(place, &lease).await {
                 Ok(true) => {
                     let position = *report.position().borrow();
                     tracing::info!(projection = P::NAME, %position, "the rebuilt read model is in place");
                     return Ok(RebuildOutcome::Swapped);
                 }
-                // The live one has come further meanwhile.
-                Ok(false) => place.resign(&lease).await?,
+                // The live one has come further meanwhile. It stands by until the new one has caught up.
+                Ok(false) => {
+                    place.resign(&lease).await?;
+                    let live = self
+                        .database
+                        .seize(P::NAME, &self.instance, self.term)
+                        .await?;
+                    if let Leadership::Taken(lease) = live {
+                        *seized = Some(lease);
+                    }
+                }
                 Err(LeaseError::Lost) => {}
                 Err(LeaseError::Database(error)) if error.is_transient() => {
                     place.resign(&lease).await?;

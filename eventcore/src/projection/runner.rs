@@ -58,8 +58,8 @@ pub struct ProjectionRunner<S, D, P> {
     pub(super) database: D,
     projection: Arc<P>,
     policy: ErrorPolicy,
-    term: Duration,
-    instance: Arc<str>,
+    pub(super) term: Duration,
+    pub(super) instance: Arc<str>,
 }
 
 #[allow(
@@ -283,8 +283,8 @@ where
                 Ok(Leadership::Taken(mut lease)) => {
                     pauses = Pauses::new();
                     let exit = self.lead(&mut lease).await;
-                    if let Exit::Stop | Exit::Failed(_) = &exit {
-                        // If this fails, the lease runs out by itself.
+                    if !matches!(exit, Exit::Arrived) {
+                        // If this fails, the lease runs out by itself. One that is lost cannot be given up either.
                         let _ = database.resign(&lease).await;
                     }
                     match exit {
@@ -414,14 +414,15 @@ where
             let count = range.len();
             let started = Instant::now();
             match self.batch(lease, &events, range, up_to, None).await? {
-                Outcome::Done(done) => {
+                Outcome::Done(done, is_cut_short) => {
                     (pauses, attempts) = (Pauses::new(), 0);
-                    size.learn(done, started.elapsed());
+                    size.learn(done, is_cut_short);
                     next += done;
                     let is_end = next >= events.len();
-                    lease.position = match events.get(next.saturating_sub(1)) {
-                        Some(last) if !is_end => last.position,
-                        _ => up_to,
+                    lease.position = if is_end {
+                        up_to
+                    } else {
+                        last_of(&events, next, lease.position)
                     };
                     self.report
                         .progress(lease.position, done, started.elapsed());
@@ -431,8 +432,9 @@ where
                     }
                 }
                 Outcome::Failed(done, failure) if !failure.is_of_event => {
-                    if !D::ROLLS_BACK {
+                    if !D::ROLLS_BACK && done > 0 {
                         next += done;
+                        lease.position = last_of(&events, next, lease.position);
                     }
                     let source = failure.error;
                     self.pause(&mut pauses, EventStoreError::Unavailable { source })
@@ -440,8 +442,9 @@ where
                 }
                 Outcome::Failed(done, failure) => {
                     bad = Some(next + done);
-                    if !D::ROLLS_BACK {
+                    if !D::ROLLS_BACK && done > 0 {
                         next += done;
+                        lease.position = last_of(&events, next, lease.position);
                     }
                     // Among others, so that those before it have to be applied again without it.
                     if D::ROLLS_BACK && (done > 0 || count > 1) {
@@ -596,7 +599,7 @@ where
                 .batch(lease, &events, 0..1, lease.position, position)
                 .await?
             {
-                Outcome::Done(_) => {
+                Outcome::Done(..) => {
                     tracing::info!(projection = P::NAME, position = %letter.position, "a parked event is applied");
                 }
                 Outcome::Failed(_, failure) => {
@@ -656,6 +659,12 @@ where
         let slept = self.shutdown.or(tokio::time::sleep(time)).await;
         slept.ok_or(Exit::Stop)
     }
+}
+
+/// The position of the event before this one.
+pub(super) fn last_of(events: &[RecordedEvent], next: usize, before: Position) -> Position {
+    let last = next.checked_sub(1).and_then(|last| events.get(last));
+    last.map_or(before, |event| event.position)
 }
 
 /// Ever longer pauses.

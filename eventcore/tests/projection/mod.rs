@@ -14,6 +14,7 @@ use std::{
 use eventcore::{
     Command, CommandLogic, Event, EventFilter, EventStore, Position, RecordedEvent, RetryPolicy,
     StreamKey, execute,
+    postgres::{PostgresConfig, PostgresEventStore, PostgresTransaction, tokio_postgres},
     projection::{Projection, ProjectionDatabase},
     sqlite::{SqliteEventStore, SqliteTransaction, rusqlite},
     store::ReadFeed,
@@ -259,5 +260,81 @@ impl Db for Sqlite {
         connection
             .execute("UPDATE sums SET total = total + 1000000", [])
             .unwrap();
+    }
+}
+
+impl Write for PostgresTransaction {
+    async fn create(&mut self) -> Result<(), BoxError> {
+        Ok(self.execute_batch(CREATE).await?)
+    }
+
+    async fn add(&mut self, tally: &str, amount: i64, position: u64) -> Result<(), BoxError> {
+        let position = i64::try_from(position)?;
+        self.execute("INSERT INTO applied VALUES ($1)", &[&position])
+            .await?;
+        self.execute(
+            "INSERT INTO sums VALUES ($1, $2, 1)
+             ON CONFLICT (tally) DO UPDATE SET total = sums.total + $2, events = sums.events + 1",
+            &[&tally, &amount],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+pub struct Postgres {
+    store: PostgresEventStore,
+    schema: String,
+}
+
+impl Postgres {
+    async fn client(&self) -> tokio_postgres::Client {
+        let url = crate::server::url();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        client
+    }
+}
+
+impl Db for Postgres {
+    type Store = PostgresEventStore;
+
+    async fn fresh() -> Self {
+        Self::open(&format!("test_{}", uuid::Uuid::now_v7().simple())).await
+    }
+
+    /// The read model is in the schema of the store.
+    async fn open(schema: &str) -> Self {
+        let url = crate::server::url();
+        let next = if url.contains('?') { '&' } else { '?' };
+        let url = format!("{url}{next}options=-c%20search_path%3D{schema}");
+        let config = PostgresConfig::new(&url).unwrap().schema(schema).unwrap();
+        let store = config.connect().await.unwrap();
+        let schema = schema.to_owned();
+        Self { store, schema }
+    }
+
+    fn location(&self) -> String {
+        self.schema.clone()
+    }
+
+    fn store(&self) -> &PostgresEventStore {
+        &self.store
+    }
+
+    async fn sums(&self) -> Rows {
+        let sql = format!("SELECT tally, total, events FROM {}.sums", self.schema);
+        let rows = self.client().await.query(&sql, &[]).await.unwrap();
+        rows.iter()
+            .map(|row| (row.get(0), (row.get(1), row.get(2))))
+            .collect()
+    }
+
+    async fn spoil(&self) {
+        let sql = format!("UPDATE {}.sums SET total = total + 1000000", self.schema);
+        self.client().await.execute(&sql, &[]).await.unwrap();
     }
 }

@@ -9,9 +9,11 @@ mod error;
 mod feed;
 mod gather;
 mod pool;
+mod projections;
 mod reader;
 mod schema;
 mod tls;
+mod transaction;
 mod writer;
 
 use std::{fmt, sync::Arc};
@@ -19,7 +21,11 @@ use std::{fmt, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 pub use config::PostgresConfig;
+pub use projections::PostgresRebuild;
 pub use tls::TlsMode;
+/// The driver, in the version whose types are part of the interface here.
+pub use tokio_postgres;
+pub use transaction::PostgresTransaction;
 
 use super::{
     AppendEvents, Appended, EventStore, EventStoreError, FeedPage, Position, ReadFeed, ReadStreams,
@@ -53,6 +59,8 @@ struct Shared {
     reader: reader::Reader,
     queues: StreamQueues,
     feed: Arc<feed::Feed>,
+    /// Where projections write.
+    place: Arc<projections::Place>,
 }
 
 impl PostgresEventStore {
@@ -75,8 +83,10 @@ impl PostgresEventStore {
         let (writer, queue) = mpsc::channel(QUEUE);
         tokio::spawn(writer::Writer::new(pool.clone(), &config.schema).run(queue));
         let reader = reader::Reader::new(pool.clone(), &config.schema);
+        let place = projections::Place::live(pool.clone(), &config.schema);
         let shared = Shared {
             pool,
+            place,
             writer,
             reader,
             queues: StreamQueues::new(),

@@ -164,6 +164,47 @@ impl Connection {
             .await
     }
 
+    /// Runs one statement of a projection's own, which is prepared once for each connection.
+    pub(super) async fn query_sql(
+        &mut self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let prepared = self.prepared;
+        self.answer(async |session: &mut Session| {
+            if prepared {
+                let statement = session.of_sql(sql).await?;
+                session.client.query(&statement, parameters).await
+            } else {
+                session.client.query(sql, parameters).await
+            }
+        })
+        .await
+    }
+
+    /// Runs one statement of a projection's own; says how many rows it changed.
+    pub(super) async fn execute_sql(
+        &mut self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<u64, Failure> {
+        let prepared = self.prepared;
+        self.answer(async |session: &mut Session| {
+            if prepared {
+                let statement = session.of_sql(sql).await?;
+                session.client.execute(&statement, parameters).await
+            } else {
+                session.client.execute(sql, parameters).await
+            }
+        })
+        .await
+    }
+
+    /// Gives the connection up instead of back to the pool.
+    pub(super) fn discard(mut self) {
+        drop(Doubtful(self.session.take()));
+    }
+
     async fn answer<T>(
         &mut self,
         ask: impl AsyncFnOnce(&mut Session) -> Result<T, tokio_postgres::Error>,
@@ -199,8 +240,13 @@ impl Drop for Doubtful {
 pub(super) struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
+    /// Those of projections, by their text.
+    of_sql: HashMap<Box<str>, Statement>,
     task: JoinHandle<()>,
 }
+
+/// Statements of projections that a connection keeps. Whoever writes values into the text makes more than that.
+const KEPT: usize = 256;
 
 impl Session {
     async fn statement(&mut self, query: &Query) -> Result<Statement, tokio_postgres::Error> {
@@ -209,6 +255,20 @@ impl Session {
         }
         let statement = self.client.prepare_typed(&query.sql, query.types).await?;
         self.statements.insert(query.name, statement.clone());
+        Ok(statement)
+    }
+}
+
+impl Session {
+    async fn of_sql(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.of_sql.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        if self.of_sql.len() >= KEPT {
+            self.of_sql.clear();
+        }
+        self.of_sql.insert(sql.into(), statement.clone());
         Ok(statement)
     }
 }
@@ -251,10 +311,10 @@ impl Manager for Hosts {
                             tracing::debug!(error = %Failure::from(error), "a connection to PostgreSQL ended");
                         }
                     });
-                    let statements = HashMap::new();
                     return Ok(Session {
                         client,
-                        statements,
+                        statements: HashMap::new(),
+                        of_sql: HashMap::new(),
                         task,
                     });
                 }

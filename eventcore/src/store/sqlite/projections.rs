@@ -27,6 +27,7 @@ use crate::{
 impl ProjectionDatabase for SqliteEventStore {
     type Transaction = SqliteTransaction;
     type Rebuild = SqliteRebuild;
+    const OPEN: Duration = Duration::from_millis(20);
     const ROLLS_BACK: bool = true;
 
     fn run<T: Send + 'static>(
@@ -47,8 +48,17 @@ impl ProjectionDatabase for SqliteEventStore {
             if let Some(leader) = self.record(name).await?.and_then(|record| record.leader) {
                 return Ok(Leadership::Held { leader });
             }
-            lead(self.place(), name, leader, term).await
+            lead(self.place(), name, leader, term, false).await
         })
+    }
+
+    fn seize<'a>(
+        &'a self,
+        name: &'a str,
+        leader: &'a str,
+        term: Duration,
+    ) -> DatabaseFuture<'a, Leadership> {
+        Box::pin(lead(self.place(), name, leader, term, true))
     }
 
     fn renew<'a>(&'a self, lease: &'a Lease, term: Duration) -> DatabaseFuture<'a, (), LeaseError> {
@@ -127,6 +137,7 @@ pub(super) async fn lead(
     name: &str,
     leader: &str,
     term: Duration,
+    seize: bool,
 ) -> Result<Leadership, EventStoreError> {
     let (name, leader) = (name.to_owned(), leader.to_owned());
     let take = move |connection: &Connection| {
@@ -135,10 +146,10 @@ pub(super) async fn lead(
                 "INSERT INTO main.eventcore_projections AS p (name, position, fence, leader, leads_until)
                  VALUES (?1, 0, 1, ?2, ?3)
                  ON CONFLICT DO UPDATE SET fence = p.fence + 1, leader = ?2, leads_until = ?3
-                 WHERE p.leader IS NULL OR p.leads_until < ?4
+                 WHERE p.leader IS NULL OR p.leads_until < ?4 OR ?5
                  RETURNING fence, position",
             )?
-            .query_row(params![name, leader, until(term), until(Duration::ZERO)], |row| {
+            .query_row(params![name, leader, until(term), until(Duration::ZERO), seize], |row| {
                 Ok(Lease {
                     name: name.as_str().into(),
                     fence: row.get(0)?,
@@ -195,12 +206,13 @@ pub(super) fn commit(
         let connection = transaction.connection()?;
         let update =
             "UPDATE main.eventcore_projections SET position = ?1, leads_until = ?2, error = NULL
-                      WHERE name = ?3 AND fence = ?4";
+                      WHERE name = ?3 AND fence = ?4 AND position = ?5";
         let values = params![
             sql(progress.position.get()),
             until(progress.term),
             &*lease.name,
-            fence(lease)
+            fence(lease),
+            sql(lease.position.get()),
         ];
         let held = connection.prepare_cached(update)?.execute(values)? > 0;
         if let Some(letter) = &progress.park {

@@ -230,6 +230,7 @@ fn quoted(name: &str) -> String {
 impl ProjectionDatabase for SqliteRebuild {
     type Transaction = SqliteTransaction;
     type Rebuild = Self;
+    const OPEN: Duration = Duration::from_millis(200);
     const ROLLS_BACK: bool = true;
 
     fn run<T: Send + 'static>(
@@ -245,7 +246,16 @@ impl ProjectionDatabase for SqliteRebuild {
         leader: &'a str,
         term: Duration,
     ) -> DatabaseFuture<'a, Leadership> {
-        Box::pin(projections::lead(&self.place, name, leader, term))
+        Box::pin(projections::lead(&self.place, name, leader, term, false))
+    }
+
+    fn seize<'a>(
+        &'a self,
+        name: &'a str,
+        leader: &'a str,
+        term: Duration,
+    ) -> DatabaseFuture<'a, Leadership> {
+        Box::pin(projections::lead(&self.place, name, leader, term, true))
     }
 
     fn renew<'a>(&'a self, lease: &'a Lease, term: Duration) -> DatabaseFuture<'a, (), LeaseError> {

@@ -42,6 +42,29 @@ CREATE TABLE eventcore.idempotency (
     commit_id uuid    NOT NULL
 );
 
+-- What projections keep: how far each has come, and who leads it. Their read models are tables of the user's own.
+CREATE TABLE eventcore.projections (
+    name           text COLLATE "C" PRIMARY KEY,
+    position       bigint      NOT NULL,         -- the checkpoint
+    fence          bigint      NOT NULL,         -- rises with each new leader: who writes with an older one is refused
+    leader         text,
+    leads_until    timestamptz NOT NULL,         -- by the server's clock
+    error          text,
+    error_position bigint,
+    error_at       timestamptz
+) WITH (fillfactor = 50);
+
+-- Events that a projection could not apply.
+CREATE TABLE eventcore.dead_letters (
+    projection text COLLATE "C" NOT NULL,
+    position   bigint      NOT NULL,
+    error      text        NOT NULL,
+    attempts   bigint      NOT NULL,
+    parked_at  timestamptz NOT NULL,
+    to_replay  boolean     NOT NULL DEFAULT false,
+    PRIMARY KEY (projection, position)
+);
+
 -- Makes commits, each whole or not at all, in the order in which they are given, and in one round trip.
 --
 -- The sequencer is locked first, by whoever has something to write. Under READ COMMITTED every statement of a function
@@ -194,7 +217,8 @@ END
 $$;
 
 -- Rights are given by whoever runs the store. An application needs USAGE on the schema, SELECT on its tables and EXECUTE
--- on `append`, which runs with its owner's rights: then it can append, and neither change nor remove.
+-- on `append`, which runs with its owner's rights: then it can append, and neither change nor remove. Whoever
+-- runs projections needs INSERT, UPDATE and DELETE on `projections` and `dead_letters` as well.
 REVOKE ALL ON FUNCTION eventcore.append FROM PUBLIC;
 REVOKE UPDATE, DELETE, TRUNCATE ON eventcore.streams, eventcore.event_types, eventcore.events, eventcore.idempotency
     FROM CURRENT_USER;
