@@ -1,4 +1,4 @@
-//! The derives of [eventcore](https://docs.rs/eventcore): [`Command`], [`StreamKey`] and [`Event`].
+//! The derives of [eventcore](https://docs.rs/eventcore): [`Command`], [`StreamKey`], [`Event`] and [`EventFeed`].
 //!
 //! Use them through `eventcore`, which re-exports them. Each derive reads its input in three steps, one module each:
 //! *parse* the tokens, make a *model* of what was meant, *expand* the model into code. Errors are collected on the
@@ -8,6 +8,7 @@
 mod attributes;
 mod command;
 mod event;
+mod event_feed;
 #[cfg(test)]
 mod snapshots;
 mod stream_key;
@@ -103,6 +104,34 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(StreamKey, attributes(stream_key))]
 pub fn derive_stream_key(input: TokenStream) -> TokenStream {
     derive(input, stream_key::expand)
+}
+
+/// Makes an enum of keys and their events a feed: implements `eventcore::projection::EventFeed`.
+///
+/// ```ignore
+/// #[derive(EventFeed)]
+/// enum Ledger {
+///     Account(AccountId, AccountEvent),
+///     #[event_feed(only("OrderPlaced", "OrderCancelled"))]
+///     Order(OrderId, OrderEvent),
+/// }
+/// ```
+///
+/// Each variant holds the key of a stream (`derive(StreamKey)`) and the event type that this key names. The filter of
+/// the feed selects the categories of the keys, whatever is stored there. So an event that the event type does not know
+/// is met, and is an error; it is never passed over silently.
+///
+/// | attribute | on | meaning |
+/// | --- | --- | --- |
+/// | `#[event_feed(only("…", …))]` | variant | of the category only events stored under these names; others are passed over, on purpose |
+/// | `#[event_feed(crate = path)]` | enum | where `eventcore` is, if not at `::eventcore` |
+///
+/// The names in `only` are stored names, one by one: where events were once stored under an alias, list it, too. The
+/// compiler checks that the event type knows each of them, and that no category has two variants. (Of a generic enum it
+/// checks this where the filter is used.)
+#[proc_macro_derive(EventFeed, attributes(event_feed))]
+pub fn derive_event_feed(input: TokenStream) -> TokenStream {
+    derive(input, event_feed::expand)
 }
 
 fn derive(

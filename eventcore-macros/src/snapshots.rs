@@ -9,7 +9,7 @@ use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Attribute, DeriveInput, Item, Meta, Token, punctuated::Punctuated};
 
-use crate::{command, event, stream_key};
+use crate::{command, event, event_feed, stream_key};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui-tests/expand")
@@ -29,6 +29,7 @@ fn expand(source: &str) -> String {
             let input: DeriveInput = syn::parse2(item.to_token_stream()).unwrap();
             code.extend(match name.as_str() {
                 "Command" => command::expand(input),
+                "EventFeed" => event_feed::expand(input),
                 "Event" => event::expand(input),
                 "StreamKey" => stream_key::expand(input),
                 _ => continue,
@@ -130,7 +131,12 @@ fn no_input_makes_a_derive_panic() {
                     continue;
                 };
                 inputs += 1;
-                for expand in [command::expand, event::expand, stream_key::expand] {
+                for expand in [
+                    command::expand,
+                    event::expand,
+                    event_feed::expand,
+                    stream_key::expand,
+                ] {
                     let code = expand(input.clone());
                     assert!(syn::parse2::<syn::File>(code.clone()).is_ok(), "{code}");
                 }

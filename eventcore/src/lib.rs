@@ -74,6 +74,7 @@ pub mod __private {
     pub use serde::{Serialize, de::DeserializeOwned};
 
     pub use crate::event::{
-        concat_names, count_names, decode_struct, decode_variant, encode_fields, encode_struct,
+        are_distinct, concat_names, contains, count_names, decode_struct, decode_variant,
+        encode_fields, encode_struct,
     };
 }

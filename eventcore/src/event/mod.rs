@@ -13,7 +13,7 @@ pub use codec::{decode_struct, decode_variant, encode_fields, encode_struct};
 pub use envelope::{Metadata, RecordedEvent};
 pub use id::{CommitId, EventId};
 #[doc(hidden)]
-pub use names::{concat_names, count_names};
+pub use names::{are_distinct, concat_names, contains, count_names};
 pub(crate) use payload::PayloadBuffer;
 
 /// The largest payload of one event, in bytes of JSON.

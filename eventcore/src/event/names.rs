@@ -39,7 +39,8 @@ pub const fn concat_names<const N: usize>(lists: &[&[&'static str]]) -> [&'stati
     names
 }
 
-const fn are_distinct(names: &[&str]) -> bool {
+/// Whether no two names are equal.
+pub const fn are_distinct(names: &[&str]) -> bool {
     let mut names = names;
     while let [name, rest @ ..] = names {
         if contains(rest, name) {
@@ -50,7 +51,8 @@ const fn are_distinct(names: &[&str]) -> bool {
     true
 }
 
-const fn contains(names: &[&str], wanted: &str) -> bool {
+/// Whether `wanted` is among the names.
+pub const fn contains(names: &[&str], wanted: &str) -> bool {
     let mut names = names;
     while let [name, rest @ ..] = names {
         if is_same(name.as_bytes(), wanted.as_bytes()) {

@@ -11,48 +11,43 @@ use crate::{
 ///
 /// Derive it on an enum whose variants hold a stream key and its event:
 ///
-/// ```ignore
-/// #[derive(EventFeed)]
-/// enum Ledger {
-///     Account(AccountId, AccountEvent),
-///     Order(OrderId, OrderEvent),
-/// }
-/// ```
-///
-/// By hand it takes a filter, and a `decode` that understands whatever passes it. A pair of a key and its event is the
-/// feed of one category; a [`RecordedEvent`] is the feed of everything, undecoded.
-///
 /// ```
 /// # use serde::{Serialize, Deserialize};
 /// # #[cfg(feature = "macros")] {
-/// use eventcore::{Event, EventFilter, EventSelector, RecordedEvent, StreamKey};
-/// use eventcore::projection::{EventFeed, FeedError};
+/// # use eventcore::{Event, StreamKey};
+/// use eventcore::{EventFilter, EventSelector, projection::EventFeed};
 ///
-/// #[derive(Serialize, Deserialize, Event)]
-/// enum AccountEvent { Opened { owner: String } }
-///
-/// #[derive(StreamKey)]
-/// #[stream_key(category = "account", event = AccountEvent)]
-/// struct AccountId(u64);
-///
+/// # #[derive(Serialize, Deserialize, Event)]
+/// # enum AccountEvent { Opened { owner: String } }
+/// # #[derive(StreamKey)]
+/// # #[stream_key(category = "account", event = AccountEvent)]
+/// # struct AccountId(u64);
+/// # #[derive(Serialize, Deserialize, Event)]
+/// # enum OrderEvent { Placed, Shipped }
+/// # #[derive(StreamKey)]
+/// # #[stream_key(category = "order", event = OrderEvent)]
+/// # struct OrderId(u64);
+/// #[derive(EventFeed)]
 /// enum Ledger {
+///     /// All events of all accounts.
 ///     Account(AccountId, AccountEvent),
+///     /// Of orders only those; others are passed over.
+///     #[event_feed(only("OrderPlaced"))]
+///     Order(OrderId, OrderEvent),
 /// }
 ///
-/// impl EventFeed for Ledger {
-///     fn filter() -> EventFilter {
-///         EventFilter::any_of([EventSelector::category(AccountId::CATEGORY)])
-///     }
-///
-///     fn decode(event: &RecordedEvent) -> Result<Self, FeedError> {
-///         match event.stream.category() {
-///             AccountId::CATEGORY => event.keyed().map(|(id, event)| Self::Account(id, event)),
-///             _ => Err(FeedError::not_in_feed(event)),
-///         }
-///     }
-/// }
+/// assert_eq!(
+///     Ledger::filter(),
+///     EventFilter::any_of([
+///         EventSelector::category("account"),
+///         EventSelector::category("order").event_type("OrderPlaced"),
+///     ]),
+/// );
 /// # }
 /// ```
+///
+/// A pair of a key and its event is the feed of one category; a [`RecordedEvent`] is the feed of everything, undecoded.
+/// By hand a feed takes a filter, and a `decode` that understands whatever passes it.
 ///
 /// A filter by category lets through events that `decode` does not know, which is then an error: an event is never
 /// skipped silently. Narrow it to types only where others are really meant to be passed over.
@@ -90,6 +85,54 @@ impl<K: StreamKey<Event = E>, E: Event> EventFeed for (K, E) {
 
     fn decode(event: &RecordedEvent) -> Result<Self, FeedError> {
         event.keyed()
+    }
+}
+
+/// A key, with the event `E` of its streams: what a variant of a feed holds. Every [`StreamKey`] is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a stream key",
+    label = "a variant of a feed holds a key, then its event",
+    note = "write `Account(AccountId, AccountEvent)`, where `AccountId` is a newtype with `#[derive(StreamKey)] \
+            #[stream_key(category = \"account\", event = AccountEvent)]`"
+)]
+pub trait FeedKey<E>: Sized {
+    /// The category of the key.
+    const CATEGORY: &'static str;
+
+    /// The stored names that the event type knows.
+    const TYPE_NAMES: &'static [&'static str];
+
+    /// The typed key of the event's stream, and the event itself.
+    ///
+    /// # Errors
+    /// [`FeedError`] as for [`RecordedEvent::keyed`].
+    fn keyed(event: &RecordedEvent) -> Result<(Self, E), FeedError>;
+}
+
+impl<K: StreamKey, E: EventOf<K, K::Event>> FeedKey<E> for K {
+    const CATEGORY: &'static str = K::CATEGORY;
+    const TYPE_NAMES: &'static [&'static str] = K::Event::TYPE_NAMES;
+
+    fn keyed(event: &RecordedEvent) -> Result<(Self, E), FeedError> {
+        let (key, event) = event.keyed()?;
+        Ok((key, E::from_own(event)))
+    }
+}
+
+/// The event type of a key's streams: `Own`, and no other. A trait, so that an error speaks of the key.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the event of `{K}` streams",
+    label = "the events of this key are `{Own}`",
+    note = "write `{Own}` behind the key instead of `{Self}`"
+)]
+pub trait EventOf<K, Own> {
+    /// The same event.
+    fn from_own(event: Own) -> Self;
+}
+
+impl<K, E> EventOf<K, E> for E {
+    fn from_own(event: E) -> E {
+        event
     }
 }
 

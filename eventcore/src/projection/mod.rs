@@ -39,7 +39,9 @@ pub use database::{
 };
 pub use error::ProjectionError;
 use error::check_name;
-pub use feed::{EventFeed, FeedError, FeedErrorCause};
+#[cfg(feature = "macros")]
+pub use eventcore_macros::EventFeed;
+pub use feed::{EventFeed, EventOf, FeedError, FeedErrorCause, FeedKey};
 pub use handle::{ProjectionHandle, WaitError, wait_for};
 pub use memory::{MemoryReadModel, MemoryTransaction};
 pub use policy::ErrorPolicy;

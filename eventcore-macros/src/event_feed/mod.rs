@@ -1,0 +1,16 @@
+//! `derive(EventFeed)`: an enum of keys and their events says what a reader reads.
+
+mod expand;
+mod model;
+mod parse;
+
+use proc_macro2::TokenStream;
+use syn::DeriveInput;
+
+use crate::attributes::Errors;
+
+pub(crate) fn expand(input: DeriveInput) -> TokenStream {
+    let mut errors = Errors::default();
+    let feed = model::Feed::new(input, &mut errors);
+    expand::expand(&feed, &errors)
+}

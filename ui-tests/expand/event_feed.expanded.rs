@@ -1,0 +1,91 @@
+//! What the derives in `event_feed.rs` generate.
+
+const _: () = {
+    ::core::assert!(
+        ::eventcore::__private::contains(< OrderId as ::eventcore::projection::FeedKey <
+        OrderEvent > > ::TYPE_NAMES, "OrderPlaced"),
+        "`OrderPlaced` is no stored name of the events of `Order`; see `TYPE_NAMES` of its event type for those that are"
+    );
+    ::core::assert!(
+        ::eventcore::__private::contains(< OrderId as ::eventcore::projection::FeedKey <
+        OrderEvent > > ::TYPE_NAMES, "order.cancelled"),
+        "`order.cancelled` is no stored name of the events of `Order`; see `TYPE_NAMES` of its event type for those that are"
+    );
+    ::core::assert!(
+        ::eventcore::__private::are_distinct(& [< AccountId as
+        ::eventcore::projection::FeedKey < AccountEvent > > ::CATEGORY, < OrderId as
+        ::eventcore::projection::FeedKey < OrderEvent > > ::CATEGORY]),
+        "two variants of `Ledger` have keys of one category; make it one variant with one key type, and match on the event instead"
+    );
+};
+#[automatically_derived]
+impl ::eventcore::projection::EventFeed for Ledger {
+    fn filter() -> ::eventcore::EventFilter {
+        ::eventcore::EventFilter::any_of([
+            ::eventcore::EventSelector::category(
+                <AccountId as ::eventcore::projection::FeedKey<AccountEvent>>::CATEGORY,
+            ),
+            ::eventcore::EventSelector::category(
+                    <OrderId as ::eventcore::projection::FeedKey<OrderEvent>>::CATEGORY,
+                )
+                .event_type("OrderPlaced"),
+            ::eventcore::EventSelector::category(
+                    <OrderId as ::eventcore::projection::FeedKey<OrderEvent>>::CATEGORY,
+                )
+                .event_type("order.cancelled"),
+        ])
+    }
+    fn decode(
+        event: &::eventcore::RecordedEvent,
+    ) -> ::core::result::Result<Self, ::eventcore::projection::FeedError> {
+        match event.stream.category() {
+            category if category
+                == <AccountId as ::eventcore::projection::FeedKey<
+                    AccountEvent,
+                >>::CATEGORY => {
+                <AccountId as ::eventcore::projection::FeedKey<
+                    AccountEvent,
+                >>::keyed(event)
+                    .map(|(key, event)| Self::Account(key, event))
+            }
+            category if category
+                == <OrderId as ::eventcore::projection::FeedKey<
+                    OrderEvent,
+                >>::CATEGORY => {
+                <OrderId as ::eventcore::projection::FeedKey<OrderEvent>>::keyed(event)
+                    .map(|(key, event)| Self::Order(key, event))
+            }
+            _ => {
+                ::core::result::Result::Err(
+                    ::eventcore::projection::FeedError::not_in_feed(event),
+                )
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl<K: StreamKey> my::eventcore::projection::EventFeed for Only<K> {
+    fn filter() -> my::eventcore::EventFilter {
+        my::eventcore::EventFilter::any_of([
+            my::eventcore::EventSelector::category(
+                <K as my::eventcore::projection::FeedKey<K::Event>>::CATEGORY,
+            ),
+        ])
+    }
+    fn decode(
+        event: &my::eventcore::RecordedEvent,
+    ) -> ::core::result::Result<Self, my::eventcore::projection::FeedError> {
+        match event.stream.category() {
+            category if category
+                == <K as my::eventcore::projection::FeedKey<K::Event>>::CATEGORY => {
+                <K as my::eventcore::projection::FeedKey<K::Event>>::keyed(event)
+                    .map(|(key, event)| Self::One(key, event))
+            }
+            _ => {
+                ::core::result::Result::Err(
+                    my::eventcore::projection::FeedError::not_in_feed(event),
+                )
+            }
+        }
+    }
+}

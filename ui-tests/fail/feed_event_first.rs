@@ -1,0 +1,11 @@
+//! The fields the other way round.
+
+use eventcore::projection::EventFeed;
+use ui_tests::{AccountEvent, AccountId};
+
+#[derive(EventFeed)]
+enum Ledger {
+    Account(AccountEvent, AccountId),
+}
+
+fn main() {}

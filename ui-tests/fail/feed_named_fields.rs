@@ -1,0 +1,11 @@
+//! Fields with names.
+
+use eventcore::projection::EventFeed;
+use ui_tests::{AccountEvent, AccountId};
+
+#[derive(EventFeed)]
+enum Ledger {
+    Account { id: AccountId, event: AccountEvent },
+}
+
+fn main() {}

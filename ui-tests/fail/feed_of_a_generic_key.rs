@@ -1,0 +1,10 @@
+//! A key that may not be one.
+
+use eventcore::projection::EventFeed;
+
+#[derive(EventFeed)]
+enum Ledger<K, E> {
+    Any(K, E),
+}
+
+fn main() {}

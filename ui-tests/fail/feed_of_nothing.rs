@@ -1,0 +1,8 @@
+//! No variant.
+
+use eventcore::projection::EventFeed;
+
+#[derive(EventFeed)]
+enum Ledger {}
+
+fn main() {}

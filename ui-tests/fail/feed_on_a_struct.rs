@@ -1,0 +1,12 @@
+//! A struct instead of an enum.
+
+use eventcore::projection::EventFeed;
+use ui_tests::{AccountEvent, AccountId};
+
+#[derive(EventFeed)]
+struct Ledger {
+    account: AccountId,
+    event: AccountEvent,
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! A union instead of an enum.
+
+use eventcore::projection::EventFeed;
+
+#[derive(EventFeed)]
+union Ledger {
+    account: u64,
+}
+
+fn main() {}

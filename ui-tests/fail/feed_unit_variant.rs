@@ -1,0 +1,12 @@
+//! Neither key nor event.
+
+use eventcore::projection::EventFeed;
+use ui_tests::{AccountEvent, AccountId};
+
+#[derive(EventFeed)]
+enum Ledger {
+    Account(AccountId, AccountEvent),
+    Others,
+}
+
+fn main() {}
