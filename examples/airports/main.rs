@@ -1,7 +1,9 @@
-//! Replays 20,000 flights of early 2001 into a SQLite file, as commands on two airports each, and checks the result.
+//! Replays 20,000 flights of early 2001 into a database, as commands on two airports each, and checks the result.
 //! Stop it at any moment, however rudely, and run it again: it goes on where it was.
 
 mod check;
+#[path = "../database.rs"]
+mod database;
 mod domain;
 mod flights;
 mod progress;
@@ -19,7 +21,7 @@ use std::{
 };
 
 use clap::Parser;
-use eventcore::sqlite::SqliteEventStore;
+use database::Database;
 use progress::Progress;
 
 /// What a shell reports of a program that Ctrl-C ended.
@@ -27,13 +29,14 @@ const INTERRUPTED: u8 = 130;
 
 #[derive(Parser)]
 #[command(
-    about = "Replays 20,000 flights into a SQLite file and checks the result; run it again to resume",
+    about = "Replays 20,000 flights into a database and checks the result; run it again to resume",
     version
 )]
 struct Arguments {
-    /// The SQLite file; by default one in the folder for temporary files
+    /// A SQLite file, or the URL of a `PostgreSQL` database (`postgres://…`); by default a file in the folder for temporary
+    /// files
     #[arg(long)]
-    database: Option<PathBuf>,
+    database: Option<Database>,
     /// The list of flights
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights-2001.csv"))]
     flights: PathBuf,
@@ -59,16 +62,15 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let database = arguments
         .database
-        .unwrap_or_else(|| std::env::temp_dir().join("eventcore-airports.db"));
+        .unwrap_or_else(|| Database::File(std::env::temp_dir().join("eventcore-airports.db")));
     let all = flights::read(&arguments.flights)?;
     let wanted = arguments
         .limit
         .map_or(all.len(), |limit| limit.min(all.len()));
-    let store = SqliteEventStore::open(&database).await?;
+    let store = database.open().await?;
     println!(
         "{wanted} flights, {} at a time, into {}",
-        arguments.clients,
-        database.display()
+        arguments.clients, database
     );
 
     let stop = stop_on_ctrl_c();

@@ -1,26 +1,32 @@
-//! A bank in one SQLite file. `bank --help` says what it can do; it exits with 0 when done, 1 when the bank refuses,
-//! 2 when the command line makes no sense, 3 when the file cannot be used.
+//! A bank in one SQLite file, or in a PostgreSQL database. `bank --help` says what it can do; it exits with 0 when done, 1 when the bank refuses,
+//! 2 when the command line makes no sense, 3 when the database cannot be used.
 
+#[path = "../database.rs"]
+mod database;
 mod domain;
 mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Display, path::PathBuf, process::ExitCode};
+use std::{fmt::Display, process::ExitCode, sync::Arc};
 
 use clap::{Parser, Subcommand};
+use database::Database;
 use domain::{AccountId, BankError, Deposit, LimitsId, OpenAccount, SetLimit, Transfer, Withdraw};
 use eventcore::{
-    CommandError, CommandLogic, DeclarationError, EventStoreError, ExecuteOptions, IdempotencyKey,
-    execute, sqlite::SqliteEventStore,
+    CommandError, CommandLogic, DeclarationError, EventStore, EventStoreError, ExecuteOptions,
+    IdempotencyKey, execute,
 };
 
 #[derive(Parser)]
-#[command(about = "A bank in one SQLite file", version)]
+#[command(
+    about = "A bank in one SQLite file, or in a PostgreSQL database",
+    version
+)]
 struct Arguments {
-    /// The file; it is created if it is not there
+    /// The file, which is created if it is not there; or the URL of a database (`postgres://…`)
     #[arg(long, default_value = "bank.db", global = true)]
-    database: PathBuf,
+    database: Database,
 
     /// A name of your own for this request: repeating it does it once
     #[arg(long, global = true, value_parser = |text: &str| IdempotencyKey::new(text))]
@@ -76,7 +82,7 @@ async fn run(
         action,
     }: Arguments,
 ) -> Result<(), Failure> {
-    let store = SqliteEventStore::open(database).await?;
+    let store = database.open().await?;
     let bank = Bank { store, request };
     match action {
         Action::Open { account, owner } => {
@@ -139,7 +145,7 @@ async fn run(
 }
 
 struct Bank {
-    store: SqliteEventStore,
+    store: Arc<dyn EventStore>,
     request: Option<IdempotencyKey>,
 }
 

@@ -1,19 +1,34 @@
-//! A shop in memory: orders over any number of streams, some of which are only found while the order is looked at.
+//! A shop, in memory or in a database of its own: orders over any number of streams, some of which are only found while the order is looked at.
 
+#[path = "../database.rs"]
+mod database;
 mod domain;
 mod shop;
 #[cfg(test)]
 mod tests;
 
-use std::{error::Error, fmt::Display};
+use std::{error::Error, fmt::Display, sync::Arc};
 
+use clap::Parser;
+use database::Database;
 use domain::PlaceOrder;
-use eventcore::CommandError;
+use eventcore::{CommandError, memory::MemoryEventStore};
 use shop::Shop;
+
+#[derive(Parser)]
+#[command(about = "A shop that tells a story of six orders", version)]
+struct Arguments {
+    /// A new SQLite file, or the URL of a `PostgreSQL` database (`postgres://…`) without events; in memory by default
+    #[arg(long)]
+    database: Option<Database>,
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let shop = Shop::new().await?;
+    let shop = match Arguments::parse().database {
+        None => Shop::new(Arc::new(MemoryEventStore::new())).await?,
+        Some(database) => Shop::new(database.open().await?).await?,
+    };
     println!("The shop has 5 lamps at 40.00 and 2 desks at 150.00, and a coupon for 10 %.");
     println!("Ada pays with a card (300.00), Grace has chosen no payment method yet.");
 

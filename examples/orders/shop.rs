@@ -1,11 +1,10 @@
 //! The shop on a store: what it is told, and what it is asked to do.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use eventcore::{
     CommandError, EventFilter, EventStore, ExecutionResponse, Position, RetryPolicy, StreamKey,
     execute,
-    memory::MemoryEventStore,
     store::{MAX_PAGE_EVENTS, ReadFeed},
 };
 
@@ -17,15 +16,16 @@ use crate::domain::{
 pub type Outcome = Result<ExecutionResponse, CommandError<OrderError>>;
 
 pub struct Shop {
-    store: MemoryEventStore,
+    store: Arc<dyn EventStore>,
 }
 
 impl Shop {
     /// A shop with some stock, prices, a coupon, and a customer who can pay.
-    pub async fn new() -> Result<Self, CommandError<OrderError>> {
-        let shop = Self {
-            store: MemoryEventStore::new(),
-        };
+    pub async fn new(store: Arc<dyn EventStore>) -> Result<Self, Box<dyn Error>> {
+        let shop = Self { store };
+        if !shop.log().await?.is_empty() {
+            return Err("there is a shop already: the story is told once in each database".into());
+        }
         let price = |sku, cents| PriceEvent::Set {
             sku: Sku::from(sku),
             cents,

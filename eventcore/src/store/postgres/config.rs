@@ -223,8 +223,8 @@ impl PostgresConfig {
         PostgresEventStore::start(self).await
     }
 
-    /// The server and database in words, without secrets.
-    pub(super) fn location(&self) -> String {
+    /// The schema, the hosts and the database, for people to read: without user and password.
+    pub fn location(&self) -> String {
         let ports = self.server.get_ports();
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
         let hosts = self

@@ -1,0 +1,52 @@
+//! Where a program keeps its events: a SQLite file, or a PostgreSQL database by its URL. Shared by the examples.
+
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr, sync::Arc};
+
+use eventcore::{
+    EventStore, EventStoreError,
+    postgres::{PostgresConfig, PostgresEventStore},
+    sqlite::SqliteEventStore,
+};
+
+/// What the command line names: `bank.db`, or `postgres://user:password@host/database`.
+#[derive(Clone)]
+pub enum Database {
+    File(PathBuf),
+    Postgres(String),
+}
+
+impl Database {
+    /// Opens it, and creates what is missing.
+    pub async fn open(&self) -> Result<Arc<dyn EventStore>, EventStoreError> {
+        Ok(match self {
+            Self::File(path) => Arc::new(SqliteEventStore::open(path).await?),
+            Self::Postgres(url) => Arc::new(PostgresEventStore::connect(url).await?),
+        })
+    }
+}
+
+impl FromStr for Database {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        Ok(if is_url {
+            Self::Postgres(text.to_owned())
+        } else {
+            Self::File(text.into())
+        })
+    }
+}
+
+/// For people to read, so without the password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Postgres(url) => match PostgresConfig::new(url) {
+                Ok(config) => config.location().fmt(f),
+                Err(_) => f.write_str("a PostgreSQL database"),
+            },
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The same programs on a PostgreSQL database.
+
+mod program;
+
+use std::{
+    path::Path,
+    process::{Output, id},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use program::{err, out, program};
+
+/// The URL of a store that nobody else uses.
+fn database() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let url = std::env::var("EVENTCORE_POSTGRES_URL")
+        .expect("this test needs a PostgreSQL server: run it as `scripts/postgres cargo test …`, which starts one");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{url}?schema=test_{now}_{}_{number}", id())
+}
+
+fn run(binary: &str, database: &str, arguments: &[&str]) -> Output {
+    let arguments = [&["--database", database], arguments].concat();
+    program(binary, Path::new("."), &arguments)
+        .output()
+        .unwrap()
+}
+
+fn said(binary: &str, database: &str, arguments: &[&str]) -> String {
+    let output = run(binary, database, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", err(&output));
+    out(&output)
+}
+
+#[test]
+fn a_bank_keeps_its_accounts_in_the_database() {
+    let (bank, database) = (env!("CARGO_BIN_EXE_bank"), database());
+    said(bank, &database, &["open", "ada", "Ada"]);
+    said(bank, &database, &["open", "grace", "Grace"]);
+    said(bank, &database, &["deposit", "ada", "100"]);
+    for _ in 0..2 {
+        said(
+            bank,
+            &database,
+            &["--request", "once", "transfer", "ada", "grace", "30"],
+        );
+    }
+    assert!(said(bank, &database, &["statement", "ada"]).ends_with("balance 70\n"));
+    let refused = run(bank, &database, &["transfer", "ada", "grace", "71"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", err(&refused));
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_named_without_its_password() {
+    let url = "postgres://me:not-to-be-told@127.0.0.1:1/db";
+    let output = run(env!("CARGO_BIN_EXE_bank"), url, &["statement", "ada"]);
+    let said = err(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("cannot be reached") && !said.contains("not-to-be-told"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_flights_are_replayed_once() {
+    let (airports, database) = (env!("CARGO_BIN_EXE_airports"), database());
+    let first = said(airports, &database, &["--limit", "300"]);
+    assert!(
+        first.contains("300 committed, 0 already there") && first.contains("checked: every flight"),
+        "{first}"
+    );
+    let password = database.split([':', '@']).nth(2).unwrap();
+    assert!(
+        first.contains("into schema test_") && !first.contains(password),
+        "{first}"
+    );
+    let second = said(airports, &database, &["--limit", "300"]);
+    assert!(
+        second.contains("0 committed, 300 already there"),
+        "{second}"
+    );
+}
+
+#[test]
+fn the_story_of_the_shop_is_told_once_in_a_database() {
+    let (orders, database) = (env!("CARGO_BIN_EXE_orders"), database());
+    let in_memory = program(orders, Path::new("."), &[]).output().unwrap();
+    assert_eq!(said(orders, &database, &[]), out(&in_memory));
+    let again = run(orders, &database, &[]);
+    assert!(
+        !again.status.success() && err(&again).contains("there is a shop already"),
+        "{}",
+        err(&again)
+    );
+}
