@@ -19,7 +19,7 @@ use eventcore::{
 };
 use projection::{Db, Postgres, Sqlite, Sums, Write, add, expected};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(120);
 
 macro_rules! on_each_database {
     ($($test:ident)*) => {

@@ -164,14 +164,16 @@ impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<
         leader: &'a str,
         term: Duration,
     ) -> DatabaseFuture<'a, Leadership> {
-        let held = match &self.kept().leader {
-            Some((other, until)) if *until > Instant::now() => Some(other.clone()),
-            _ => None,
-        };
-        match held {
-            Some(leader) => Box::pin(ready(Ok(Leadership::Held { leader }))),
-            None => self.seize(name, leader, term),
-        }
+        Box::pin(async move {
+            let held = match &self.kept().leader {
+                Some((other, until)) if *until > Instant::now() => Some(other.clone()),
+                _ => None,
+            };
+            match held {
+                Some(leader) => Ok(Leadership::Held { leader }),
+                None => self.seize(name, leader, term).await,
+            }
+        })
     }
 
     fn seize<'a>(
@@ -180,15 +182,18 @@ impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<
         leader: &'a str,
         term: Duration,
     ) -> DatabaseFuture<'a, Leadership> {
-        let mut kept = self.kept();
-        kept.fence += 1;
-        kept.leader = Some((leader.to_owned(), Instant::now() + term));
-        let lease = Lease {
-            name: name.into(),
-            fence: kept.fence,
-            position: kept.position,
-        };
-        Box::pin(ready(Ok(Leadership::Taken(lease))))
+        Box::pin(async move {
+            // What a batch has changed is not undone, so its lease is good until it is through.
+            let _model = self.model.write().await;
+            let mut kept = self.kept();
+            kept.fence += 1;
+            kept.leader = Some((leader.to_owned(), Instant::now() + term));
+            Ok(Leadership::Taken(Lease {
+                name: name.into(),
+                fence: kept.fence,
+                position: kept.position,
+            }))
+        })
     }
 
     fn renew<'a>(&'a self, lease: &'a Lease, term: Duration) -> DatabaseFuture<'a, (), LeaseError> {
@@ -202,8 +207,14 @@ impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<
         Box::pin(ready(Ok(())))
     }
 
-    fn begin<'a>(&'a self, _: &'a Lease) -> DatabaseFuture<'a, MemoryTransaction<M>, LeaseError> {
-        Box::pin(async { Ok(MemoryTransaction(self.model.clone().write_owned().await)) })
+    fn begin<'a>(
+        &'a self,
+        lease: &'a Lease,
+    ) -> DatabaseFuture<'a, MemoryTransaction<M>, LeaseError> {
+        Box::pin(async move {
+            let transaction = MemoryTransaction(self.model.clone().write_owned().await);
+            self.held(lease).map(|_| transaction)
+        })
     }
 
     fn is_usable(_: &MemoryTransaction<M>) -> bool {

@@ -51,7 +51,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// # Ok(()) }
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 #[must_use = "it runs when it is started"]
 pub struct ProjectionRunner<S, D, P> {
     pub(super) store: S,
@@ -60,6 +60,19 @@ pub struct ProjectionRunner<S, D, P> {
     policy: ErrorPolicy,
     pub(super) term: Duration,
     pub(super) instance: Arc<str>,
+}
+
+impl<S: Clone, D: Clone, P> Clone for ProjectionRunner<S, D, P> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            database: self.database.clone(),
+            projection: self.projection.clone(),
+            policy: self.policy.clone(),
+            term: self.term,
+            instance: self.instance.clone(),
+        }
+    }
 }
 
 #[allow(
