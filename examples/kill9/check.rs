@@ -5,6 +5,7 @@ use std::{
     error::Error,
     fs,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use eventcore::{
@@ -23,6 +24,8 @@ pub struct Verdict {
     torn: usize,
     misplaced: usize,
     stored: usize,
+    /// How often an event was recorded before the one that it follows. Time orders nothing, so that is fine.
+    clock_back: usize,
 }
 
 impl Verdict {
@@ -32,8 +35,14 @@ impl Verdict {
 
     pub fn print(&self) {
         println!(
-            "acknowledged {}, lost {}, doubled {}, torn {}, positions out of order {} ({} commits stored)",
-            self.acknowledged, self.lost, self.doubled, self.torn, self.misplaced, self.stored,
+            "acknowledged {}, lost {}, doubled {}, torn {}, positions out of order {} ({} commits stored, the clock went back {} times)",
+            self.acknowledged,
+            self.lost,
+            self.doubled,
+            self.torn,
+            self.misplaced,
+            self.stored,
+            self.clock_back,
         );
     }
 }
@@ -52,6 +61,7 @@ pub async fn check(
     let mut verdict = Verdict::default();
     let mut stored: HashMap<u64, Stored> = HashMap::new();
     let mut after = Position::START;
+    let mut recorded_at = SystemTime::UNIX_EPOCH;
     loop {
         let events = store
             .read_feed(ReadFeed {
@@ -67,6 +77,8 @@ pub async fn check(
         for event in events {
             verdict.misplaced += usize::from(event.position != after.plus(1));
             after = event.position;
+            verdict.clock_back += usize::from(event.recorded_at < recorded_at);
+            recorded_at = event.recorded_at;
             let Wrote { number, part } = event.decode()?;
             let command = stored.entry(number).or_default();
             command.commits.insert(event.commit_id());

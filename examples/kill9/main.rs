@@ -1,4 +1,4 @@
-//! A writer to be killed, and a checker of what it left behind. `scripts/kill9.sh` drives them.
+//! A writer to be killed, and a checker of what it left behind. `scripts/kill9.sh` and `scripts/faults` drive them.
 
 mod check;
 mod domain;
@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -44,6 +45,9 @@ enum Action {
         /// Acknowledge before the commit is durable, which the checker must find out
         #[arg(long)]
         control: bool,
+        /// Go on when a command fails, after a while, and say how
+        #[arg(long)]
+        persevere: bool,
     },
     /// Check that every acknowledged command is stored once and whole; exit with 1 if not
     Check {
@@ -61,6 +65,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             first,
             clients,
             control,
+            persevere,
         } => {
             let store: Arc<dyn EventStore> = Arc::new(store);
             // The control has its streams to itself: what it loses, it loses to the kill and not to a conflict.
@@ -69,7 +74,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             } else {
                 (store, 8)
             };
-            write(store, first, clients, sharing).await?;
+            write(store, first, clients, sharing, persevere).await?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Check { acknowledged } => {
@@ -90,6 +95,7 @@ async fn write(
     first: u64,
     clients: u32,
     sharing: u64,
+    persevere: bool,
 ) -> Result<(), Box<dyn Error>> {
     let next = Arc::new(AtomicU64::new(first));
     let mut tasks = JoinSet::new();
@@ -103,9 +109,15 @@ async fn write(
                     right: RightId(number / sharing),
                     number,
                 };
-                execute(&store, command, RetryPolicy::new())
-                    .await
-                    .map_err(io::Error::other)?;
+                match execute(&store, command, RetryPolicy::new()).await {
+                    Ok(_) => {}
+                    Err(error) if persevere => {
+                        writeln!(io::stderr().lock(), "{error}")?;
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        continue;
+                    }
+                    Err(error) => return Err(io::Error::other(error)),
+                }
                 // Out of this process before anything else: the kernel keeps it when the process is killed.
                 writeln!(io::stdout().lock(), "{number}")?;
             }

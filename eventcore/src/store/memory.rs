@@ -12,7 +12,11 @@ use super::{
     MAX_PAGE_EVENTS, Position, ReadFeed, ReadStreams, StoreFuture, StreamEvent, StreamQueues,
     StreamsPage, Version, VersionConflict,
 };
-use crate::{event::RecordedEvent, store::head::Head, stream::StreamId};
+use crate::{
+    event::{CommitId, RecordedEvent},
+    store::head::Head,
+    stream::StreamId,
+};
 
 /// Keeps events in memory until it is dropped.
 ///
@@ -33,7 +37,8 @@ struct Log {
     /// Where the events of a stream stand in `events`, in the order of their versions.
     streams: HashMap<StreamId, Vec<usize>>,
     categories: HashMap<Box<str>, HashMap<&'static str, EventType>>,
-    keys: HashMap<IdempotencyKey, Appended>,
+    /// The commit that was made under a key.
+    keys: HashMap<IdempotencyKey, (Appended, CommitId)>,
 }
 
 /// The events of one category with one stored name.
@@ -137,13 +142,16 @@ impl Log {
                 .idempotency_key
                 .as_ref()
                 .and_then(|key| self.keys.get(key))
-                .cloned(),
+                .map(|(appended, _)| appended.clone()),
         }
     }
 
     fn append(&mut self, request: &AppendEvents) -> Result<Appended, EventStoreError> {
-        if let Some(earlier) = request.idempotency_key().and_then(|key| self.keys.get(key)) {
-            return Ok(earlier.clone());
+        if let Some((earlier, id)) = request.idempotency_key().and_then(|key| self.keys.get(key)) {
+            return Ok(Appended {
+                repeated: *id != request.commit_id(),
+                ..earlier.clone()
+            });
         }
         let expected = request.expected();
         for stream in expected {
@@ -186,13 +194,12 @@ impl Log {
             repeated: false,
         };
         if let Some(key) = request.idempotency_key() {
-            self.keys.insert(
-                key.clone(),
-                Appended {
-                    repeated: true,
-                    ..appended.clone()
-                },
-            );
+            let repeated = Appended {
+                repeated: true,
+                ..appended.clone()
+            };
+            self.keys
+                .insert(key.clone(), (repeated, request.commit_id()));
         }
         Ok(appended)
     }

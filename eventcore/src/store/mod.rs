@@ -94,7 +94,7 @@ pub trait EventStore: Send + Sync {
     ///
     /// A conflict with this very commit, because it was already made, is success: the events are recognized by their
     /// commit id, so repeating an append whose outcome is unknown is safe. A commit whose idempotency key was used
-    /// before writes nothing and returns the first result.
+    /// before, by another commit, writes nothing and returns the first result as a repeated one.
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended>;
 
     /// Reads a page of the events of all streams after a position, in commit order, filtered, with whole envelopes.

@@ -400,10 +400,11 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
             .already_committed,
         None
     );
-    let first = store
-        .append(keyed(0, vec![event(0, "1"), event(0, "2")]))
-        .await
-        .unwrap();
+    let commit = keyed(0, vec![event(0, "1"), event(0, "2")]);
+    let first = store.append(commit.clone()).await.unwrap();
+    // This very commit, of which the caller had no answer: it is the first one, and repeats none.
+    assert_eq!(store.append(commit).await.unwrap(), first);
+    assert!(!first.repeated);
     let repeated = Some(Appended {
         repeated: true,
         ..first.clone()

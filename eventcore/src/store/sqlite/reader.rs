@@ -142,6 +142,7 @@ impl Reader {
         let key = request.idempotency_key.as_ref();
         let already_committed = key
             .map_or(Ok(None), |key| earlier(&self.connection, key.as_str()))
+            .map(|earlier| earlier.map(|(appended, _)| appended))
             .map_err(of_read)?;
         let limit = request.limit.clamp(1, self.most.events);
         let mut versions = Vec::with_capacity(request.streams.len());

@@ -251,9 +251,12 @@ impl Writer {
 
     fn append(&mut self, request: &AppendEvents, now: i64) -> Result<Appended, Refused> {
         if let Some(key) = request.idempotency_key()
-            && let Some(earlier) = earlier(&self.connection, key.as_str())?
+            && let Some((earlier, id)) = earlier(&self.connection, key.as_str())?
         {
-            return Ok(earlier);
+            return Ok(Appended {
+                repeated: id != *request.commit_id().as_uuid().as_bytes(),
+                ..earlier
+            });
         }
         let mut heads = Vec::with_capacity(request.expected().len());
         for expected in request.expected() {
@@ -493,17 +496,21 @@ impl Failed {
     }
 }
 
-/// The result of the commit that was made under this key.
-pub(super) fn earlier(connection: &Connection, key: &str) -> rusqlite::Result<Option<Appended>> {
-    let sql = "SELECT position, events FROM idempotency WHERE key = ?1";
+/// The result of the commit that was made under this key, and its id.
+pub(super) fn earlier(
+    connection: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<(Appended, [u8; 16])>> {
+    let sql = "SELECT position, events, commit_id FROM idempotency WHERE key = ?1";
     let earlier = |row: &rusqlite::Row<'_>| {
         let (position, events): (u64, u64) = (row.get(0)?, row.get(1)?);
         let events = usize::try_from(events).unwrap_or(usize::MAX);
-        Ok(Appended {
+        let appended = Appended {
             position: Position::new(position),
             events,
             repeated: true,
-        })
+        };
+        Ok((appended, row.get(2)?))
     };
     connection
         .prepare_cached(sql)?

@@ -124,7 +124,7 @@ BEGIN
 
     IF keyed OR heads IS DISTINCT FROM expected_versions THEN
         FOR refused IN
-            SELECT c.n, k.position AS key_position, k.events AS key_events, m.stream, m.actual, o.position AS made
+            SELECT c.n, k.position AS key_position, k.events AS key_events, k.commit_id AS key_commit, m.stream, m.actual, o.position AS made
               FROM unnest(commit_keys, commit_firsts) WITH ORDINALITY c (key, first, n)
               LEFT JOIN LATERAL (SELECT * FROM eventcore.idempotency k WHERE k.key = c.key LIMIT 1) k ON true
               LEFT JOIN (
@@ -150,7 +150,7 @@ BEGIN
             events := commit_counts[refused.n];
             total := total - events;
             IF refused.key_position IS NOT NULL THEN
-                outcome := 'key';
+                outcome := CASE refused.key_commit WHEN commit_ids[refused.n] THEN 'made' ELSE 'key' END;
                 position := refused.key_position;
                 events := refused.key_events;
             ELSIF refused.made IS NOT NULL THEN
