@@ -1,5 +1,9 @@
 //! The guide, chapter by chapter. Its code is tested with the library.
 
+#[cfg(feature = "testing")]
+#[doc = include_str!("../docs/guarantees.md")]
+pub mod guarantees {}
+
 #[cfg(all(feature = "macros", feature = "testing"))]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
