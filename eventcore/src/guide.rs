@@ -10,3 +10,12 @@ pub mod testing {}
 
 #[doc = include_str!("../docs/subscriptions.md")]
 pub mod subscriptions {}
+
+#[cfg(feature = "postgres")]
+#[doc = include_str!("../docs/postgres.md")]
+#[doc = "\n```sql"]
+#[doc = include_str!("store/postgres/sql/schema_version.sql")]
+#[doc = "```\n\n```sql"]
+#[doc = include_str!("store/postgres/sql/schema_1.sql")]
+#[doc = "```"]
+pub mod postgres {}

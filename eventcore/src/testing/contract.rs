@@ -52,6 +52,7 @@ macro_rules! contract_tests {
             a_page_never_shows_half_a_commit
             a_dropped_append_is_whole_or_absent
             the_largest_numbers_do_no_harm
+            payloads_that_nobody_could_read_are_refused
             commits_over_the_limits_are_refused
         );
     };
@@ -961,6 +962,46 @@ pub async fn the_largest_numbers_do_no_harm(store: impl EventStore) {
     }
 }
 
+/// JSON or nothing, before a store sees it.
+pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore) {
+    let new = |events| {
+        let (id, metadata) = (CommitId::generate(), Metadata::default());
+        AppendEvents::new(id, vec![expect(&stream("a"), 0)], events, metadata, None)
+    };
+    let (deep, deepest) = (
+        format!("{}0{}", "[".repeat(128), "]".repeat(128)),
+        "[".repeat(100_000),
+    );
+    let not_json: [&[u8]; 9] = [
+        b"\"\xff\"",
+        b"",
+        b"later",
+        b"{\"a\":1} 2",
+        b"\"\0\"",
+        b"NaN",
+        b"1e999",
+        deep.as_bytes(),
+        deepest.as_bytes(),
+    ];
+    for payload in not_json {
+        let payload = payload.to_vec().into();
+        let refused = new(vec![NewEvent {
+            payload,
+            ..event(0, "")
+        }]);
+        assert!(matches!(
+            refused,
+            Err(AppendRefused::NotJson {
+                type_name: "Noted",
+                ..
+            })
+        ));
+    }
+    let commit = new(vec![event(0, "{}"), event(0, "1.0"), event(0, "\"\"")]);
+    store.append(commit.unwrap()).await.unwrap();
+    assert_eq!(log(&store).await.len(), 3);
+}
+
 /// The same limits everywhere, checked before a store sees the commit.
 pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
     let new = |events| {
@@ -1003,35 +1044,6 @@ pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
         new(vec![event(0, &large); count]).unwrap_err(),
         AppendRefused::TooLarge { bytes }
     );
-    let (deep, deepest) = (
-        format!("{}0{}", "[".repeat(128), "]".repeat(128)),
-        "[".repeat(100_000),
-    );
-    let not_json: [&[u8]; 9] = [
-        b"\"\xff\"",
-        b"",
-        b"later",
-        b"{\"a\":1} 2",
-        b"\"\0\"",
-        b"NaN",
-        b"1e999",
-        deep.as_bytes(),
-        deepest.as_bytes(),
-    ];
-    for payload in not_json {
-        let payload = payload.to_vec().into();
-        let refused = new(vec![NewEvent {
-            payload,
-            ..event(0, "")
-        }]);
-        assert!(matches!(
-            refused,
-            Err(AppendRefused::NotJson {
-                type_name: "Noted",
-                ..
-            })
-        ));
-    }
     let naming = |expected, metadata| {
         AppendEvents::new(CommitId::generate(), expected, vec![], metadata, None)
     };
