@@ -14,8 +14,8 @@ mod workload;
 use std::{
     fs::File,
     io::BufReader,
-    path::Path,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -121,34 +121,84 @@ async fn postgres(schema: &str) -> PostgresEventStore {
     config.schema(schema).unwrap().connect().await.unwrap()
 }
 
+/// One of the processes is killed, again and again, and started anew: what it was about to do is there whole or not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_of_which_one_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let store = format!("sqlite:{}", path.display());
+    let survivor = Process::start(&folder, 0, &store);
+    let mut entries = Vec::new();
+    for number in 1..=6 {
+        let mut victim = Process::start(&folder, number, &store);
+        tokio::time::sleep(Duration::from_millis(60 * number)).await;
+        victim.child.kill().unwrap();
+        victim.child.wait().unwrap();
+        entries.extend(victim.entries());
+    }
+    entries.extend(survivor.end().await);
+    let store = SqliteEventStore::open(&path).await.unwrap();
+    let verdict = verdict(&store, &entries).await;
+    println!("{verdict}");
+    assert!(verdict.is_clean(), "{verdict}");
+    assert!(verdict.unknown > 0 && verdict.committed > 50, "{verdict}");
+}
+
 /// Runs this test program several times, as `one_of_the_processes`, all at once.
 async fn spawn(folder: &tempfile::TempDir, store: &str) -> Vec<Entry> {
-    let lines = |number| folder.path().join(format!("{number}.jsonl"));
-    let start = |number| {
-        Command::new(std::env::current_exe().unwrap())
+    let start = |number| Process::start(folder, number, store);
+    let running: Vec<_> = (0..processes()).map(start).collect();
+    let mut entries = Vec::new();
+    for process in running {
+        entries.extend(process.end().await);
+    }
+    entries
+}
+
+struct Process {
+    child: Child,
+    lines: PathBuf,
+}
+
+impl Process {
+    fn start(folder: &tempfile::TempDir, number: u64, store: &str) -> Self {
+        let lines = folder.path().join(format!("{number}.jsonl"));
+        let child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "one_of_the_processes"])
             .env("EVENTCORE_HISTORY_STORE", store)
-            .env("EVENTCORE_HISTORY_LINES", lines(number))
+            .env("EVENTCORE_HISTORY_LINES", &lines)
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap()
-    };
-    let running: Vec<_> = (0..processes())
-        .map(|number| (number, start(number)))
-        .collect();
-    let mut entries = Vec::new();
-    for (number, process) in running {
-        let wait = tokio::task::spawn_blocking(move || process.wait_with_output());
+            .unwrap();
+        Self { child, lines }
+    }
+
+    /// Waits for the end, which must be a good one.
+    async fn end(self) -> Vec<Entry> {
+        let Self { child, lines } = self;
+        let wait = tokio::task::spawn_blocking(move || child.wait_with_output());
         let output = wait.await.unwrap().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(
             output.status.success() && said.contains("1 passed"),
-            "process {number}: {said}"
+            "{}: {said}",
+            lines.display()
         );
-        let file = BufReader::new(File::open(lines(number)).unwrap());
-        entries.extend(history::read(file).unwrap());
+        entries(&lines)
     }
-    entries
+
+    /// What it has written down, or nothing if it never came to that.
+    fn entries(&self) -> Vec<Entry> {
+        if self.lines.exists() {
+            entries(&self.lines)
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+fn entries(lines: &Path) -> Vec<Entry> {
+    history::read(BufReader::new(File::open(lines).unwrap())).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
