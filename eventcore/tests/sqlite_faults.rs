@@ -350,6 +350,29 @@ async fn rows_cannot_be_changed_or_removed() {
             assert_eq!(error, format!("{table} is append-only"), "{change}");
         }
     }
+    // By default, REPLACE removes rows without a word to the triggers on DELETE.
+    for (table, row) in [
+        ("streams", "VALUES (1, 'b-1')"),
+        ("streams", "VALUES (7, 'a-1')"),
+        ("event_types", "VALUES (1, 'b', 'Noted')"),
+        ("event_types", "SELECT 7, category, name FROM event_types"),
+        (
+            "events",
+            "SELECT position, 7, 7, type, event_id, recorded_at, '2', NULL FROM events",
+        ),
+        (
+            "events",
+            "SELECT 7, stream, version, type, event_id, recorded_at, '2', NULL FROM events",
+        ),
+        (
+            "idempotency",
+            "SELECT key, 7, 7, commit_id FROM idempotency",
+        ),
+    ] {
+        let change = format!("REPLACE INTO {table} {row}");
+        let error = sql.execute_batch(&change).unwrap_err().to_string();
+        assert_eq!(error, format!("{table} is append-only"), "{change}");
+    }
     assert_eq!(all(&store).await.len(), 1);
 }
 

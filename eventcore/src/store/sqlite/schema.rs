@@ -47,7 +47,19 @@ CREATE TABLE idempotency (
 ) STRICT, WITHOUT ROWID;
 ";
 
-const APPEND_ONLY: [&str; 4] = ["streams", "event_types", "events", "idempotency"];
+/// The tables whose rows are for ever, and when a new row would take the place of one: REPLACE fires no DELETE trigger.
+const APPEND_ONLY: [(&str, &str); 4] = [
+    ("streams", "id = NEW.id OR name = NEW.name"),
+    (
+        "event_types",
+        "id = NEW.id OR (category = NEW.category AND name = NEW.name)",
+    ),
+    (
+        "events",
+        "position = NEW.position OR (stream = NEW.stream AND version = NEW.version)",
+    ),
+    ("idempotency", "key = NEW.key"),
+];
 
 /// What projections keep beside their read models. A place where one is rebuilt has these tables too.
 pub(super) const PROJECTIONS: &str = "
@@ -117,10 +129,11 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     if check(&transaction, path)? == 0 {
         transaction.execute_batch(SCHEMA_1).map_err(failed)?;
         transaction.execute_batch(PROJECTIONS).map_err(failed)?;
-        for table in APPEND_ONLY {
-            for change in ["UPDATE", "DELETE"] {
+        for (table, same) in APPEND_ONLY {
+            let insert = format!("WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})");
+            for (change, when) in [("UPDATE", ""), ("DELETE", ""), ("INSERT", &insert)] {
                 let sql = format!(
-                    "CREATE TRIGGER {table}_no_{change} BEFORE {change} ON {table}
+                    "CREATE TRIGGER {table}_no_{change} BEFORE {change} ON {table} {when}
                      BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;"
                 );
                 transaction.execute_batch(&sql).map_err(failed)?;
@@ -134,6 +147,10 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
             .map_err(failed)?;
     }
     transaction.commit().map_err(failed)?;
+    // The triggers stop everybody else. The writer never replaces a row, and they would cost it half as much again.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+        .map_err(failed)?;
     Ok(connection)
 }
 
