@@ -36,7 +36,7 @@ pub use event::{
 pub use eventcore_macros::{Command, Event, StreamKey};
 pub use execute::{
     AppendStep, CommandError, ExecuteOptions, ExecutePipeline, ExecutionResponse, MetricsHook,
-    ReadStep, RetryContext, RetryPolicy, RetryReason, SleepStep, Step, execute,
+    ReadStep, RetryBound, RetryContext, RetryPolicy, RetryReason, SleepStep, Step, execute,
 };
 #[cfg(feature = "postgres")]
 pub use store::postgres;

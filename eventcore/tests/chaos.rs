@@ -80,8 +80,10 @@ async fn stored<K: StreamKey<Event = Wrote>>(
 }
 
 const STREAMS: u64 = 3;
+const LITTLE: Option<Duration> = Some(Duration::from_millis(1));
 
-async fn run(inner: impl EventStore, seed: u64) -> ChaosCounts {
+/// With `patience`, every fifth command has no more time than that.
+async fn run(inner: impl EventStore, seed: u64, patience: Option<Duration>) -> ChaosCounts {
     let store = ChaosStore::new(inner, seed)
         .conflicts(0.15)
         .failures(0.1)
@@ -96,20 +98,20 @@ async fn run(inner: impl EventStore, seed: u64) -> ChaosCounts {
             right: Right(number % 2),
             number,
         };
-        // Now and then too few attempts to get through, or no patience with an unknown outcome.
+        // Now and then too few attempts to get through, or little patience with an unknown outcome.
         let policy = RetryPolicy::new()
             .base_delay(Duration::from_micros(1))
             .max_attempts(if number % 4 == 0 { 2 } else { 1000 });
-        let policy = if number % 5 == 0 {
-            policy.deadline(Duration::ZERO)
-        } else {
-            policy
+        let policy = match patience {
+            Some(patience) if number % 5 == 0 => policy.deadline(patience),
+            _ => policy,
         };
         match execute(&store, command, policy).await {
             Ok(_) => acknowledged.push(number),
             Err(CommandError::OutcomeUnknown { .. }) => unknown.push(number),
             Err(
                 CommandError::ConcurrencyError { .. }
+                | CommandError::DeadlineExceeded { .. }
                 | CommandError::EventStoreError(EventStoreError::Unavailable { .. }),
             ) => {}
             Err(other) => panic!("{other}"),
@@ -141,7 +143,7 @@ async fn run(inner: impl EventStore, seed: u64) -> ChaosCounts {
 #[tokio::test]
 async fn commands_are_there_once_or_not_at_all_in_memory() {
     for seed in 0..20 {
-        run(MemoryEventStore::new(), seed).await;
+        run(MemoryEventStore::new(), seed, LITTLE).await;
     }
 }
 
@@ -150,16 +152,17 @@ async fn commands_are_there_once_or_not_at_all_in_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     for seed in 0..3 {
         let path = folder.path().join(format!("{seed}.db"));
-        run(SqliteEventStore::open(path).await.unwrap(), seed).await;
+        let store = SqliteEventStore::open(path).await.unwrap();
+        run(store, seed, LITTLE).await;
     }
 }
 
 #[tokio::test]
 async fn a_seed_gives_the_same_faults_again() {
     let (first, again) = (
-        run(MemoryEventStore::new(), 7).await,
-        run(MemoryEventStore::new(), 7).await,
+        run(MemoryEventStore::new(), 7, None).await,
+        run(MemoryEventStore::new(), 7, None).await,
     );
     assert_eq!(first, again);
-    assert_ne!(first, run(MemoryEventStore::new(), 8).await);
+    assert_ne!(first, run(MemoryEventStore::new(), 8, None).await);
 }

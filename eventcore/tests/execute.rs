@@ -439,6 +439,9 @@ async fn a_command_with_an_idempotency_key_runs_once() {
             (first.position(), first.events_written())
         );
         assert!(again.is_repeated() && !first.is_repeated());
+        let written = [(StreamId::new("note-1").unwrap(), Version::new(2))];
+        assert_eq!(first.versions().as_deref(), Some(&written[..]));
+        assert_eq!(again.versions(), None, "of another execution");
         assert_eq!(count(&store).await, 4);
     }
 }
@@ -507,8 +510,61 @@ async fn a_retry_reads_on_from_where_it_was() {
         };
         assert_eq!(read_events, [5, 2, 2, 2]);
         assert_eq!(
-            done.versions(),
+            done.versions().unwrap(),
             [(StreamId::new("note-1").unwrap(), Version::new(13))]
         );
     }
+}
+
+/// What a raw append cannot put there any more, a damaged file can hold.
+#[tokio::test]
+async fn stored_json_that_is_broken_is_named_and_never_skipped() {
+    let path = tempfile::tempdir().unwrap().keep().join("notes.db");
+    let store = SqliteEventStore::open(&path).await.unwrap();
+    plant(&store, "note-1", "NoteCounted", "{}").await;
+    plant(&store, "note-1", "NoteWritten", "{\"text\":\"x\"}").await;
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let damage = "DROP TRIGGER events_no_UPDATE; UPDATE events SET payload = '{\"text\":' WHERE position = 2";
+    file.execute_batch(damage).unwrap();
+    let error = execute(&store, append(NoteEvent::Counted), RetryPolicy::new())
+        .await
+        .unwrap_err();
+    match error {
+        CommandError::UnreadableEvent {
+            version,
+            source: DecodeError::InvalidPayload { .. },
+            ..
+        } => assert_eq!(version.get(), 2),
+        other => panic!("{other}"),
+    }
+    assert_eq!(count(&store).await, 2);
+}
+
+#[tokio::test]
+async fn a_stream_twice_in_one_field_is_said_so() {
+    #[derive(Command)]
+    struct Many {
+        #[stream]
+        notes: Vec<NoteId>,
+    }
+
+    impl CommandLogic for Many {
+        type State = ();
+        type Error = Infallible;
+
+        fn apply(&self, (): &mut (), _: ManyEvent<'_>) {}
+
+        fn handle(&self, (): &(), _: ManyStreams<'_>) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    let notes = vec![id(1), id(1)];
+    let error = execute(&MemoryEventStore::new(), Many { notes }, RetryPolicy::new())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "stream `note-1` is declared twice in `notes`; a command names each stream once"
+    );
 }

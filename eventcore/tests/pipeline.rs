@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventcore::{
     CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError, Event,
-    EventStoreError, ExecuteOptions, ExecutePipeline, Position, RetryPolicy, RetryReason, Step,
-    StreamId, StreamKey, StreamResolver, Version, VersionConflict,
+    EventStoreError, ExecuteOptions, ExecutePipeline, Position, RetryBound, RetryPolicy,
+    RetryReason, Step, StreamId, StreamKey, StreamResolver, Version, VersionConflict,
     command::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles, ReadOnly},
     require,
     store::{AppendEvents, Appended, ReadStreams, StreamEvent, StreamsPage},
@@ -274,7 +274,7 @@ fn reads_then_appends_then_succeeds() {
         (1, 9, 1)
     );
     assert_eq!(
-        done.versions(),
+        done.versions().unwrap(),
         [(StreamId::new("sum-1").unwrap(), Version::new(1))]
     );
 }
@@ -335,7 +335,11 @@ fn retries_are_exhausted() {
         }
     }
     match expect_step!(step, Done).unwrap_err() {
-        CommandError::ConcurrencyError { attempts, conflict } => {
+        CommandError::ConcurrencyError {
+            attempts,
+            ended_by: RetryBound::Attempts,
+            conflict,
+        } => {
             assert_eq!((attempts, conflict.stream.as_str()), (3, "sum-1"));
         }
         other => panic!("{other}"),
@@ -353,7 +357,14 @@ fn the_deadline_ends_the_retries() {
     let error =
         expect_step!(append.resume(Err(conflict()), Duration::from_secs(2)), Done).unwrap_err();
     assert!(
-        matches!(error, CommandError::ConcurrencyError { attempts: 1, .. }),
+        matches!(
+            error,
+            CommandError::ConcurrencyError {
+                attempts: 1,
+                ended_by: RetryBound::Deadline,
+                ..
+            }
+        ),
         "{error}"
     );
 }

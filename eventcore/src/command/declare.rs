@@ -108,6 +108,14 @@ fn duplicate(slots: &[Slot]) -> Option<DeclarationError> {
     })
 }
 
+fn both(first: &str, second: &str) -> String {
+    if first == second {
+        format!("twice in `{first}`")
+    } else {
+        format!("by `{first}` and by `{second}`")
+    }
+}
+
 /// Why the streams of a command are refused, before any I/O.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -122,7 +130,8 @@ pub enum DeclarationError {
     },
     /// Two fields, or two keys of one field, name the same stream.
     #[error(
-        "stream `{stream}` is declared by `{first}` and by `{second}`; a command names each stream once"
+        "stream `{stream}` is declared {}; a command names each stream once",
+        both(first, second)
     )]
     DuplicateStream {
         /// The stream.

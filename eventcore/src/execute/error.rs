@@ -1,5 +1,7 @@
 //! Why a command did not succeed.
 
+use std::{fmt, time::Duration};
+
 use crate::{
     command::DeclarationError,
     event::{DecodeError, EncodeError},
@@ -16,14 +18,27 @@ pub enum CommandError<E> {
     BusinessRuleViolation(#[source] E),
     /// Other writers were faster at every attempt that the retry policy allows.
     #[error(
-        "gave up after {attempts} attempt(s): {conflict}; allow more attempts, or spread the load over more streams"
+        "gave up after {attempts} attempt(s), {ended_by}: {conflict}; allow more, or spread the load over more streams"
     )]
     ConcurrencyError {
         /// How many attempts were made.
         attempts: u32,
+        /// Which bound of the retry policy ended it.
+        ended_by: RetryBound,
         /// The last conflict.
         #[source]
         conflict: VersionConflict,
+    },
+    /// The deadline passed while the store had not answered; nothing was written.
+    #[error(
+        "the store did not answer within the deadline of {deadline:?} (attempt {attempts}), and nothing was written; \
+         check the store, or allow more time with `ExecuteOptions::deadline`"
+    )]
+    DeadlineExceeded {
+        /// The attempt that was under way.
+        attempts: u32,
+        /// The deadline, counted from the start of the execution.
+        deadline: Duration,
     },
     /// The store failed.
     #[error("the command could not run: {0}")]
@@ -99,4 +114,22 @@ pub enum CommandError<E> {
         /// The last thing that the store said.
         source: EventStoreError,
     },
+}
+
+/// Which bound of the [`RetryPolicy`](crate::RetryPolicy) was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryBound {
+    /// [`RetryPolicy::max_attempts`](crate::RetryPolicy::max_attempts).
+    Attempts,
+    /// [`RetryPolicy::deadline`](crate::RetryPolicy::deadline).
+    Deadline,
+}
+
+impl fmt::Display for RetryBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Attempts => "as many as the retry policy allows",
+            Self::Deadline => "when the deadline was reached",
+        })
+    }
 }

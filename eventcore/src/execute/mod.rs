@@ -9,18 +9,25 @@ mod reading;
 mod response;
 mod retry;
 
-use std::time::{Duration, Instant};
+use std::{
+    any::type_name,
+    fmt,
+    time::{Duration, Instant},
+};
 
-pub use error::CommandError;
+pub use error::{CommandError, RetryBound};
 pub use options::ExecuteOptions;
 pub use pipeline::{AppendStep, ExecutePipeline, ReadStep, SleepStep, Step};
 pub use response::ExecutionResponse;
 pub use retry::{MetricsHook, RetryContext, RetryPolicy, RetryReason};
 
+use tokio::time::timeout;
+use tracing::{Instrument, Span};
+
 use crate::{
     command::CommandLogic,
     event::CommitId,
-    store::{EventStore, Turn},
+    store::{EventStore, ReadStreams, Turn},
 };
 
 /// Runs a command to its end: reads its streams, folds them, lets it decide, and commits its events, all or none.
@@ -28,6 +35,9 @@ use crate::{
 /// On a conflict with another writer it starts over, as `options` allow (a [`RetryPolicy`] converts into
 /// [`ExecuteOptions`]). It runs on a tokio runtime with its timer. Dropping the future leaves the whole commit or
 /// nothing.
+///
+/// Its `tracing` spans are `command` (`name`) and within it, for each attempt, `attempt` (`number`, `streams`), at the
+/// level `DEBUG`.
 ///
 /// # Errors
 /// [`CommandError`]; the command's own errors come back typed.
@@ -78,10 +88,23 @@ where
     C: CommandLogic,
     S: EventStore + ?Sized,
 {
+    let span = tracing::debug_span!("command", name = type_name::<C>());
+    run(store, command, options.into()).instrument(span).await
+}
+
+async fn run<C, S>(
+    store: &S,
+    command: C,
+    options: ExecuteOptions,
+) -> Result<ExecutionResponse, CommandError<C::Error>>
+where
+    C: CommandLogic,
+    S: EventStore + ?Sized,
+{
     let started = Instant::now();
-    let options = options.into();
     let deadline = options.retry.deadline;
     let mut turn = Turn::new(store.queues());
+    let mut span = Span::none();
     let mut step = ExecutePipeline::new(command, options, CommitId::generate()).start();
     loop {
         step = match step {
@@ -92,12 +115,30 @@ where
                     turn.join(streams),
                 )
                 .await;
-                let page = store.read_streams(read.request().clone()).await;
-                read.resume(page, started.elapsed())
+                if read.request().up_to.is_none() {
+                    let streams = Streams(read.request());
+                    span = tracing::debug_span!("attempt", number = read.attempt(), %streams);
+                }
+                let left = deadline.saturating_sub(started.elapsed());
+                let page = store.read_streams(read.request().clone());
+                let page = timeout(left, page).instrument(span.clone()).await;
+                span.in_scope(|| match page {
+                    Ok(page) => read.resume(page, started.elapsed()),
+                    Err(_) => read.time_out(),
+                })
             }
             Step::AppendEvents(append) => {
-                let appended = store.append(append.request().clone()).await;
-                append.resume(appended, started.elapsed())
+                let left = deadline.saturating_sub(started.elapsed());
+                if left.is_zero() {
+                    append.cancel()
+                } else {
+                    let appended = store.append(append.request().clone());
+                    let appended = timeout(left, appended).instrument(span.clone()).await;
+                    span.in_scope(|| match appended {
+                        Ok(appended) => append.resume(appended, started.elapsed()),
+                        Err(_) => append.time_out(),
+                    })
+                }
             }
             Step::Sleep(sleep) => {
                 sleep.report();
@@ -124,5 +165,18 @@ where
 
 /// Waits for `time` at the longest: without a turn a command goes on all the same, and the pipeline sees the time.
 async fn within(time: Duration, turn: impl Future<Output = ()>) {
-    let _ = tokio::time::timeout(time, turn).await;
+    let _ = timeout(time, turn).await;
+}
+
+/// The streams of a read, for its span.
+struct Streams<'a>(&'a ReadStreams);
+
+impl fmt::Display for Streams<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, cursor) in self.0.streams.iter().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", cursor.stream)?;
+        }
+        Ok(())
+    }
 }

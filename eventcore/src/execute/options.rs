@@ -58,7 +58,7 @@ impl ExecuteOptions {
         self
     }
 
-    /// How long after its start the command is still retried.
+    /// How long the command may take from its start; see [`RetryPolicy::deadline`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.retry = self.retry.deadline(deadline);
         self

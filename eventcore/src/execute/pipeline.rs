@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    CommandError, ExecuteOptions, ExecutionResponse, RetryContext, RetryReason, reading::Reading,
+    CommandError, ExecuteOptions, ExecutionResponse, RetryBound, RetryContext, RetryReason,
+    reading::Reading,
 };
 use crate::{
     command::{CommandLogic, Declarations, FieldRecord, Handles, Refusal, Slot, WriteBuffer},
@@ -195,7 +196,36 @@ impl<C: CommandLogic> ReadStep<C> {
     }
 }
 
+impl<C: CommandLogic> ReadStep<C> {
+    /// The number of the attempt that the read is part of, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.machine.attempt
+    }
+
+    /// Ends the command, because the deadline passed without an answer.
+    pub fn time_out(self) -> Step<C> {
+        Step::Done(Err(self.machine.deadline_exceeded()))
+    }
+}
+
 impl<C: CommandLogic> AppendStep<C> {
+    /// Ends the command, because the deadline passed without an answer: nobody knows whether the commit was made.
+    pub fn time_out(self) -> Step<C> {
+        let source = EventStoreError::OutcomeUnknown {
+            source: "it did not answer within the deadline".into(),
+        };
+        Step::Done(Err(CommandError::OutcomeUnknown { source }))
+    }
+
+    /// Ends the command before the commit is sent, because the deadline has passed.
+    pub fn cancel(self) -> Step<C> {
+        if self.unknown {
+            self.time_out()
+        } else {
+            Step::Done(Err(self.machine.deadline_exceeded()))
+        }
+    }
+
     /// What to commit.
     pub fn request(&self) -> &AppendEvents {
         &self.request
@@ -504,8 +534,14 @@ impl<C: CommandLogic> Machine<C> {
             };
             self.wait(RetryReason::Conflict(conflict), then)
         } else {
+            let ended_by = if self.before_deadline(elapsed) {
+                RetryBound::Attempts
+            } else {
+                RetryBound::Deadline
+            };
             Step::Done(Err(CommandError::ConcurrencyError {
                 attempts: self.attempt,
+                ended_by,
                 conflict,
             }))
         }
@@ -524,6 +560,13 @@ impl<C: CommandLogic> Machine<C> {
             context,
             then,
         })
+    }
+
+    fn deadline_exceeded(&self) -> CommandError<C::Error> {
+        CommandError::DeadlineExceeded {
+            attempts: self.attempt,
+            deadline: self.options.retry.deadline,
+        }
     }
 
     fn may_retry(&self, elapsed: Duration) -> bool {

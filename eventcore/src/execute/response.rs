@@ -43,12 +43,11 @@ impl ExecutionResponse {
         self.appended.repeated
     }
 
-    /// Each stream that was written, with its version after the commit, in the order of the declarations. Empty for a
-    /// [repeated](Self::is_repeated) result.
-    pub fn versions(&self) -> Vec<(StreamId, Version)> {
-        let Some(request) = self.request.as_ref().filter(|_| !self.appended.repeated) else {
-            return Vec::new();
-        };
+    /// Each stream that was written, with its version after the commit, in the order of the declarations. `None` for a
+    /// [repeated](Self::is_repeated) result: what an earlier execution wrote stands in the events before
+    /// [`position`](Self::position).
+    pub fn versions(&self) -> Option<Vec<(StreamId, Version)>> {
+        let request = self.request.as_ref().filter(|_| !self.appended.repeated)?;
         let mut written = vec![0_u64; request.expected().len()];
         for event in request.events() {
             if let Some(count) = written.get_mut(event.stream) {
@@ -60,8 +59,9 @@ impl ExecutionResponse {
             .iter()
             .zip(written)
             .filter(|(_, count)| *count > 0);
-        streams
+        let after = streams
             .map(|(before, count)| (before.stream.clone(), before.version.plus(count)))
-            .collect()
+            .collect();
+        Some(after)
     }
 }

@@ -62,7 +62,9 @@ impl RetryPolicy {
         self
     }
 
-    /// How long after its start a command is still retried. A call to the store that is under way is not cut short.
+    /// How long a command may take from its start, waits and retries included. A call to the store that is under way
+    /// then is cut short: a read ends the command with [`DeadlineExceeded`](crate::CommandError::DeadlineExceeded), an
+    /// append with [`OutcomeUnknown`](crate::CommandError::OutcomeUnknown).
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -14,7 +14,7 @@ use crate::{
 pub const MAX_COMMIT_EVENTS: usize = 100_000;
 /// The most streams that one commit names, read ones included.
 pub const MAX_COMMIT_STREAMS: usize = 10_000;
-/// The largest commit, in bytes of payload.
+/// The largest commit, in bytes of payload and of metadata, which is stored with each of its events.
 pub const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
 /// The longest idempotency key, in bytes.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
@@ -53,11 +53,11 @@ struct Request {
 }
 
 impl AppendEvents {
-    /// Checks a commit against the limits that hold on every store.
+    /// Checks a commit against the rules that hold on every store.
     ///
     /// # Errors
-    /// [`AppendRefused`] for a commit that is too large, that names a stream twice, whose metadata or payloads could
-    /// not be read again, or with an event that names none of the expected streams.
+    /// [`AppendRefused`] for a commit that is too large, that names a stream twice, whose metadata or payloads are no
+    /// JSON that could be read again, or with an event that names none of the expected streams.
     pub fn new(
         commit_id: CommitId,
         expected: Vec<ExpectedVersion>,
@@ -152,20 +152,26 @@ impl Request {
             }
             bytes = bytes.saturating_add(event.payload.len());
         }
+        let metadata = self.metadata_bytes()?;
+        let bytes = bytes.saturating_add(metadata.saturating_mul(events.max(1)));
         if bytes > MAX_COMMIT_BYTES {
             return Err(AppendRefused::TooLarge { bytes });
         }
-        self.check_metadata()
+        Ok(())
     }
 
-    /// Metadata nested beyond the reader's depth would make every page with its events unreadable.
-    fn check_metadata(&self) -> Result<(), AppendRefused> {
+    /// The size of the metadata. Nested beyond the reader's depth, it would make every page with its events unreadable.
+    fn metadata_bytes(&self) -> Result<usize, AppendRefused> {
         if self.metadata.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        encode_struct(&self.metadata, &mut Vec::new()).map_err(|error| AppendRefused::Metadata {
-            reason: error.to_string(),
-        })
+        let mut encoded = Vec::new();
+        match encode_struct(&self.metadata, &mut encoded) {
+            Ok(()) => Ok(encoded.len()),
+            Err(error) => Err(AppendRefused::Metadata {
+                reason: error.to_string(),
+            }),
+        }
     }
 }
 
@@ -215,7 +221,7 @@ pub enum AppendRefused {
     },
     /// More bytes than [`MAX_COMMIT_BYTES`].
     #[error(
-        "a commit has at most {MAX_COMMIT_BYTES} bytes of events, this one {bytes}; split the command"
+        "a commit has at most {MAX_COMMIT_BYTES} bytes of events and their metadata, this one {bytes}; split the command"
     )]
     TooLarge {
         /// How many it has.
@@ -256,12 +262,18 @@ pub struct Appended {
     pub position: Position,
     /// How many events it appended.
     pub events: usize,
-    /// Whether the commit had been made before, under the same idempotency key.
+    /// Whether another commit had been made before under the same idempotency key, and this one was not. A commit
+    /// that is sent again, because its outcome was not known, is not another one.
     pub repeated: bool,
 }
 
 /// A caller's name for one intended commit, so that it is made at most once: 1 to 255 bytes without control
-/// characters. It is unique in the store; use the request's own id, or a hash of what is asked.
+/// characters. It is unique in the store and kept for ever; use the request's own id, or a hash of what is asked.
+///
+/// The key alone decides: a *different* command under a used key is not told apart from a repetition and gets the first
+/// one's result, with nothing written. A service that lets its clients choose keys, in the manner of an
+/// `Idempotency-Key` header, does well to put into the key whose it is and what is asked
+/// (`format!("{client}:{operation}:{key}")`), so that one client's keys, or one operation's, cannot meet another's.
 ///
 /// ```
 /// let key = eventcore::IdempotencyKey::new("payment-7f3a")?;

@@ -107,6 +107,15 @@ impl Log {
 
     fn page(&self, request: &ReadStreams) -> StreamsPage {
         let snapshot = request.up_to.unwrap_or(self.head()).min(self.head());
+        let key = request.idempotency_key.as_ref();
+        if let Some((earlier, _)) = key.and_then(|key| self.keys.get(key)) {
+            return StreamsPage {
+                versions: Vec::new(),
+                events: Vec::new(),
+                snapshot,
+                already_committed: Some(earlier.clone()),
+            };
+        }
         let end = index(snapshot.get());
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
         let mut versions = Vec::with_capacity(request.streams.len());
@@ -138,11 +147,7 @@ impl Log {
             versions,
             events: found.into_iter().filter_map(event).collect(),
             snapshot,
-            already_committed: request
-                .idempotency_key
-                .as_ref()
-                .and_then(|key| self.keys.get(key))
-                .map(|(appended, _)| appended.clone()),
+            already_committed: None,
         }
     }
 

@@ -49,7 +49,8 @@ pub struct StreamsPage {
     pub events: Vec<StreamEvent>,
     /// The position of the store's latest event when the snapshot was taken.
     pub snapshot: Position,
-    /// The earlier commit with the requested idempotency key, if there is one.
+    /// The earlier commit with the requested idempotency key, if there is one. Then the command is done, so neither
+    /// versions nor events are read, and both are empty.
     pub already_committed: Option<Appended>,
 }
 

@@ -40,6 +40,7 @@ macro_rules! contract_tests {
             a_conflict_names_the_stream_and_writes_nothing
             streams_that_are_only_read_are_checked_too
             a_repeated_commit_is_made_once
+            a_repeated_commit_with_a_key_is_its_own
             an_idempotency_key_commits_once
             a_key_or_commit_used_by_many_at_once_commits_once
             pages_follow_one_another_in_one_snapshot
@@ -53,6 +54,7 @@ macro_rules! contract_tests {
             a_dropped_append_is_whole_or_absent
             the_largest_numbers_do_no_harm
             payloads_that_nobody_could_read_are_refused
+            metadata_over_the_limits_is_refused
             commits_over_the_limits_are_refused
         );
     };
@@ -372,6 +374,31 @@ pub async fn a_repeated_commit_is_made_once(store: impl EventStore) {
     );
 }
 
+/// A client that did not hear the answer to a commit with a key: its own commit is no other one's.
+pub async fn a_repeated_commit_with_a_key_is_its_own(store: impl EventStore) {
+    let a = stream("a");
+    let keyed = |key: &str, events| {
+        AppendEvents::new(
+            CommitId::generate(),
+            vec![expect(&a, 0)],
+            events,
+            Metadata::default(),
+            Some(IdempotencyKey::new(key).unwrap()),
+        )
+        .unwrap()
+    };
+    for commit in [
+        keyed("empty", vec![]),
+        keyed("two", vec![event(0, "1"), event(0, "2")]),
+    ] {
+        let first = store.append(commit.clone()).await.unwrap();
+        assert!(!first.repeated);
+        assert_eq!(store.append(commit).await.unwrap(), first);
+    }
+    assert_eq!(log(&store).await.len(), 2);
+    assert!(store.append(keyed("two", vec![])).await.unwrap().repeated);
+}
+
 /// The same key, whatever the commit.
 pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     let a = stream("a");
@@ -430,6 +457,19 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
         repeated
     );
     assert_eq!(log(&store).await.len(), 2);
+    let done = store.read_streams(ReadStreams {
+        streams: vec![StreamCursor {
+            stream: a.clone(),
+            after: Version::EMPTY,
+        }],
+        ..lookup()
+    });
+    let done = done.await.unwrap();
+    assert_eq!(
+        (done.already_committed, done.events, done.versions),
+        (repeated, vec![], vec![]),
+        "a command that is done reads its streams all the same"
+    );
     let other = IdempotencyKey::new("nothing to write").unwrap();
     let empty = |version| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());
@@ -1002,6 +1042,45 @@ pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore)
     assert_eq!(log(&store).await.len(), 3);
 }
 
+/// Metadata counts towards the size of a commit, and must be readable again.
+pub async fn metadata_over_the_limits_is_refused(store: impl EventStore) {
+    // It is stored with every event, so it counts for each of them.
+    let heavy = |events: usize, bytes: usize| {
+        AppendEvents::new(
+            CommitId::generate(),
+            vec![expect(&stream("heavy"), 0)],
+            vec![event(0, "1"); events],
+            Metadata::default().user(serde_json::json!("x".repeat(bytes))),
+            None,
+        )
+    };
+    let share = MAX_COMMIT_BYTES / 16;
+    assert!(matches!(
+        heavy(16, share),
+        Err(AppendRefused::TooLarge { .. })
+    ));
+    assert!(heavy(0, MAX_COMMIT_BYTES).is_err());
+    heavy(15, share).unwrap();
+    // 127 levels are read back, and the metadata itself is one of them.
+    let nested = |levels| {
+        let wrap = |inner, _| serde_json::Value::Array(vec![inner]);
+        Metadata::default().user((0..levels).fold(serde_json::Value::Null, wrap))
+    };
+    assert!(matches!(
+        AppendEvents::new(CommitId::generate(), vec![], vec![], nested(127), None),
+        Err(AppendRefused::Metadata { .. })
+    ));
+    let deepest = AppendEvents::new(
+        CommitId::generate(),
+        vec![expect(&stream("deep"), 0)],
+        vec![event(0, "1")],
+        nested(126),
+        None,
+    );
+    store.append(deepest.unwrap()).await.unwrap();
+    assert_eq!(log(&store).await[0].metadata, nested(126));
+}
+
 /// The same limits everywhere, checked before a store sees the commit.
 pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
     let new = |events| {
@@ -1053,28 +1132,10 @@ pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
         naming(many, Metadata::default()).unwrap_err(),
         AppendRefused::TooManyStreams { streams }
     );
-    // 127 levels are read back, and the metadata itself is one of them.
-    let nested = |levels| {
-        let wrap = |inner, _| serde_json::Value::Array(vec![inner]);
-        Metadata::default().user((0..levels).fold(serde_json::Value::Null, wrap))
-    };
-    assert!(matches!(
-        naming(vec![], nested(127)),
-        Err(AppendRefused::Metadata { .. })
-    ));
-    let deepest = AppendEvents::new(
-        CommitId::generate(),
-        vec![expect(&stream("deep"), 0)],
-        vec![event(0, "1")],
-        nested(126),
-        None,
-    );
-    store.append(deepest.unwrap()).await.unwrap();
-    assert_eq!(log(&store).await[0].metadata, nested(126));
     let largest = format!("\"{}\"", "x".repeat(crate::MAX_EVENT_BYTES - 2));
     store
         .append(new(vec![event(0, &largest)]).unwrap())
         .await
         .unwrap();
-    assert_eq!(log(&store).await[1].payload, largest.as_bytes());
+    assert_eq!(log(&store).await[0].payload, largest.as_bytes());
 }

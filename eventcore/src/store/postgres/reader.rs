@@ -191,6 +191,10 @@ fn pages(
         });
     }
     for page in &mut pages {
+        if page.already_committed.is_some() {
+            page.versions.clear();
+            page.events.clear();
+        }
         if !page.events.is_sorted_by_key(|event| event.position) {
             page.events.sort_by_key(|event| event.position);
         }

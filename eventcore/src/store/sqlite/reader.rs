@@ -144,6 +144,14 @@ impl Reader {
             .map_or(Ok(None), |key| earlier(&self.connection, key.as_str()))
             .map(|earlier| earlier.map(|(appended, _)| appended))
             .map_err(of_read)?;
+        if already_committed.is_some() {
+            return Ok(StreamsPage {
+                versions: Vec::new(),
+                events: Vec::new(),
+                snapshot,
+                already_committed,
+            });
+        }
         let limit = request.limit.clamp(1, self.most.events);
         let mut versions = Vec::with_capacity(request.streams.len());
         let mut events = Vec::new();

@@ -1,0 +1,153 @@
+//! A store that hangs: a command ends at its deadline, and says what it knows.
+
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use eventcore::{
+    Command, CommandError, CommandLogic, Event, EventStore, ExecuteOptions, ExecutionResponse,
+    Position, StreamKey, execute,
+    memory::MemoryEventStore,
+    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize, Event)]
+struct Noted {}
+
+#[derive(StreamKey)]
+#[stream_key(category = "note", event = Noted)]
+struct NoteId(u32);
+
+#[derive(Command)]
+struct Note {
+    #[stream]
+    note: NoteId,
+}
+
+impl CommandLogic for Note {
+    type State = ();
+    type Error = Infallible;
+
+    fn apply(&self, (): &mut (), _: NoteEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: NoteStreams<'_>) -> Result<(), Infallible> {
+        streams.note.append(Noted {});
+        Ok(())
+    }
+}
+
+/// Answers some calls and then never again.
+#[derive(Default)]
+struct Hanging {
+    inner: MemoryEventStore,
+    reads: usize,
+    read: AtomicUsize,
+    /// The commit is made, and its answer is lost.
+    commits: bool,
+    appended: AtomicUsize,
+}
+
+impl EventStore for Hanging {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        Box::pin(async move {
+            if self.read.fetch_add(1, Ordering::Relaxed) >= self.reads {
+                std::future::pending::<()>().await;
+            }
+            self.inner.read_streams(request).await
+        })
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        Box::pin(async move {
+            self.appended.fetch_add(1, Ordering::Relaxed);
+            if self.commits {
+                self.inner.append(request).await?;
+            }
+            std::future::pending().await
+        })
+    }
+
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        self.inner.read_feed(request)
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.inner.wait(after)
+    }
+}
+
+async fn noted(store: &Hanging) -> Result<ExecutionResponse, CommandError<Infallible>> {
+    let options = ExecuteOptions::new().deadline(Duration::from_millis(50));
+    let command = execute(store, Note { note: NoteId(1) }, options);
+    tokio::time::timeout(Duration::from_secs(20), command)
+        .await
+        .expect("the command hangs with its store")
+}
+
+#[tokio::test]
+async fn a_read_that_hangs_ends_at_the_deadline_with_nothing_written() {
+    let store = Hanging::default();
+    match noted(&store).await.unwrap_err() {
+        error @ CommandError::DeadlineExceeded { attempts: 1, .. } => {
+            assert!(error.to_string().contains("50ms"), "{error}");
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(store.appended.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_append_that_hangs_ends_at_the_deadline_with_an_open_outcome() {
+    for commits in [false, true] {
+        let store = Hanging {
+            reads: 1,
+            commits,
+            ..Hanging::default()
+        };
+        let error = noted(&store).await.unwrap_err();
+        assert!(
+            matches!(error, CommandError::OutcomeUnknown { .. }),
+            "{error}"
+        );
+        assert_eq!(store.appended.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_comes_too_late_is_not_sent() {
+    #[derive(Command)]
+    struct Slow {
+        #[stream]
+        note: NoteId,
+    }
+
+    impl CommandLogic for Slow {
+        type State = ();
+        type Error = Infallible;
+
+        fn apply(&self, (): &mut (), _: SlowEvent<'_>) {}
+
+        fn handle(&self, (): &(), streams: SlowStreams<'_>) -> Result<(), Infallible> {
+            std::thread::sleep(Duration::from_millis(60));
+            streams.note.append(Noted {});
+            Ok(())
+        }
+    }
+
+    let store = Hanging {
+        reads: 1,
+        ..Hanging::default()
+    };
+    let options = ExecuteOptions::new().deadline(Duration::from_millis(50));
+    let error = execute(&store, Slow { note: NoteId(1) }, options)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, CommandError::DeadlineExceeded { .. }),
+        "{error}"
+    );
+    assert_eq!(store.appended.load(Ordering::Relaxed), 0);
+}
