@@ -157,3 +157,102 @@ impl<R, T> Drop for Lead<R, T> {
         let _ = next.reply.send(Reply::Lead(Self(self.0.clone())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use super::*;
+
+    type Doubling = Arc<Gather<u64, u64>>;
+
+    async fn double(gather: Doubling, number: u64) -> u64 {
+        match gather.turn(number).await {
+            Turn::Answered(answer) => answer,
+            Turn::Ask(together) => {
+                tokio::task::yield_now().await;
+                let answers: Vec<_> = together
+                    .requests
+                    .iter()
+                    .map(|number| **number * 2)
+                    .collect();
+                together.answer(answers).unwrap()
+            }
+        }
+    }
+
+    async fn lead(gather: &Doubling, number: u64) -> Together<u64, u64> {
+        match gather.turn(number).await {
+            Turn::Ask(together) => together,
+            Turn::Answered(answer) => panic!("{answer} was not asked for"),
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_are_asked_for_together() {
+        let gather = Gather::new();
+        let first = lead(&gather, 1).await;
+        let second = lead(&gather, 2).await;
+        let waiting: Vec<_> = (10..20)
+            .map(|n| tokio::spawn(double(gather.clone(), n)))
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(first.requests.len(), 1);
+        assert_eq!(first.answer([2]), Some(2));
+        for (number, waiting) in (10..).zip(waiting) {
+            assert_eq!(waiting.await.unwrap(), number * 2);
+        }
+        drop(second);
+        assert_eq!(gather.state().free, UNDER_WAY);
+    }
+
+    #[tokio::test]
+    async fn who_is_dropped_while_asking_leaves_nobody_behind() {
+        let gather = Gather::new();
+        let first = lead(&gather, 1).await;
+        let second = lead(&gather, 2).await;
+        let waiting: Vec<_> = (10..20)
+            .map(|n| tokio::spawn(double(gather.clone(), n)))
+            .collect();
+        tokio::task::yield_now().await;
+        // One of them is to ask for the others, and is gone before it does, or in the middle of it.
+        drop(first);
+        waiting.first().unwrap().abort();
+        tokio::task::yield_now().await;
+        waiting.get(1).unwrap().abort();
+        drop(second);
+        for (number, waiting) in (10..).zip(waiting).skip(2) {
+            assert_eq!(waiting.await.unwrap(), number * 2);
+        }
+        assert_eq!(gather.state().free, UNDER_WAY);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_answer_comes_to_who_asked_whoever_is_dropped() {
+        let (gather, answered) = (Gather::new(), Arc::new(AtomicUsize::new(0)));
+        let tasks: Vec<_> = (0..2_000_u64)
+            .map(|number| {
+                let (gather, answered) = (gather.clone(), answered.clone());
+                tokio::spawn(async move {
+                    if number.is_multiple_of(3) {
+                        let time = Duration::from_micros(number % 50);
+                        let _ = tokio::time::timeout(time, double(gather, number)).await;
+                    } else {
+                        assert_eq!(double(gather, number).await, number * 2);
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(answered.load(Ordering::Relaxed), 1_333);
+        assert_eq!(gather.state().free, UNDER_WAY);
+    }
+}
