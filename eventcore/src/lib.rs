@@ -14,6 +14,7 @@
 //! | run commands | [`execute()`], [`ExecuteOptions`], [`RetryPolicy`] |
 //! | follow events as they are committed | [`projection::subscribe`] |
 //! | keep events in a file | `sqlite::SqliteEventStore` |
+//! | share them among many machines | `postgres::PostgresEventStore` |
 //! | test | `testing`, [`memory::MemoryEventStore`] |
 //! | read on | [`guide`] |
 //! | write a store | [`EventStore`] |
