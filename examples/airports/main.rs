@@ -1,8 +1,10 @@
 //! Replays 20,000 flights of early 2001 into a database, as commands on two airports each, and checks the result.
 //! Stop it at any moment, however rudely, and run it again: it goes on where it was.
 
+mod board;
 mod check;
 #[path = "../database.rs"]
+#[allow(dead_code, reason = "the board needs to know which store it is")]
 mod database;
 mod domain;
 mod flights;
@@ -20,8 +22,15 @@ use std::{
     time::Instant,
 };
 
+use board::Board;
 use clap::Parser;
 use database::Database;
+use eventcore::{
+    EventStore,
+    postgres::PostgresEventStore,
+    projection::{Projection, ProjectionDatabase},
+    sqlite::SqliteEventStore,
+};
 use progress::Progress;
 
 /// What a shell reports of a program that Ctrl-C ended.
@@ -62,18 +71,40 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let database = arguments
         .database
+        .clone()
         .unwrap_or_else(|| Database::File(std::env::temp_dir().join("eventcore-airports.db")));
+    match &database {
+        Database::File(path) => {
+            let store = SqliteEventStore::open(path).await?;
+            fly(store, &database, &arguments).await
+        }
+        Database::Postgres(url) => {
+            let store = PostgresEventStore::connect(url).await?;
+            fly(store, &database, &arguments).await
+        }
+    }
+}
+
+async fn fly<S>(
+    store: S,
+    database: &Database,
+    arguments: &Arguments,
+) -> Result<ExitCode, Box<dyn Error>>
+where
+    S: EventStore + ProjectionDatabase,
+    Board: Projection<S::Transaction>,
+{
     let all = flights::read(&arguments.flights)?;
     let wanted = arguments
         .limit
         .map_or(all.len(), |limit| limit.min(all.len()));
-    let store = database.open().await?;
     println!(
         "{wanted} flights, {} at a time, into {}",
         arguments.clients, database
     );
 
     let stop = stop_on_ctrl_c();
+    let board = board::start(&store);
     let progress = Progress::new(u64::try_from(wanted)?);
     let started = Instant::now();
     let flights = all.iter().take(wanted).cloned().collect();
@@ -95,10 +126,13 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         tally.retries, tally.conflicts
     );
     if ran < u64::try_from(wanted)? {
+        board.stop().await?;
         println!("stopped; run it again to go on");
         return Ok(ExitCode::from(INTERRUPTED));
     }
 
+    board::print(&board, tally.position, database).await?;
+    board.stop().await?;
     let report = check::check(&store, &all, wanted).await?;
     println!(
         "the log holds {} events: {} departures and {} arrivals at {} airports",

@@ -12,7 +12,7 @@ use std::{
 
 use eventcore::{
     CommandError, EventStore, ExecuteOptions, IdempotencyKey, IdempotencyKeyError, MetricsHook,
-    RetryContext, RetryPolicy, RetryReason, execute,
+    Position, RetryContext, RetryPolicy, RetryReason, execute,
 };
 use tokio::task::JoinSet;
 
@@ -25,6 +25,8 @@ pub struct Tally {
     pub already_there: u64,
     pub retries: u64,
     pub conflicts: u64,
+    /// Where the last of the flights stands in the log.
+    pub position: Position,
 }
 
 /// Counts what the runtime tells about retries.
@@ -84,9 +86,10 @@ pub async fn replay<S: EventStore + Clone + 'static>(
     }
     let mut tally = Tally::default();
     for ended in tasks.join_all().await {
-        let (committed, already_there) = ended?;
+        let (committed, already_there, position) = ended?;
         tally.committed += committed;
         tally.already_there += already_there;
+        tally.position = tally.position.max(position);
     }
     tally.retries = counter.0.retries.load(Ordering::Relaxed);
     tally.conflicts = counter.0.conflicts.load(Ordering::Relaxed);
@@ -99,8 +102,8 @@ async fn client<S: EventStore>(
     counter: Counter,
     progress: Progress,
     stop: Arc<AtomicBool>,
-) -> Result<(u64, u64), ReplayError> {
-    let (mut committed, mut already_there) = (0, 0);
+) -> Result<(u64, u64, Position), ReplayError> {
+    let (mut committed, mut already_there, mut position) = (0, 0, Position::START);
     while !stop.load(Ordering::Relaxed)
         && let Some(flight) = next(&queue)
     {
@@ -112,6 +115,7 @@ async fn client<S: EventStore>(
         let done = execute(&store, flight, options)
             .await
             .inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
+        position = position.max(done.position());
         if done.is_repeated() {
             already_there += 1;
         } else {
@@ -119,7 +123,7 @@ async fn client<S: EventStore>(
         }
         progress.one_more();
     }
-    Ok((committed, already_there))
+    Ok((committed, already_there, position))
 }
 
 /// Made of the line and its content: a list that was changed in between is another list.

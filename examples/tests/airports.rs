@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, Output},
 };
 
+use eventcore::sqlite::rusqlite::Connection;
 use program::{err, out, program};
 
 const AIRPORTS: &str = env!("CARGO_BIN_EXE_airports");
@@ -83,6 +84,26 @@ fn a_killed_replay_goes_on_where_it_was() {
         already_there > 0 && committed + already_there == 2000,
         "{committed} and {already_there}"
     );
+    assert!(out(&resumed).contains("airport  departures  arrivals"));
+    assert_eq!(board(folder.path()), listed(2000));
+}
+
+/// What the board counts at all airports together: departures, arrivals, minutes of delay.
+fn board(folder: &Path) -> (i64, i64, i64) {
+    let sql = "SELECT sum(departures), sum(arrivals), sum(delay_minutes) FROM airport_board";
+    Connection::open(folder.join("flights.db"))
+        .and_then(|file| file.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
+        .unwrap()
+}
+
+/// The same, from the list.
+fn listed(flights: usize) -> (i64, i64, i64) {
+    let list = include_str!("../data/flights-2001.csv").lines().skip(1);
+    let delays = list
+        .take(flights)
+        .map(|line| line.rsplit(',').next().unwrap().parse::<i64>().unwrap());
+    let count = i64::try_from(flights).unwrap();
+    (count, count, delays.sum())
 }
 
 #[cfg(unix)]
