@@ -19,3 +19,6 @@ pub mod subscriptions {}
 #[doc = include_str!("store/postgres/sql/schema_1.sql")]
 #[doc = "```"]
 pub mod postgres {}
+
+#[doc = include_str!("../docs/high-availability.md")]
+pub mod high_availability {}

@@ -679,6 +679,39 @@ async fn a_server_that_takes_no_writes_is_no_place_for_commands() {
     assert_eq!(log(&store).await.len(), 1);
 }
 
+/// So it is during a failover: every server answers, and none takes writes yet.
+#[tokio::test]
+async fn while_no_server_takes_writes_the_store_is_out_of_reach_and_goes_on_afterwards() {
+    let role = format!("failover_{}", uuid::Uuid::now_v7().simple());
+    let database = raw(&url()).await;
+    let create = format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'f'");
+    database.batch_execute(&create).await.unwrap();
+    let config = PostgresConfig::new(&url_of(&role, "f"))
+        .unwrap()
+        .schema(&role)
+        .unwrap();
+    let store = config.connect().await.unwrap();
+    append(&store, "note-1", 0).await.unwrap();
+    let demote = format!(
+        "ALTER ROLE {role} SET default_transaction_read_only = on;
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+    );
+    database.batch_execute(&demote).await.unwrap();
+    for _ in 0..3 {
+        // The first may still be sent on a connection that has ended.
+        let _ = append(&store, "note-1", 1).await.unwrap_err();
+    }
+    let error = append(&store, "note-1", 1).await.unwrap_err();
+    assert!(
+        matches!(error, EventStoreError::Unavailable { .. }),
+        "{error:?}"
+    );
+    let promote = format!("ALTER ROLE {role} RESET default_transaction_read_only");
+    database.batch_execute(&promote).await.unwrap();
+    append(&store, "note-1", 1).await.unwrap();
+    assert_eq!(log(&store).await.len(), 2);
+}
+
 #[tokio::test]
 async fn a_host_that_hangs_does_not_keep_the_others_from_being_asked() {
     // It accepts, and says nothing.

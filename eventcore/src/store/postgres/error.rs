@@ -105,7 +105,7 @@ impl Failure {
     pub(super) fn may_be_one_commit(&self) -> bool {
         self.is_refusal()
             && matches!(
-                self.nothing_written(""),
+                self.nothing_written(),
                 EventStoreError::Other { .. }
                     | EventStoreError::StorageFull { .. }
                     | EventStoreError::Corrupt { .. }
@@ -113,16 +113,12 @@ impl Failure {
     }
 
     /// The error when it is known that nothing was written.
-    pub(super) fn nothing_written(&self, location: &str) -> EventStoreError {
+    pub(super) fn nothing_written(&self) -> EventStoreError {
         let source = Box::new(self.clone());
         let Some(error) = self.of_server() else {
             return match self {
                 Self::Closed => EventStoreError::Closed,
                 Self::PoolExhausted => EventStoreError::Busy { source },
-                Self::Driver(error) if is_standby(error) => EventStoreError::ReadOnly {
-                    location: location.to_owned(),
-                    source,
-                },
                 _ => EventStoreError::Unavailable { source },
             };
         };
@@ -151,18 +147,30 @@ impl Failure {
         }
     }
 
+    /// The error of a store that is being opened. Later, that no server takes writes means that a failover is under way;
+    /// now it rather means that this is the wrong server.
+    pub(super) fn of_start(&self, location: &str) -> EventStoreError {
+        match self {
+            Self::Driver(error) if is_standby(error) => EventStoreError::ReadOnly {
+                location: location.to_owned(),
+                source: Box::new(self.clone()),
+            },
+            _ => self.nothing_written(),
+        }
+    }
+
     /// The error of a commit that was sent. What the server refuses is rolled back; of a connection that was lost
     /// nobody knows how far it came.
-    pub(super) fn of_commit(&self, location: &str) -> EventStoreError {
+    pub(super) fn of_commit(&self) -> EventStoreError {
         let unknown = EventStoreError::OutcomeUnknown {
             source: Box::new(self.clone()),
         };
         match self.of_server() {
             Some(error) if error.code().code() == "40003" => unknown,
             Some(error) if *error.code() == SqlState::READ_ONLY_SQL_TRANSACTION => {
-                self.nothing_written(location)
+                self.nothing_written()
             }
-            Some(_) if self.is_refusal() => self.nothing_written(location),
+            Some(_) if self.is_refusal() => self.nothing_written(),
             _ => unknown,
         }
     }

@@ -142,7 +142,7 @@ impl Feed {
     }
 
     fn failed(&self, failure: &Failure) -> EventStoreError {
-        failure.nothing_written(self.pool.location())
+        failure.nothing_written()
     }
 }
 

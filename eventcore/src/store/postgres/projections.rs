@@ -90,7 +90,7 @@ impl Place {
     }
 
     fn failed(&self, failure: &Failure) -> EventStoreError {
-        failure.nothing_written(self.pool.location())
+        failure.nothing_written()
     }
 
     async fn lead(

@@ -73,7 +73,7 @@ impl Reader {
                     .collect(),
             },
             Err(failure) => {
-                let failed = |_| Err(failure.nothing_written(self.pool.location()));
+                let failed = |_| Err(failure.nothing_written());
                 requests.iter().map(failed).collect()
             }
         }

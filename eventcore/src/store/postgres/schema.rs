@@ -44,7 +44,7 @@ pub(super) async fn migrate(pool: &Pool, schema: &str) -> Result<(), EventStoreE
         };
         tries += 1;
         if tries >= TRIES || !failure.is_race() {
-            return Err(failure.nothing_written(pool.location()));
+            return Err(failure.of_start(pool.location()));
         }
         tokio::time::sleep(Duration::from_millis(5 * u64::from(tries))).await;
     }
@@ -63,7 +63,7 @@ pub(super) async fn check(pool: &Pool, schema: &str) -> Result<(), EventStoreErr
         ),
         Ok(Found::Nothing) => "it has no tables yet; migrate it first".to_owned(),
         Err(Refused::Here(error)) => return Err(error),
-        Err(Refused::Server(failure)) => return Err(failure.nothing_written(pool.location())),
+        Err(Refused::Server(failure)) => return Err(failure.of_start(pool.location())),
     };
     Err(EventStoreError::NotAnEventStore {
         location: pool.location().to_owned(),

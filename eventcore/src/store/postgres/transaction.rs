@@ -44,7 +44,7 @@ impl PostgresTransaction {
     }
 
     fn failed(&mut self, failure: &Failure) -> EventStoreError {
-        let error = failure.nothing_written(self.place.pool.location());
+        let error = failure.nothing_written();
         self.broken |= error.is_transient() || !failure.is_of_server();
         error
     }
@@ -106,7 +106,7 @@ impl PostgresTransaction {
             Ok(()) => Ok(()),
             Err(failure) => {
                 connection.discard();
-                Err(failure.of_commit(self.place.pool.location()))
+                Err(failure.of_commit())
             }
         }
     }

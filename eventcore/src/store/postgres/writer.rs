@@ -106,7 +106,7 @@ impl Writer {
                         Ok(mut one) => one
                             .pop()
                             .unwrap_or_else(|| Err(corrupt("a commit has no result"))),
-                        Err(failed) => Err(failed.to_error(self.pool.location())),
+                        Err(failed) => Err(failed.to_error()),
                     };
                     results.push((job, result));
                 }
@@ -118,7 +118,7 @@ impl Writer {
             Ok(results) => jobs.into_iter().zip(results).collect(),
             Err(failed) => jobs
                 .into_iter()
-                .map(|job| (job, Err(failed.to_error(self.pool.location()))))
+                .map(|job| (job, Err(failed.to_error())))
                 .collect(),
         }
     }
@@ -151,10 +151,10 @@ enum Sent {
 }
 
 impl Sent {
-    fn to_error(&self, location: &str) -> EventStoreError {
+    fn to_error(&self) -> EventStoreError {
         match self {
-            Self::No(failure) => failure.nothing_written(location),
-            Self::Yes(failure) => failure.of_commit(location),
+            Self::No(failure) => failure.nothing_written(),
+            Self::Yes(failure) => failure.of_commit(),
         }
     }
 }
