@@ -26,6 +26,8 @@ pub struct Verdict {
     stored: usize,
     /// How often an event was recorded before the one that it follows. Time orders nothing, so that is fine.
     clock_back: usize,
+    /// The longest time between two acknowledgements, of whichever writer, in milliseconds.
+    stall: u64,
 }
 
 impl Verdict {
@@ -35,7 +37,8 @@ impl Verdict {
 
     pub fn print(&self) {
         println!(
-            "acknowledged {}, lost {}, doubled {}, torn {}, positions out of order {} ({} commits stored, the clock went back {} times)",
+            "acknowledged {}, lost {}, doubled {}, torn {}, positions out of order {} ({} commits stored, the clock went back {} \
+             times), longest stall {}.{:03} s",
             self.acknowledged,
             self.lost,
             self.doubled,
@@ -43,6 +46,8 @@ impl Verdict {
             self.misplaced,
             self.stored,
             self.clock_back,
+            self.stall / 1000,
+            self.stall % 1000,
         );
     }
 }
@@ -93,19 +98,30 @@ pub async fn check(
             usize::from(command.parts.iter().any(|count| *count > 1) || command.commits.len() > 1);
         verdict.torn += usize::from(command.parts.contains(&0));
     }
+    let mut times = Vec::new();
     for path in acknowledged {
-        for number in numbers(path)? {
+        for (number, time) in acknowledgements(path)? {
             verdict.acknowledged += 1;
             verdict.lost += usize::from(!stored.contains_key(&number));
+            times.push(time);
         }
     }
+    times.sort_unstable();
+    let gaps = times.iter().zip(times.iter().skip(1));
+    verdict.stall = gaps.map(|(one, next)| next - one).max().unwrap_or(0);
     verdict.stored = stored.len();
     Ok(verdict)
 }
 
-/// The numbers in a file, one a line. A last line without its end was not acknowledged.
-fn numbers(path: &Path) -> Result<Vec<u64>, Box<dyn Error>> {
+/// The numbers and times in a file, one pair a line. A last line without its end was not acknowledged.
+fn acknowledgements(path: &Path) -> Result<Vec<(u64, u64)>, Box<dyn Error>> {
     let text = fs::read_to_string(path)?;
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| Ok(line.parse()?)).collect()
+    whole
+        .lines()
+        .map(|line| {
+            let (number, time) = line.split_once(' ').ok_or("a line without a time")?;
+            Ok((number.parse()?, time.parse()?))
+        })
+        .collect()
 }

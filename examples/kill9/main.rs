@@ -1,6 +1,9 @@
-//! A writer to be killed, and a checker of what it left behind. `scripts/kill9.sh` and `scripts/faults` drive them.
+//! A writer to be killed, and a checker of what it left behind. `scripts/kill9.sh` and `scripts/faults` drive them, and
+//! `scripts/ha`, which kills the servers instead.
 
 mod check;
+#[path = "../database.rs"]
+mod database;
 mod domain;
 mod too_early;
 
@@ -13,28 +16,29 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Parser, Subcommand};
+use database::Database;
 use domain::{LeftId, RightId, Write};
-use eventcore::{EventStore, RetryPolicy, execute, sqlite::SqliteEventStore};
+use eventcore::{EventStore, RetryPolicy, execute};
 use tokio::task::JoinSet;
 use too_early::TooEarly;
 
 #[derive(Parser)]
 #[command(about = "Writes until it is killed, or checks what was left behind")]
 struct Arguments {
-    /// The SQLite file
+    /// The SQLite file, or the URL of a PostgreSQL database
     #[arg(long)]
-    database: PathBuf,
+    database: Database,
     #[command(subcommand)]
     action: Action,
 }
 
 #[derive(Subcommand)]
 enum Action {
-    /// Run commands until killed; print the number of each one when it is acknowledged
+    /// Run commands until killed; print the number of each one when it is acknowledged, and the time in milliseconds
     Write {
         /// The number of the first command
         #[arg(long, default_value_t = 0)]
@@ -42,6 +46,9 @@ enum Action {
         /// How many run at once
         #[arg(long, default_value_t = 16)]
         clients: u32,
+        /// How many seconds a command is retried while the database is out of reach
+        #[arg(long, default_value_t = 30)]
+        patience: u64,
         /// Acknowledge before the commit is durable, which the checker must find out
         #[arg(long)]
         control: bool,
@@ -59,22 +66,25 @@ enum Action {
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let Arguments { database, action } = Arguments::parse();
-    let store = SqliteEventStore::open(database).await?;
+    let store = database.open().await?;
     match action {
         Action::Write {
             first,
             clients,
+            patience,
             control,
             persevere,
         } => {
-            let store: Arc<dyn EventStore> = Arc::new(store);
             // The control has its streams to itself: what it loses, it loses to the kill and not to a conflict.
             let (store, sharing) = if control {
                 (Arc::new(TooEarly(store)) as _, 1)
             } else {
                 (store, 8)
             };
-            write(store, first, clients, sharing, persevere).await?;
+            let policy = RetryPolicy::new()
+                .max_attempts(u32::MAX)
+                .deadline(Duration::from_secs(patience));
+            write(store, first, clients, sharing, policy, persevere).await?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Check { acknowledged } => {
@@ -95,12 +105,13 @@ async fn write(
     first: u64,
     clients: u32,
     sharing: u64,
+    policy: RetryPolicy,
     persevere: bool,
 ) -> Result<(), Box<dyn Error>> {
     let next = Arc::new(AtomicU64::new(first));
     let mut tasks = JoinSet::new();
     for _ in 0..clients {
-        let (store, next) = (store.clone(), next.clone());
+        let (store, next, policy) = (store.clone(), next.clone(), policy.clone());
         tasks.spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
@@ -109,7 +120,7 @@ async fn write(
                     right: RightId(number / sharing),
                     number,
                 };
-                match execute(&store, command, RetryPolicy::new()).await {
+                match execute(&store, command, policy.clone()).await {
                     Ok(_) => {}
                     Err(error) if persevere => {
                         writeln!(io::stderr().lock(), "{error}")?;
@@ -119,7 +130,9 @@ async fn write(
                     Err(error) => return Err(io::Error::other(error)),
                 }
                 // Out of this process before anything else: the kernel keeps it when the process is killed.
-                writeln!(io::stdout().lock(), "{number}")?;
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                let now = now.map_err(io::Error::other)?.as_millis();
+                writeln!(io::stdout().lock(), "{number} {now}")?;
             }
         });
     }
