@@ -11,6 +11,12 @@ pub mod testing {}
 #[doc = include_str!("../docs/subscriptions.md")]
 pub mod subscriptions {}
 
+#[doc = include_str!("../docs/projections.md")]
+pub mod projections {}
+
+#[doc = include_str!("../docs/automations.md")]
+pub mod automations {}
+
 #[cfg(feature = "postgres")]
 #[doc = include_str!("../docs/postgres.md")]
 #[doc = "\n```sql"]
