@@ -26,6 +26,8 @@ use crate::{
 
 /// How often one who stands by looks whether the lease is free.
 const STANDBY: Duration = Duration::from_millis(100);
+/// How often the checkpoint is moved over events that the projection does not read.
+const PASSING: Duration = Duration::from_millis(50);
 /// The pauses after a database or store that failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -343,18 +345,23 @@ where
         let (mut pauses, mut size) = (Pauses::new(), BatchSize::new());
         let tick = (self.runner.term / 3).min(Duration::from_millis(500));
         let mut kept = Instant::now();
+        // How far pages without events looked, and when the checkpoint was last committed.
+        let (mut passed, mut committed) = (None, Instant::now());
         loop {
             if self.until.is_some_and(|until| lease.position >= until) {
                 return Err(Exit::Arrived);
             }
-            let page = tokio::time::timeout(tick, pages.next());
+            let patience = if passed.is_some() { PASSING } else { tick };
+            let page = tokio::time::timeout(patience, pages.next());
             match self.shutdown.or(page).await {
                 None | Some(Ok(Err(SubscriptionError::Store(EventStoreError::Closed)))) => {
                     return Err(Exit::Stop);
                 }
+                Some(Ok(Ok(page))) if page.events.is_empty() => passed = Some(page.up_to),
                 Some(Ok(Ok(page))) => {
-                    pauses = Pauses::new();
+                    (pauses, passed) = (Pauses::new(), None);
                     self.page(lease, page, &mut size).await?;
+                    committed = Instant::now();
                 }
                 Some(Ok(Err(SubscriptionError::Store(error)))) => {
                     self.pause(&mut pauses, error).await?;
@@ -362,6 +369,14 @@ where
                 Some(Ok(Err(error))) => return Err(ProjectionError::Subscription(error).into()),
                 // Nothing new for a while.
                 Some(Err(_)) => {}
+            }
+            if let Some(up_to) = passed
+                && (committed.elapsed() >= PASSING || self.until.is_some())
+            {
+                let events = Vec::new();
+                self.page(lease, FeedPage { events, up_to }, &mut size)
+                    .await?;
+                (passed, committed) = (None, Instant::now());
             }
             if kept.elapsed() >= tick {
                 self.keep(lease).await?;
