@@ -1,12 +1,14 @@
 //! The expansions of `ui-tests/expand/*.rs`, as committed beside them. `UPDATE_SNAPSHOTS=1` writes them anew.
 
 use std::{
+    cell::Cell,
     fs,
     path::{Path, PathBuf},
 };
 
 use proc_macro2::{Group, TokenStream, TokenTree};
-use quote::ToTokens;
+use proptest::{prelude::*, test_runner::TestRunner};
+use quote::{ToTokens, quote};
 use syn::{Attribute, DeriveInput, Item, Meta, Token, punctuated::Punctuated};
 
 use crate::{command, event, event_feed, stream_key};
@@ -113,35 +115,221 @@ fn without_one(tokens: &TokenStream) -> Vec<TokenStream> {
     all
 }
 
-/// Whatever is left out, every derive answers with code, errors among it or not.
-#[test]
-fn no_input_makes_a_derive_panic() {
-    let mut inputs = 0;
+/// Every item in the cases.
+fn items() -> Vec<TokenStream> {
+    let mut items = Vec::new();
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
-        if path.to_string_lossy().ends_with(".expanded.rs") {
-            continue;
-        }
-        for item in syn::parse_file(&fs::read_to_string(&path).unwrap())
-            .unwrap()
-            .items
-        {
-            for tokens in without_one(&item.to_token_stream()) {
-                let Ok(input) = syn::parse2::<DeriveInput>(tokens) else {
-                    continue;
-                };
-                inputs += 1;
-                for expand in [
-                    command::expand,
-                    event::expand,
-                    event_feed::expand,
-                    stream_key::expand,
-                ] {
-                    let code = expand(input.clone());
-                    assert!(syn::parse2::<syn::File>(code.clone()).is_ok(), "{code}");
-                }
-            }
+        if !path.to_string_lossy().ends_with(".expanded.rs") {
+            let file = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
+            items.extend(file.items.iter().map(ToTokens::to_token_stream));
         }
     }
+    items
+}
+
+/// Gives the tokens to every derive. Whatever they are, code comes back, errors among it or not. Says whether they are
+/// a type at all; rustc gives no others to a derive.
+fn answers_with_code(tokens: TokenStream) -> bool {
+    let Ok(input) = syn::parse2::<DeriveInput>(tokens) else {
+        return false;
+    };
+    for expand in [
+        command::expand,
+        event::expand,
+        event_feed::expand,
+        stream_key::expand,
+    ] {
+        let code = expand(input.clone());
+        assert!(syn::parse2::<syn::File>(code.clone()).is_ok(), "{code}");
+    }
+    true
+}
+
+#[test]
+fn no_token_left_out_makes_a_derive_panic() {
+    let broken = items().iter().flat_map(without_one).collect::<Vec<_>>();
+    let inputs = broken
+        .into_iter()
+        .filter(|tokens| answers_with_code(tokens.clone()));
+    let inputs = inputs.count();
     assert!(inputs > 100, "{inputs}");
+}
+
+/// A change at the place `at` among all tokens, modulo how many there are.
+#[derive(Debug, Clone)]
+struct Edit {
+    at: usize,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Delete,
+    Duplicate,
+    /// Exchanges it with the next token.
+    Swap,
+    /// Puts this instead.
+    Replace(&'static str),
+    /// Puts the token from another place instead, with all that is in it.
+    Copy(usize),
+}
+
+const REPLACEMENTS: &[&str] = &[
+    "",
+    "Self",
+    "self",
+    "_",
+    "crate",
+    "r#type",
+    "'a",
+    "'static",
+    "\"\"",
+    "\"a-b\"",
+    "\"\\u{0}\"",
+    "0",
+    "1.5",
+    "b\"x\"",
+    "true",
+    "::",
+    ",",
+    "=",
+    "=>",
+    "<",
+    ">",
+    "&",
+    "?",
+    "!",
+    "#",
+    "..",
+    "()",
+    "[]",
+    "{}",
+    "(,)",
+    "dyn A + B",
+    "impl T",
+    "fn()",
+    "[u8; 4]",
+    "macro!(x)",
+    "<T as U>::V",
+    "for<'x> fn(&'x u8)",
+    "__",
+    "name",
+    "alias",
+    "upcast",
+    "only",
+    "read",
+    "event",
+    "discovers",
+    "category",
+    "String",
+    "Option<u8>",
+    "&'a T",
+];
+
+/// How many tokens there are, those in groups included.
+fn size(tokens: &TokenStream) -> usize {
+    let inner = |tree| match tree {
+        TokenTree::Group(group) => 1 + size(&group.stream()),
+        _ => 1,
+    };
+    tokens.clone().into_iter().map(inner).sum()
+}
+
+fn token_at(tokens: &TokenStream, at: &mut usize) -> Option<TokenTree> {
+    for tree in tokens.clone() {
+        if *at == 0 {
+            return Some(tree);
+        }
+        *at -= 1;
+        if let TokenTree::Group(group) = &tree
+            && let Some(found) = token_at(&group.stream(), at)
+        {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// `tokens` with `change` in the place of token `at` and of the one behind it.
+fn changed(
+    tokens: &TokenStream,
+    at: &mut Option<usize>,
+    change: &dyn Fn(TokenTree, Option<TokenTree>) -> TokenStream,
+) -> TokenStream {
+    let mut out = TokenStream::new();
+    let mut trees = tokens.clone().into_iter();
+    while let Some(tree) = trees.next() {
+        if *at == Some(0) {
+            *at = None;
+            out.extend(change(tree, trees.next()));
+            continue;
+        }
+        *at = at.map(|at| at - 1);
+        out.extend([match tree {
+            TokenTree::Group(group) if at.is_some() => {
+                Group::new(group.delimiter(), changed(&group.stream(), at, change)).into()
+            }
+            tree => tree,
+        }]);
+    }
+    out
+}
+
+fn edited(tokens: &TokenStream, edit: &Edit) -> TokenStream {
+    let size = size(tokens).max(1);
+    let other = match edit.what {
+        What::Copy(from) => token_at(tokens, &mut (from % size)),
+        _ => None,
+    };
+    let change = |tree: TokenTree, next: Option<TokenTree>| -> TokenStream {
+        let next = next.to_token_stream();
+        match &edit.what {
+            What::Delete => next,
+            What::Duplicate => quote!(#tree #tree #next),
+            What::Swap => quote!(#next #tree),
+            What::Replace(text) => {
+                let replacement: TokenStream = text.parse().unwrap();
+                quote!(#replacement #next)
+            }
+            What::Copy(_) => quote!(#other #next),
+        }
+    };
+    changed(tokens, &mut Some(edit.at % size), &change)
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let what = prop_oneof![
+        Just(What::Delete),
+        Just(What::Duplicate),
+        Just(What::Swap),
+        proptest::sample::select(REPLACEMENTS).prop_map(What::Replace),
+        any::<usize>().prop_map(What::Copy),
+    ];
+    (any::<usize>(), what).prop_map(|(at, what)| Edit { at, what })
+}
+
+/// Tokens deleted, doubled, exchanged and replaced at random, several at once.
+#[test]
+fn no_tokens_make_a_derive_panic() {
+    let items = items();
+    let types = Cell::new(0);
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(3000)
+    };
+    let inputs = (any::<usize>(), proptest::collection::vec(edit(), 1..4));
+    let result = TestRunner::new(config).run(&inputs, |(item, edits)| {
+        let tokens = items[item % items.len()].clone();
+        let tokens = edits
+            .iter()
+            .fold(tokens, |tokens, edit| edited(&tokens, edit));
+        types.set(types.get() + usize::from(answers_with_code(tokens)));
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    // Else the tokens are mostly no types and nothing is tested.
+    assert!(types.get() > 500, "only {} were types", types.get());
 }

@@ -1,5 +1,8 @@
 //! The guide, chapter by chapter. Its code is tested with the library.
 
+#[doc = include_str!("../docs/commands.md")]
+pub mod commands {}
+
 #[cfg(feature = "testing")]
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 
 use proc_macro2::{Ident, Span};
-use syn::{Attribute, Data, DeriveInput, Fields, Generics, Lifetime, Path, Type, Visibility};
+use quote::ToTokens;
+use syn::{
+    Attribute, Data, DeriveInput, Fields, GenericArgument, Generics, Lifetime, Path, PathArguments,
+    Type, TypePath, Visibility,
+};
 
 use super::{
     generics,
-    parse::{self, Arguments, Slot},
+    parse::{self, Arguments, Slot, Stream},
 };
 use crate::attributes::{Errors, default_crate, joined, named, text};
 
@@ -162,6 +166,9 @@ fn stream_field(field: syn::Field, errors: &mut Errors) -> Option<Field> {
     }
     let stream = parse::stream(&field.attrs, errors)?;
     let ident = field.ident?;
+    if never_a_stream(&ident, &field.ty, &stream, errors) {
+        return None;
+    }
     Some(Field {
         name: text(&ident),
         variant: variant(&ident),
@@ -195,6 +202,9 @@ fn slot_field(
         );
         return None;
     }
+    if never_a_stream(&slot.ident, &slot.ty, &stream, errors) {
+        return None;
+    }
     let mut docs: Vec<Attribute> = named(&slot.attributes, "doc").cloned().collect();
     if docs.is_empty() {
         let text = format!(" The slot `{name}`.");
@@ -213,15 +223,77 @@ fn slot_field(
     })
 }
 
+/// What a field is, its trait decides, and rustc says so wherever the trait is needed. The types of the language and
+/// `String` can have no such trait, and are what is written by mistake: for them one error here says it once.
+fn never_a_stream(name: &Ident, ty: &Type, stream: &Stream, errors: &mut Errors) -> bool {
+    let Some((around, foreign)) = foreign(ty) else {
+        return false;
+    };
+    let name = text(name);
+    let key = camel_case(name.strip_suffix("_id").unwrap_or(&name));
+    let shown = |inner: &str| match around {
+        Some(around) => format!("{name}: {around}<{inner}>"),
+        None => format!("{name}: {inner}"),
+    };
+    let message = if stream.event.is_some() {
+        format!(
+            "with `event = …` the field holds raw stream ids; write `{}`",
+            shown("StreamId")
+        )
+    } else if let Type::Reference(_) = foreign {
+        format!(
+            "a stream field owns its key; write `{}`, or what the reference is to",
+            shown(&format!("{key}Id"))
+        )
+    } else {
+        let inner = foreign.to_token_stream();
+        format!(
+            "this type names no stream; write `{}`, with a key of its own: `#[derive(StreamKey)] \
+             #[stream_key(category = \"…\", event = …)] struct {key}Id({inner});`",
+            shown(&format!("{key}Id"))
+        )
+    };
+    errors.at(foreign, message);
+    true
+}
+
+/// A type that is a reference, of the language itself, or `String`; and the `Option` or `Vec` that it is in.
+fn foreign(ty: &Type) -> Option<(Option<String>, &Type)> {
+    const FOREIGN: &[&str] = &[
+        "String", "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str",
+        "u8", "u16", "u32", "u64", "u128", "usize",
+    ];
+    let Type::Path(TypePath {
+        qself: None, path, ..
+    }) = ty
+    else {
+        return matches!(ty, Type::Reference(_)).then_some((None, ty));
+    };
+    if path
+        .get_ident()
+        .is_some_and(|ident| FOREIGN.contains(&text(ident).as_str()))
+    {
+        return Some((None, ty));
+    }
+    let last = path.segments.last()?;
+    let around = text(&last.ident);
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(inner)) if around == "Option" || around == "Vec" => {
+            let (None, inner) = foreign(inner)? else {
+                return None;
+            };
+            Some((Some(around), inner))
+        }
+        _ => None,
+    }
+}
+
 /// `order_lines` → `OrderLines`.
 fn variant(field: &Ident) -> Ident {
-    let name = text(field);
-    let mut camel = String::new();
-    for word in name.split('_') {
-        let mut chars = word.chars();
-        camel.extend(chars.next().into_iter().flat_map(char::to_uppercase));
-        camel.push_str(chars.as_str());
-    }
+    let mut camel = camel_case(&text(field));
     if camel.starts_with(|first: char| first.is_ascii_digit()) {
         camel.insert(0, '_');
     } else if camel == "Self" {
@@ -232,6 +304,16 @@ fn variant(field: &Ident) -> Ident {
         // Nothing but underscores.
         Err(_) => field.clone(),
     }
+}
+
+fn camel_case(name: &str) -> String {
+    let mut camel = String::new();
+    for word in name.split('_') {
+        let mut chars = word.chars();
+        camel.extend(chars.next().into_iter().flat_map(char::to_uppercase));
+        camel.push_str(chars.as_str());
+    }
+    camel
 }
 
 fn distinguish_variants(fields: &mut [Field], errors: &mut Errors) {
