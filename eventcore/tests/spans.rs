@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     fmt::Debug,
+    fmt::Write as _,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -58,7 +59,8 @@ struct Line(String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0 += &format!(" {}={value:?}", field.name());
+        // Writing to a string does not fail.
+        let _ = write!(self.0, " {}={value:?}", field.name());
     }
 }
 

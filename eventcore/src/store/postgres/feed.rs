@@ -14,7 +14,7 @@ use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use super::{
-    error::{Failure, corrupt},
+    error::corrupt,
     pool::{Pool, Query},
     reader::{Names, Raw, limit, number},
     writer::big,
@@ -82,7 +82,7 @@ impl Feed {
                     .await
             }
         };
-        let rows = rows.map_err(|failure| self.failed(&failure))?;
+        let rows = rows.map_err(|failure| failure.nothing_written())?;
         self.read(&rows, limit)
     }
 
@@ -134,15 +134,11 @@ impl Feed {
 
     async fn ask(&self) -> Result<(), EventStoreError> {
         let rows = self.pool.read(&self.latest, &[]).await;
-        let rows = rows.map_err(|failure| self.failed(&failure))?;
+        let rows = rows.map_err(|failure| failure.nothing_written())?;
         let head = rows.first().map_or(Ok(0), |row| number(row, 0));
         let head = head.map_err(|error| corrupt(error.to_string()))?;
         self.head.publish(Position::new(head));
         Ok(())
-    }
-
-    fn failed(&self, failure: &Failure) -> EventStoreError {
-        failure.nothing_written()
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 
 use super::{
     PostgresEventStore,
-    error::{Failure, corrupt},
+    error::corrupt,
     pool::{Parameters, Pool},
     schema::of_schema,
     transaction::PostgresTransaction,
@@ -86,11 +86,7 @@ impl Place {
                 .query_sql(&of_schema(sql, &self.schema), parameters)
                 .await
         };
-        asked.await.map_err(|failure| self.failed(&failure))
-    }
-
-    fn failed(&self, failure: &Failure) -> EventStoreError {
-        failure.nothing_written()
+        asked.await.map_err(|failure| failure.nothing_written())
     }
 
     async fn lead(
@@ -297,7 +293,7 @@ impl Place {
             }
             made
         };
-        made.await.map_err(|failure| self.failed(&failure))?;
+        made.await.map_err(|failure| failure.nothing_written())?;
         Ok(PostgresRebuild(place))
     }
 
