@@ -1,0 +1,532 @@
+//! PostgreSQL behind connections that break, and servers that die: every command is there once if it succeeded, and its
+//! caller is left without an answer only if the server stayed away past the deadline.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "server/proxy.rs"]
+mod proxy;
+mod server;
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command as Program, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use eventcore::{
+    Command, CommandError, CommandLogic, CommitId, Event, EventFilter, EventStore, EventStoreError,
+    MetricsHook, Position, RetryContext, RetryPolicy, RetryReason, StreamKey, execute,
+    postgres::{PostgresConfig, PostgresEventStore},
+    store::{
+        AppendEvents, Appended, FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StoreFuture,
+        StreamsPage,
+    },
+};
+use futures_util::future::join_all;
+use proxy::{FAULTS, Fault, Mode, Proxy};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize, Event)]
+struct Wrote {
+    number: u64,
+}
+
+#[derive(Debug, StreamKey)]
+#[stream_key(category = "own", event = Wrote)]
+struct Own(u64);
+
+#[derive(Debug, StreamKey)]
+#[stream_key(category = "shared", event = Wrote)]
+struct Shared(u64);
+
+/// Writes its number to a stream of its own and to one that it competes for.
+#[derive(Debug, Command)]
+struct Write {
+    #[stream]
+    own: Own,
+    #[stream]
+    shared: Shared,
+    number: u64,
+}
+
+impl Write {
+    fn new(number: u64) -> Self {
+        Self {
+            own: Own(number),
+            shared: Shared(number % 4),
+            number,
+        }
+    }
+}
+
+impl CommandLogic for Write {
+    type State = ();
+    type Error = Infallible;
+
+    fn apply(&self, (): &mut (), _: WriteEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: WriteStreams<'_>) -> Result<(), Infallible> {
+        let number = self.number;
+        streams.own.append(Wrote { number });
+        streams.shared.append(Wrote { number });
+        Ok(())
+    }
+}
+
+type Outcome = Result<(), CommandError<Infallible>>;
+
+/// What is in the database, read past the proxy.
+#[derive(Debug, Default)]
+struct Found {
+    /// Of each command, its events.
+    events: HashMap<u64, Vec<CommitId>>,
+}
+
+impl Found {
+    async fn new(store: &PostgresEventStore) -> Self {
+        let (mut found, mut after) = (Self::default(), Position::START);
+        let mut versions = HashMap::new();
+        loop {
+            let request = ReadFeed {
+                after,
+                filter: EventFilter::All,
+                limit: MAX_PAGE_EVENTS,
+            };
+            let page = store.read_feed(request).await.unwrap();
+            if page.events.is_empty() {
+                return found;
+            }
+            for event in page.events {
+                assert_eq!(event.position, after.plus(1), "positions are dense");
+                after = event.position;
+                let version = versions.entry(event.stream.clone()).or_insert(0);
+                *version += 1;
+                assert_eq!(event.version.get(), *version, "versions are dense");
+                let Wrote { number } = event.decode().unwrap();
+                found
+                    .events
+                    .entry(number)
+                    .or_default()
+                    .push(event.commit_id());
+            }
+        }
+    }
+
+    /// In how many commits a command is. Each must be whole.
+    fn times(&self, number: u64) -> usize {
+        let Some(events) = self.events.get(&number) else {
+            return 0;
+        };
+        let mut commits = HashMap::new();
+        for commit in events {
+            *commits.entry(*commit).or_insert(0) += 1;
+        }
+        assert!(
+            commits.values().all(|events| *events == 2),
+            "command {number} is torn: {commits:?}"
+        );
+        commits.len()
+    }
+
+    /// Asserts that what succeeded is there once, what has no known outcome at most once, and what failed not at all.
+    fn fits(&self, outcomes: &[(u64, Outcome)]) {
+        for (number, outcome) in outcomes {
+            let times = self.times(*number);
+            let allowed = match outcome {
+                Ok(()) => 1..=1,
+                Err(CommandError::OutcomeUnknown { .. }) => 0..=1,
+                Err(_) => 0..=0,
+            };
+            assert!(
+                allowed.contains(&times),
+                "command {number} is there {times} times, and its outcome is {outcome:?}"
+            );
+        }
+    }
+}
+
+/// Counts how often an outcome was open.
+#[derive(Default)]
+struct Unknown(AtomicUsize);
+
+impl MetricsHook for Unknown {
+    fn on_retry_attempt(&self, context: &RetryContext) {
+        if context.reason == RetryReason::OutcomeUnknown {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A schema of its own, and the same one through a proxy.
+struct Broken {
+    config: PostgresConfig,
+    direct: PostgresEventStore,
+    proxy: Proxy,
+}
+
+/// Short, but not too short for a busy machine.
+const REQUEST: Duration = Duration::from_secs(1);
+/// Longer than a store waits for an answer.
+const LONG: Duration = Duration::from_millis(1400);
+
+impl Broken {
+    async fn new(seed: u64) -> Self {
+        let url = server::url();
+        let (who, address, database) = parts(&url);
+        let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
+        let direct = PostgresConfig::new(&url).unwrap().schema(&schema).unwrap();
+        let direct = direct.connect().await.unwrap();
+        let proxy = Proxy::start(address, seed, LONG).await;
+        let through = format!(
+            "{who}@{}/{database}?sslmode=disable&schema={schema}",
+            proxy.address
+        );
+        let config = PostgresConfig::new(&through)
+            .unwrap()
+            .pool_size(4)
+            .migrate_on_connect(false)
+            .connect_timeout(REQUEST)
+            .request_timeout(REQUEST);
+        Self {
+            config,
+            direct,
+            proxy,
+        }
+    }
+
+    async fn store(&self) -> PostgresEventStore {
+        self.config.connect().await.unwrap()
+    }
+}
+
+/// User and password, address, and database.
+fn parts(url: &str) -> (&str, &str, &str) {
+    let (who, rest) = url.rsplit_once('@').unwrap();
+    let (address, database) = rest.split_once('/').unwrap();
+    (who, address, database.split('?').next().unwrap())
+}
+
+const CLIENTS: u64 = 6;
+
+/// Runs commands on each of these stores, as two processes would.
+async fn run<S: EventStore + Clone + 'static>(
+    stores: [S; 2],
+    commands: u64,
+    policy: &RetryPolicy,
+) -> Vec<(u64, Outcome)> {
+    let mut clients = Vec::new();
+    for (place, store) in (0..).zip(stores) {
+        for client in 0..CLIENTS {
+            let (store, policy) = (store.clone(), policy.clone());
+            let first = (place * CLIENTS + client) * commands;
+            clients.push(tokio::spawn(async move {
+                let mut outcomes = Vec::new();
+                for number in first..first + commands {
+                    let outcome = execute(&store, Write::new(number), policy.clone()).await;
+                    outcomes.push((number, outcome.map(drop)));
+                }
+                outcomes
+            }));
+        }
+    }
+    let ended = join_all(clients).await;
+    ended.into_iter().flat_map(Result::unwrap).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_ends_once_whatever_breaks_on_the_way() {
+    let unknown = Arc::new(Unknown::default());
+    let mut met = HashMap::new();
+    for seed in 0..3 {
+        let broken = Broken::new(seed).await;
+        let stores = [broken.store().await, broken.store().await];
+        broken.proxy.percent(4);
+        let policy = RetryPolicy::new()
+            .deadline(Duration::from_mins(1))
+            .metrics_hook(unknown.clone());
+        let outcomes = run(stores, 10, &policy).await;
+        for (number, outcome) in &outcomes {
+            assert!(
+                outcome.is_ok(),
+                "seed {seed}: the server came back in time, and command {number} got {outcome:?}"
+            );
+        }
+        Found::new(&broken.direct).await.fits(&outcomes);
+        for (fault, times) in broken.proxy.met() {
+            *met.entry(fault).or_insert(0) += times;
+        }
+    }
+    assert!(unknown.0.load(Ordering::Relaxed) > 10);
+    for fault in FAULTS {
+        assert!(met.contains_key(&fault), "no append met {fault:?}: {met:?}");
+    }
+}
+
+/// A store that does not know its own commits again: each attempt has an id of its own.
+#[derive(Clone)]
+struct Forgetful(PostgresEventStore);
+
+impl EventStore for Forgetful {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        self.0.read_streams(request)
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        let renamed = AppendEvents::new(
+            CommitId::generate(),
+            request.expected().to_vec(),
+            request.events().to_vec(),
+            request.metadata().clone(),
+            request.idempotency_key().cloned(),
+        );
+        Box::pin(async move { self.0.append(renamed.unwrap()).await })
+    }
+
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        self.0.read_feed(request)
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.0.wait(after)
+    }
+}
+
+/// The control: what the test above relies on, switched off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_check_for_its_own_commit_a_command_is_made_twice() {
+    let broken = Broken::new(1).await;
+    let stores = [
+        Forgetful(broken.store().await),
+        Forgetful(broken.store().await),
+    ];
+    broken.proxy.percent(4);
+    let policy = RetryPolicy::new().deadline(Duration::from_mins(1));
+    let outcomes = run(stores, 10, &policy).await;
+    let found = Found::new(&broken.direct).await;
+    let doubled = outcomes
+        .iter()
+        .filter(|(number, _)| found.times(*number) > 1);
+    assert!(doubled.count() > 0, "{:?}", broken.proxy.met());
+}
+
+/// One command whose append meets `fault`, on a server that stays away then. How often it is there, and how it ended.
+async fn lone(fault: Fault, then: Mode) -> (usize, Outcome) {
+    let broken = Broken::new(0).await;
+    let store = broken.store().await;
+    let deadline = Duration::from_secs(if then == Mode::Forward { 20 } else { 1 });
+    broken.proxy.next_append(fault, then);
+    let started = Instant::now();
+    let outcome = execute(&store, Write::new(7), RetryPolicy::new().deadline(deadline)).await;
+    // The last call before the deadline takes its own time: to wait for a connection, to make one, and for the answer.
+    let longest = deadline + 3 * REQUEST + Duration::from_secs(1);
+    assert!(started.elapsed() < longest, "{:?}", started.elapsed());
+    let times = Found::new(&broken.direct).await.times(7);
+    // The server is back, and the same store goes on with it.
+    broken.proxy.mode(Mode::Forward);
+    execute(&store, Write::new(8), RetryPolicy::new())
+        .await
+        .unwrap();
+    (times, outcome.map(drop))
+}
+
+#[tokio::test]
+async fn an_outcome_is_unknown_only_if_the_server_stays_away() {
+    for (fault, then, times) in [
+        (Fault::DropRequest, Mode::Refuse, 0),
+        (Fault::CutRequest, Mode::Refuse, 0),
+        (Fault::DropResponse, Mode::Refuse, 1),
+        (Fault::CutResponse, Mode::Refuse, 1),
+        (Fault::DropRequest, Mode::Pause, 0),
+        (Fault::DropResponse, Mode::Pause, 1),
+    ] {
+        let (found, outcome) = lone(fault, then).await;
+        assert!(
+            matches!(outcome, Err(CommandError::OutcomeUnknown { .. })),
+            "{fault:?} {then:?}: {outcome:?}"
+        );
+        assert_eq!(found, times, "{fault:?} {then:?}");
+    }
+    for fault in FAULTS {
+        let (found, outcome) = lone(fault, Mode::Forward).await;
+        assert!(outcome.is_ok(), "{fault:?}: {outcome:?}");
+        assert_eq!(found, 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_carries_nothing_ends_by_the_deadline() {
+    let broken = Broken::new(0).await;
+    let store = broken.store().await;
+    broken.proxy.mode(Mode::Pause);
+    let started = Instant::now();
+    let policy = RetryPolicy::new().deadline(Duration::from_secs(1));
+    let outcome = execute(&store, Write::new(7), policy).await;
+    assert!(
+        matches!(
+            outcome,
+            Err(CommandError::EventStoreError(
+                EventStoreError::Unavailable { .. }
+            ))
+        ),
+        "{outcome:?}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(1) + 3 * REQUEST + Duration::from_secs(1));
+    let started = Instant::now();
+    let request = ReadFeed {
+        after: Position::START,
+        filter: EventFilter::All,
+        limit: 1,
+    };
+    assert!(store.read_feed(request).await.is_err());
+    assert!(started.elapsed() < 2 * REQUEST + Duration::from_secs(1));
+    broken.proxy.mode(Mode::Forward);
+    execute(&store, Write::new(7), RetryPolicy::new())
+        .await
+        .unwrap();
+    assert_eq!(Found::new(&broken.direct).await.times(7), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_given_up_at_any_point_leaves_all_or_nothing() {
+    let broken = Broken::new(0).await;
+    let config = broken.config.clone().pool_size(2);
+    // A store that loses a connection at each of these points would be out of both of them at once.
+    let store = config.connect().await.unwrap();
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut usual = Vec::new();
+    for number in 500..520 {
+        let started = Instant::now();
+        execute(&store, Write::new(number), RetryPolicy::new())
+            .await
+            .unwrap();
+        usual.push(u64::try_from(started.elapsed().as_micros()).unwrap());
+    }
+    usual.sort_unstable();
+    let usual = usual[10];
+    let (mut outcomes, mut given_up) = (Vec::new(), 0);
+    for number in 1000..1200 {
+        let patience = Duration::from_micros(random.u64(0..6 * usual));
+        let policy = RetryPolicy::new();
+        let run = execute(&store, Write::new(number), policy);
+        if let Ok(outcome) = tokio::time::timeout(patience, run).await {
+            outcomes.push((number, outcome.map(drop)));
+        } else {
+            given_up += 1;
+        }
+        let request = ReadFeed {
+            after: Position::START,
+            filter: EventFilter::All,
+            limit: 1,
+        };
+        let patience = Duration::from_micros(random.u64(0..usual));
+        let _ = tokio::time::timeout(patience, store.read_feed(request)).await;
+    }
+    // Nothing is left behind: no connection that answers an old question, and none too few.
+    let policy = RetryPolicy::new();
+    let after = run([store.clone(), store.clone()], 5, &policy);
+    let after = tokio::time::timeout(Duration::from_secs(20), after).await;
+    assert!(after.unwrap().iter().all(|(_, outcome)| outcome.is_ok()));
+    store.close().await;
+    let found = Found::new(&broken.direct).await;
+    found.fits(&outcomes);
+    let made = (1000..1200).filter(|number| found.times(*number) == 1);
+    let made = made.count();
+    assert!((1000..1200).all(|number| found.times(number) <= 1));
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()));
+    assert!(given_up > 20 && outcomes.len() > 20, "{given_up} given up");
+    assert!(
+        made > outcomes.len(),
+        "nobody was given up after the commit was sent"
+    );
+    assert!(made < 200, "nobody was given up before the commit was sent");
+}
+
+/// A server that may be killed. It is gone when this is dropped, or the test's process ends.
+struct Victim {
+    script: Child,
+    url: String,
+    crash: String,
+}
+
+impl Victim {
+    fn start() -> Self {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let mut script = Program::new("bash")
+            .current_dir(root)
+            .args(["scripts/postgres", "bash", "-c"])
+            .arg("echo $EVENTCORE_POSTGRES_URL $EVENTCORE_POSTGRES_CRASH; read -r _ || true")
+            .env_remove("EVENTCORE_POSTGRES_URL")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = script.stdout.as_mut().unwrap();
+        BufReader::new(stdout.by_ref())
+            .read_line(&mut line)
+            .unwrap();
+        let (url, crash) = line.trim().split_once(' ').expect("the server started");
+        Self {
+            script,
+            url: url.to_owned(),
+            crash: crash.to_owned(),
+        }
+    }
+
+    async fn crash(&self, argument: &'static str) {
+        let mut program = Program::new(&self.crash);
+        program.arg(argument).current_dir("/");
+        let ended = tokio::task::spawn_blocking(move || program.status());
+        assert!(ended.await.unwrap().unwrap().success());
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_goes_on_when_a_killed_server_is_back() {
+    let victim = Victim::start();
+    let config = PostgresConfig::new(&victim.url)
+        .unwrap()
+        .pool_size(4)
+        .request_timeout(Duration::from_secs(2));
+    let stores = [
+        config.connect().await.unwrap(),
+        config.connect().await.unwrap(),
+    ];
+    let unknown = Arc::new(Unknown::default());
+    let policy = RetryPolicy::new()
+        .deadline(Duration::from_mins(2))
+        .metrics_hook(unknown.clone());
+    let load = tokio::spawn({
+        let stores = stores.clone();
+        async move { run(stores, 300, &policy).await }
+    });
+    let mut kills = 0;
+    // Until a kill has met a commit.
+    while kills < 2 || kills < 8 && unknown.0.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!load.is_finished(), "the load ended before the kill");
+        victim.crash("").await;
+        victim.crash("start").await;
+        kills += 1;
+    }
+    let outcomes = load.await.unwrap();
+    for (number, outcome) in &outcomes {
+        assert!(outcome.is_ok(), "command {number}: {outcome:?}");
+    }
+    let found = Found::new(&stores[0]).await;
+    found.fits(&outcomes);
+    assert_eq!(found.events.len(), outcomes.len());
+    assert!(unknown.0.load(Ordering::Relaxed) > 0);
+}

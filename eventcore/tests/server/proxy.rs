@@ -1,0 +1,263 @@
+//! Stands between a store and its server, and breaks their connections.
+//!
+//! It takes what the store sends at a time for one request, and what the server sends next for its response: the store
+//! asks one question at a time on a connection, and these are short.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// What happens to a request, or its response, or later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The request is lost with the connection.
+    DropRequest,
+    /// A part of the request arrives, then the connection ends.
+    CutRequest,
+    /// The connection ends soon after the request arrived, while the server is at work or just before or after.
+    CutMeanwhile,
+    /// The server answers, and the answer is lost with the connection.
+    DropResponse,
+    /// A part of the answer arrives.
+    CutResponse,
+    /// The request arrives long after the store has given it up.
+    Late,
+    /// The connection ends, and for a while the server takes no other.
+    Refuse,
+}
+
+pub const FAULTS: [Fault; 7] = [
+    Fault::DropRequest,
+    Fault::CutRequest,
+    Fault::CutMeanwhile,
+    Fault::DropResponse,
+    Fault::CutResponse,
+    Fault::Late,
+    Fault::Refuse,
+];
+
+/// How the proxy treats connections now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All is well, but for chance.
+    Forward,
+    /// Connections stay open and carry nothing; new ones are accepted.
+    Pause,
+    /// Connections end, and new ones end at once.
+    Refuse,
+}
+
+/// A request that carries events holds this text.
+const OF_APPEND: &[u8] = b"\"number\"";
+
+pub struct Proxy {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+struct Shared {
+    server: String,
+    mode: watch::Sender<Mode>,
+    state: Mutex<State>,
+    /// How long a late request takes, and the server stays away.
+    long: Duration,
+}
+
+struct State {
+    random: fastrand::Rng,
+    /// How many requests of a hundred meet a fault; of appends, five times as many.
+    percent: u8,
+    /// What the next append meets, whatever chance says.
+    next: Option<(Fault, Mode)>,
+    /// The faults that appends met.
+    met: HashMap<Fault, usize>,
+}
+
+impl Proxy {
+    pub async fn start(server: &str, seed: u64, long: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let state = State {
+            random: fastrand::Rng::with_seed(seed),
+            percent: 0,
+            next: None,
+            met: HashMap::new(),
+        };
+        let shared = Arc::new(Shared {
+            server: server.to_owned(),
+            mode: watch::Sender::new(Mode::Forward),
+            state: Mutex::new(state),
+            long,
+        });
+        let address = listener.local_addr().unwrap();
+        let accepting = tokio::spawn(accept(listener, shared.clone()));
+        Self {
+            address,
+            shared,
+            accepting,
+        }
+    }
+
+    /// From now on this many requests of a hundred meet a fault, and five times as many appends.
+    pub fn percent(&self, percent: u8) {
+        self.shared.state.lock().unwrap().percent = percent;
+    }
+
+    /// What the next append meets, and how the proxy goes on after that.
+    pub fn next_append(&self, fault: Fault, then: Mode) {
+        self.shared.state.lock().unwrap().next = Some((fault, then));
+    }
+
+    pub fn mode(&self, mode: Mode) {
+        self.shared.mode.send_replace(mode);
+    }
+
+    /// How many appends met each fault so far.
+    pub fn met(&self) -> HashMap<Fault, usize> {
+        self.shared.state.lock().unwrap().met.clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        client.set_nodelay(true).unwrap();
+        tokio::spawn(carry(client, shared.clone()));
+    }
+}
+
+/// Carries one connection to its end. Dropping its two sockets is the cut.
+async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
+    let mut mode = shared.mode.subscribe();
+    if *mode.borrow() == Mode::Refuse {
+        return None;
+    }
+    let mut server = TcpStream::connect(&shared.server).await.ok()?;
+    server.set_nodelay(true).ok()?;
+    let (mut request, mut response) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    // What the next response meets.
+    let mut waiting = None;
+    let mut then = Then(shared.clone(), None);
+    loop {
+        let now = *mode.borrow_and_update();
+        tokio::select! {
+            changed = mode.changed() => {
+                changed.ok()?;
+                if *mode.borrow() == Mode::Refuse {
+                    return None;
+                }
+            }
+            read = client.read(&mut request), if now == Mode::Forward => {
+                let request = request.get(..read.ok()?)?;
+                if request.is_empty() {
+                    return None;
+                }
+                let fault;
+                (fault, then.1) = shared.fault(request);
+                match fault {
+                    None => server.write_all(request).await.ok()?,
+                    Some(Fault::DropRequest) => return None,
+                    Some(Fault::CutRequest) => {
+                        let part = shared.part(request);
+                        server.write_all(part).await.ok()?;
+                        return None;
+                    }
+                    Some(Fault::CutMeanwhile) => {
+                        server.write_all(request).await.ok()?;
+                        tokio::time::sleep(shared.moment()).await;
+                        return None;
+                    }
+                    Some(fault @ (Fault::DropResponse | Fault::CutResponse)) => {
+                        server.write_all(request).await.ok()?;
+                        waiting = Some(fault);
+                    }
+                    Some(Fault::Late) => {
+                        tokio::time::sleep(shared.long).await;
+                        server.write_all(request).await.ok()?;
+                        // The server takes it up, although nobody is there for its answer.
+                        let _answered = server.read(&mut response).await;
+                        return None;
+                    }
+                    Some(Fault::Refuse) => {
+                        shared.mode.send_replace(Mode::Refuse);
+                        tokio::time::sleep(shared.long).await;
+                        shared.mode.send_replace(Mode::Forward);
+                        return None;
+                    }
+                }
+            }
+            read = server.read(&mut response), if now == Mode::Forward => {
+                let response = response.get(..read.ok()?)?;
+                match waiting {
+                    _ if response.is_empty() => return None,
+                    Some(Fault::DropResponse) => return None,
+                    Some(_) => {
+                        client.write_all(shared.part(response)).await.ok()?;
+                        return None;
+                    }
+                    None => client.write_all(response).await.ok()?,
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// What this request meets, and the mode after that.
+    fn fault(&self, request: &[u8]) -> (Option<Fault>, Option<Mode>) {
+        let of_append = request
+            .windows(OF_APPEND.len())
+            .any(|window| window == OF_APPEND);
+        let mut state = self.state.lock().unwrap();
+        let percent = state.percent * if of_append { 5 } else { 1 };
+        let (fault, then) = if let Some((fault, then)) = state.next.take_if(|_| of_append) {
+            (Some(fault), Some(then))
+        } else if state.random.u8(0..100) < percent {
+            (state.random.choice(FAULTS), None)
+        } else {
+            (None, None)
+        };
+        if let Some(fault) = fault.filter(|_| of_append) {
+            *state.met.entry(fault).or_default() += 1;
+        }
+        (fault, then)
+    }
+
+    /// Some of the bytes, not all.
+    fn part<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut state = self.state.lock().unwrap();
+        &bytes[..state.random.usize(0..bytes.len())]
+    }
+
+    /// About as long as a commit takes.
+    fn moment(&self) -> Duration {
+        Duration::from_micros(self.state.lock().unwrap().random.u64(0..6000))
+    }
+}
+
+/// Sets the mode when the connection has ended.
+struct Then(Arc<Shared>, Option<Mode>);
+
+impl Drop for Then {
+    fn drop(&mut self) {
+        if let Some(mode) = self.1 {
+            self.0.mode.send_replace(mode);
+        }
+    }
+}
