@@ -13,7 +13,7 @@ use std::{
     process::{Child, Command as Program, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -219,14 +219,27 @@ async fn run<S: EventStore + Clone + 'static>(
     commands: u64,
     policy: &RetryPolicy,
 ) -> Vec<(u64, Outcome)> {
+    run_until(Arc::default(), stores, commands, policy).await
+}
+
+/// Ends earlier, too.
+async fn run_until<S: EventStore + Clone + 'static>(
+    enough: Arc<AtomicBool>,
+    stores: [S; 2],
+    commands: u64,
+    policy: &RetryPolicy,
+) -> Vec<(u64, Outcome)> {
     let mut clients = Vec::new();
     for (place, store) in (0..).zip(stores) {
         for client in 0..CLIENTS {
-            let (store, policy) = (store.clone(), policy.clone());
+            let (store, policy, enough) = (store.clone(), policy.clone(), enough.clone());
             let first = (place * CLIENTS + client) * commands;
             clients.push(tokio::spawn(async move {
                 let mut outcomes = Vec::new();
                 for number in first..first + commands {
+                    if enough.load(Ordering::Relaxed) {
+                        break;
+                    }
                     let outcome = execute(&store, Write::new(number), policy.clone()).await;
                     outcomes.push((number, outcome.map(drop)));
                 }
@@ -508,9 +521,10 @@ async fn work_goes_on_when_a_killed_server_is_back() {
     let policy = RetryPolicy::new()
         .deadline(Duration::from_mins(2))
         .metrics_hook(unknown.clone());
+    let enough = Arc::new(AtomicBool::new(false));
     let load = tokio::spawn({
-        let stores = stores.clone();
-        async move { run(stores, 300, &policy).await }
+        let (enough, stores) = (enough.clone(), stores.clone());
+        async move { run_until(enough, stores, 100_000, &policy).await }
     });
     let mut kills = 0;
     // Until a kill has met a commit.
@@ -521,6 +535,8 @@ async fn work_goes_on_when_a_killed_server_is_back() {
         victim.crash("start").await;
         kills += 1;
     }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    enough.store(true, Ordering::Relaxed);
     let outcomes = load.await.unwrap();
     for (number, outcome) in &outcomes {
         assert!(outcome.is_ok(), "command {number}: {outcome:?}");
