@@ -170,7 +170,7 @@ where
 {
     fill(&store, events).await;
     let head = Position::new(events as u64);
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         theirs.push(rate(

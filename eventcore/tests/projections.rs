@@ -19,7 +19,7 @@ use eventcore::{
 };
 use projection::{Db, Postgres, Sqlite, Sums, Write, add, expected};
 
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 
 macro_rules! on_each_database {
     ($($test:ident)*) => {
@@ -317,7 +317,7 @@ async fn a_standby_takes_over_at_once_after_a_clean_stop<D: Db>() {
     let runner = |name: &str| {
         ProjectionRunner::new(db.store().clone(), Sums::default())
             .instance(name)
-            .lease(Duration::from_secs(60))
+            .lease(Duration::from_mins(1))
             .start()
     };
     let mut leads = runner("0");

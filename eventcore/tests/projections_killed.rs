@@ -22,7 +22,7 @@ use eventcore::{
     memory::MemoryEventStore,
     projection::{
         Automation, ErrorPolicy, MemoryReadModel, MemoryTransaction, Projection,
-        ProjectionDatabase, ProjectionRunner, Reaction, wait_for,
+        ProjectionDatabase, ProjectionRunner, Reaction, RebuildOutcome, wait_for,
     },
     store::ReadFeed,
 };
@@ -30,7 +30,7 @@ use projection::{Db, Postgres, Sqlite, Sums, TallyEvent, TallyId, add, expected}
 use serde::{Deserialize, Serialize};
 
 const CHILD: &str = "EVENTCORE_TEST_CHILD";
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 
 fn is_long() -> bool {
     std::env::var_os("EVENTCORE_TEST_LONG").is_some()
@@ -312,7 +312,8 @@ async fn a_read_model_in_memory_sees_each_event_in_order_and_is_rebuilt() {
         0,
         "nothing failed on the way"
     );
-    runner.start_rebuild().join().await.unwrap();
+    let outcome = runner.start_rebuild().join().await.unwrap();
+    assert_eq!(outcome, RebuildOutcome::Swapped);
     let position = add(&store, 1, 5).await;
     running.wait_for(position, SOON).await.unwrap();
     wait_for(&model, "seen", position, SOON).await.unwrap();

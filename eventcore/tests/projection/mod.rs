@@ -58,7 +58,7 @@ impl CommandLogic for Add {
 /// Appends so many events to a tally; the position of the last.
 pub async fn add(store: &impl EventStore, tally: u64, events: u64) -> Position {
     let tally = TallyId(tally);
-    let policy = RetryPolicy::new().deadline(Duration::from_secs(60));
+    let policy = RetryPolicy::new().deadline(Duration::from_mins(1));
     execute(store, Add { tally, events }, policy)
         .await
         .unwrap()
