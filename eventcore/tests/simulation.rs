@@ -222,7 +222,7 @@ impl World {
         choices: &mut Choices,
     ) -> Step<Put> {
         let in_time = Duration::ZERO;
-        let too_late = Duration::from_secs(3600);
+        let too_late = Duration::from_hours(1);
         let may_fail = *failures > 0;
         match step {
             Step::ReadStreams(read) => {
@@ -245,11 +245,9 @@ impl World {
                         let result = self.append(store, &request);
                         match (made, result) {
                             (0, result) => append.resume(result, in_time),
-                            (4, Ok(_)) => append.resume(Err(unknown()), in_time),
-                            (_, Ok(_)) => append.resume(Err(unknown()), too_late),
                             // The connection is cut before the answer, whatever it was.
-                            (4, Err(_)) => append.resume(Err(unknown()), in_time),
-                            (_, Err(_)) => append.resume(Err(unknown()), too_late),
+                            (4, _) => append.resume(Err(unknown()), in_time),
+                            _ => append.resume(Err(unknown()), too_late),
                         }
                     }
                 }
