@@ -144,7 +144,7 @@ fn there_are_enough_cases_and_each_has_a_message() {
             case.display()
         );
         assert!(
-            !said.contains("panicked"),
+            !said.contains("derive panicked"),
             "{}: a derive panicked",
             case.display()
         );
