@@ -11,7 +11,11 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use eventcore::sqlite::SqliteEventStore;
+use eventcore::{
+    EventStore, RetryPolicy, StreamKey, Version, execute,
+    sqlite::SqliteEventStore,
+    store::{ReadStreams, StreamCursor},
+};
 
 fn bare(c: &mut Criterion) {
     let mut group = c.benchmark_group("sqlite");
@@ -86,5 +90,77 @@ fn contention(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bare, clients, contention);
+/// Read, decode, fold and decide on one long stream, and commit one event more.
+fn long_streams(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let mut group = c.benchmark_group("sqlite/fold and decide");
+    group.sample_size(10);
+    for events in [10, 1_000, 10_000, 100_000] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bench.db");
+        let store = runtime.block_on(async {
+            let store = SqliteEventStore::open(path).await.expect("a store");
+            domain::fill(&store, events).await;
+            store
+        });
+        group.throughput(Throughput::Elements(events as u64));
+        group.bench_function(BenchmarkId::from_parameter(events), |b| {
+            b.iter(|| {
+                let account = domain::AccountId(1);
+                let command = execute(&store, domain::Deposit { account }, RetryPolicy::new());
+                runtime.block_on(command).expect("a deposit")
+            });
+        });
+    }
+    group.finish();
+}
+
+/// One page of 1,000 events of 300 streams with 300 events each: what is beyond the page is not read.
+fn many_long_streams(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bench.db");
+    let streams = (0..300).map(|n| domain::AccountId(n).stream_id().expect("an id"));
+    let streams: Vec<_> = streams.collect();
+    let store = runtime.block_on(async {
+        let store = SqliteEventStore::open(path).await.expect("a store");
+        for version in 0..300 {
+            domain::deposit_each(&store, &streams, version, 1).await;
+        }
+        store
+    });
+    let after = Version::EMPTY;
+    let cursors = streams
+        .into_iter()
+        .map(|stream| StreamCursor { stream, after });
+    let request = ReadStreams {
+        streams: cursors.collect(),
+        up_to: None,
+        limit: 1000,
+        idempotency_key: None,
+    };
+    c.bench_function("sqlite/a page of 300 streams with 300 events", |b| {
+        b.iter(|| {
+            let page = runtime.block_on(store.read_streams(request.clone()));
+            page.expect("a page")
+        });
+    });
+}
+
+criterion_group!(
+    benches,
+    bare,
+    clients,
+    contention,
+    long_streams,
+    many_long_streams
+);
 criterion_main!(benches);

@@ -171,9 +171,9 @@ async fn pages_of_many_streams_follow_one_another_in_commit_order() {
     assert_eq!(page.versions, [10, 10, 11].map(Version::new).as_slice());
 }
 
-/// 300 streams of 300 events: what is beyond the page must not be read for every stream.
+/// 300 streams of 300 events; `benches/sqlite.rs` times such a page.
 #[tokio::test]
-async fn a_page_of_many_long_streams_costs_little_more_than_a_page() {
+async fn a_page_of_many_long_streams_is_in_commit_order() {
     let file = File::new();
     let store = file.open().await;
     let names: Vec<String> = (0..300).map(|number| format!("long-{number}")).collect();
@@ -182,16 +182,9 @@ async fn a_page_of_many_long_streams_costs_little_more_than_a_page() {
         store.append(commit(&streams, 300)).await.unwrap();
     }
     let streams: Vec<_> = names.iter().map(|name| (name.as_str(), 0)).collect();
-    // The best of a few: the machine may be busy with other things.
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
-        let started = Instant::now();
-        let page = store.read_streams(reading(&streams, 1000)).await.unwrap();
-        best = best.min(started.elapsed());
-        assert_eq!(positions(&page), (1..=1000).collect::<Vec<_>>());
-        assert_eq!(page.versions, vec![Version::new(300); 300]);
-    }
-    assert!(best < Duration::from_millis(200), "{best:?}");
+    let page = store.read_streams(reading(&streams, 1000)).await.unwrap();
+    assert_eq!(positions(&page), (1..=1000).collect::<Vec<_>>());
+    assert_eq!(page.versions, vec![Version::new(300); 300]);
 }
 
 #[tokio::test]

@@ -3,7 +3,11 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use eventcore::{Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, execute};
+use eventcore::{
+    Command, CommandLogic, CommitId, Event, EventStore, Metadata, RetryPolicy, StreamId, StreamKey,
+    Version, execute,
+    store::{AppendEvents, ExpectedVersion, NewEvent},
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
@@ -125,5 +129,47 @@ pub async fn contend<S: EventStore + 'static>(store: Arc<S>) {
     });
     for task in tasks.collect::<Vec<_>>() {
         task.await.expect("a task");
+    }
+}
+
+/// Appends `count` deposits to each of the streams, which are at `version`.
+pub async fn deposit_each(
+    store: &impl EventStore,
+    streams: &[StreamId],
+    version: u64,
+    count: usize,
+) {
+    let expected = |stream: &StreamId| ExpectedVersion {
+        stream: stream.clone(),
+        version: Version::new(version),
+    };
+    let event = |stream| NewEvent {
+        stream,
+        type_name: "AccountDeposited",
+        payload: (&b"{\"amount\":5}"[..]).into(),
+    };
+    let request = AppendEvents::new(
+        CommitId::generate(),
+        streams.iter().map(expected).collect(),
+        (0..streams.len() * count)
+            .map(|n| event(n % streams.len()))
+            .collect(),
+        Metadata::default(),
+        None,
+    );
+    store
+        .append(request.expect("a request"))
+        .await
+        .expect("an append");
+}
+
+/// Fills account 1 with `events` deposits.
+pub async fn fill(store: &impl EventStore, events: usize) {
+    let stream = [AccountId(1).stream_id().expect("an id")];
+    let mut written = 0;
+    while written < events {
+        let batch = 1000.min(events - written);
+        deposit_each(store, &stream, written as u64, batch).await;
+        written += batch;
     }
 }
