@@ -3,9 +3,10 @@
 use std::{convert::Infallible, sync::Arc};
 
 use eventcore::{
-    Command, CommandError, CommandLogic, CommitId, DeclarationError, DecodeError, Event,
-    EventFilter, EventStore, ExecuteOptions, ExecutePipeline, IdempotencyKey, Metadata, Position,
-    RetryPolicy, Step, StreamId, StreamKey, StreamResolver, Version, execute,
+    Command, CommandError, CommandLogic, CommitId, DeclarationError, DecodeError, EncodeError,
+    Event, EventFilter, EventStore, ExecuteOptions, ExecutePipeline, IdempotencyKey, Metadata,
+    Position, RetryPolicy, Step, StreamId, StreamIdError, StreamKey, StreamResolver, Version,
+    execute,
     memory::MemoryEventStore,
     sqlite::SqliteEventStore,
     store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed},
@@ -175,38 +176,52 @@ async fn refuses_unreadable_events() {
             nested: vec![value],
         }
     };
+    type Why = fn(&EncodeError) -> bool;
+    let not_finite: Why = |error| matches!(error, EncodeError::NotFinite { .. });
+    let too_deep: Why = |error| matches!(error, EncodeError::TooDeep { max: 127 });
+    let too_large: Why = |error| matches!(error, EncodeError::TooLarge { .. });
+    let measured = |value, maybe| NoteEvent::Measured { value, maybe };
+    let written = |len| NoteEvent::Written {
+        text: "x".repeat(len),
+    };
+    // The object and the list around it are two levels more.
     let bad = [
-        NoteEvent::Measured {
-            value: f64::NAN,
-            maybe: None,
-        },
-        NoteEvent::Measured {
-            value: f64::NEG_INFINITY,
-            maybe: None,
-        },
-        NoteEvent::Measured {
-            value: 1.0,
-            maybe: Some(f64::NAN),
-        },
-        nested(127),
-        nested(5_000),
-        NoteEvent::Written {
-            text: "x".repeat(300 * 1024 * 1024),
-        },
+        (measured(f64::NAN, None), not_finite),
+        (measured(f64::INFINITY, None), not_finite),
+        (measured(f64::NEG_INFINITY, None), not_finite),
+        (measured(1.0, Some(f64::NAN)), not_finite),
+        (nested(126), too_deep),
+        (nested(5_000), too_deep),
+        (written(300 * 1024 * 1024), too_large),
     ];
     for store in stores().await {
-        for event in &bad {
+        for (event, is_why) in &bad {
             let error = execute(&store, append(event.clone()), RetryPolicy::new())
                 .await
                 .unwrap_err();
             match &error {
-                CommandError::UnstorableEvent { field, stream, .. } => {
+                CommandError::UnstorableEvent {
+                    field,
+                    stream,
+                    source,
+                    ..
+                } => {
                     assert_eq!((*field, stream.as_str()), ("note", "note-1"));
+                    assert!(is_why(source), "{error}");
                 }
                 other => panic!("{other}"),
             }
             assert_eq!(count(&store).await, 0, "{error}");
         }
+        let done = execute(&store, append(nested(125)), RetryPolicy::new()).await;
+        assert_eq!(done.unwrap().position(), Position::new(2));
+        let request = ReadFeed {
+            after: Position::new(1),
+            filter: EventFilter::All,
+            limit: 1,
+        };
+        let log = store.read_feed(request).await.unwrap().events;
+        assert_eq!(log[0].decode::<NoteEvent>().unwrap(), nested(125));
         for value in [f64::MAX, f64::MIN_POSITIVE, -0.0, 0.1 + 0.2, 5e-324] {
             let event = NoteEvent::Measured {
                 value,
@@ -243,17 +258,24 @@ async fn refuses_unreadable_events() {
 
 #[tokio::test]
 async fn bad_stream_ids_are_refused_before_any_io() {
+    use StreamIdError as E;
     let long = "k".repeat(251);
-    for key in ["", "a\0b", "a\nb", "a*b", "a?", "[a]", "{a}", long.as_str()] {
-        let command = Append {
-            note: id(key),
-            other: None,
-            event: NoteEvent::Counted,
-        };
+    let forbidden = |found, index| E::ForbiddenCharacter { found, index };
+    for (key, why) in [
+        ("", E::EmptyKey { id: "note-".into() }),
+        ("a\0b", forbidden('\0', 6)),
+        ("a\nb", forbidden('\n', 6)),
+        ("a\u{7f}b", forbidden('\u{7f}', 6)),
+        ("a*b", forbidden('*', 6)),
+        ("a?", forbidden('?', 6)),
+        ("[a]", forbidden('[', 5)),
+        ("{a}", forbidden('{', 5)),
+        (long.as_str(), E::TooLong { chars: 256 }),
+    ] {
         for store in stores().await {
             let command = Append {
-                note: command.note.clone(),
-                other: None,
+                note: id(1),
+                other: Some(id(key)),
                 event: NoteEvent::Counted,
             };
             match execute(&store, command, RetryPolicy::new())
@@ -261,11 +283,12 @@ async fn bad_stream_ids_are_refused_before_any_io() {
                 .unwrap_err()
             {
                 CommandError::Declaration(DeclarationError::InvalidStreamId {
-                    field: "note",
-                    ..
-                }) => {}
+                    field: "other",
+                    source,
+                }) => assert_eq!(source, why),
                 other => panic!("{key:?}: {other}"),
             }
+            assert_eq!(count(&store).await, 0, "{key:?}");
         }
     }
     assert!(
@@ -417,6 +440,8 @@ async fn discovery_follows_links_to_their_end_and_stops_where_there_is_none() {
             CommandError::DiscoveryUnsettled { .. } => {}
             other => panic!("{other}"),
         }
+        // The links and the one command that ended.
+        assert_eq!(count(&store).await, 50);
     }
 }
 

@@ -133,6 +133,29 @@ async fn two_stores_on_one_file_lose_nothing() {
     assert!(log.iter().map(|event| event.version.get()).eq(1..=200));
 }
 
+/// Each remembers where its streams are, and must not believe it when the other one has committed in between.
+#[tokio::test]
+async fn two_stores_that_take_turns_know_what_the_other_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    let stores = [
+        SqliteEventStore::open(&path).await.unwrap(),
+        SqliteEventStore::open(&path).await.unwrap(),
+    ];
+    for version in 0..20 {
+        for store in stores.iter().cycle().skip(version % 2).take(2) {
+            let conflict = append(store, "account-1", 77).await;
+            assert!(
+                matches!(&conflict, Err(EventStoreError::VersionConflict(conflict))
+                    if conflict.actual == Version::new(version as u64)),
+                "{version}: {conflict:?}"
+            );
+        }
+        let done = append(&stores[version % 2], "account-1", version as u64).await;
+        assert_eq!(done.unwrap().position.get(), version as u64 + 1);
+    }
+}
+
 /// By whoever waits on another store on the same file: separate connections are to SQLite the same as processes.
 #[tokio::test]
 async fn a_waiter_notices_what_another_process_commits() {
@@ -238,12 +261,14 @@ async fn a_newer_schema_is_refused() {
         .unwrap()
         .pragma_update(None, "user_version", 99)
         .unwrap();
+    let before = fs::read(&path).unwrap();
     match refused(&path).await {
         EventStoreError::NewerSchema {
             found, supported, ..
         } => assert_eq!((found, supported), (99, 1)),
         other => panic!("{other}"),
     }
+    assert!(fs::read(&path).unwrap() == before, "it was written to");
 }
 
 #[tokio::test]

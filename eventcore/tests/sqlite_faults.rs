@@ -434,6 +434,33 @@ async fn a_file_that_stays_locked_keeps_nobody_waiting_for_long() {
     store.append(commit(&[("a-1", 0)], 1)).await.unwrap();
 }
 
+/// An index that somebody added takes the first event and refuses the second, as a failing disk might.
+#[tokio::test]
+async fn a_commit_that_fails_halfway_leaves_nothing() {
+    let file = File::new();
+    let store = file.open().await;
+    let index = "CREATE UNIQUE INDEX theirs ON events (payload)";
+    file.sql().execute_batch(index).unwrap();
+    let halfway = || commit(&[("a-1", 0), ("b-1", 0)], 2);
+    for _ in 0..2 {
+        let refused = store.append(halfway()).await;
+        assert!(
+            matches!(refused, Err(EventStoreError::Other { .. })),
+            "{refused:?}"
+        );
+        assert!(all(&store).await.is_empty());
+    }
+    // Its names are interned again, and another process can have the lock.
+    store.append(commit(&[("b-1", 0)], 1)).await.unwrap();
+    file.sql().execute_batch("DROP INDEX theirs").unwrap();
+    store.append(commit(&[("a-1", 0)], 1)).await.unwrap();
+    let events = all(&store).await;
+    let streams = events.iter().map(|event| event.stream.as_str());
+    assert_eq!(streams.collect::<Vec<_>>(), ["b-1", "a-1"]);
+    assert!(events.iter().all(|event| &*event.type_name == "Deposited"));
+    assert_dense(&events);
+}
+
 /// A small file system of its own, where we may mount one.
 struct Mount {
     folder: tempfile::TempDir,
@@ -585,4 +612,93 @@ async fn a_file_that_cannot_be_written_is_read_only() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// What a child process opens, which may read it and not write to it.
+const READ_ONLY: &str = "EVENTCORE_TEST_READ_ONLY";
+
+/// The child of the test below; without its variable there is nothing to do.
+#[tokio::test]
+async fn child_that_may_only_read() {
+    let Some(path) = std::env::var_os(READ_ONLY) else {
+        return;
+    };
+    let store = match SqliteEventStore::open(&path).await {
+        Ok(store) => store,
+        Err(EventStoreError::ReadOnly { location, .. }) => {
+            assert!(location.ends_with("events.db"), "{location}");
+            println!("not opened, read-only");
+            return;
+        }
+        Err(other) => panic!("{other:?}"),
+    };
+    for stream in ["a-1", "b-1"] {
+        let version = u64::from(stream == "a-1");
+        let refused = store.append(commit(&[(stream, version)], 1)).await;
+        assert!(
+            matches!(refused, Err(EventStoreError::ReadOnly { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(all(&store).await.len(), 1);
+    println!("not written, read-only");
+}
+
+/// By its permissions, which mean nothing to root: as root, the process that opens it is another user's.
+#[tokio::test]
+async fn a_file_without_permission_to_write_is_read_only() {
+    // SQLite reads a file that it may not write if it finds its log's index, or may make it; then an append is refused.
+    for (case, folder_mode, in_use, verdict) in [
+        ("file", 0o777, false, "not written, read-only"),
+        ("file and folder", 0o555, false, "not opened, read-only"),
+        ("in use", 0o555, true, "not written, read-only"),
+    ] {
+        let file = File::new();
+        let store = file.open().await;
+        store.append(commit(&[("a-1", 0)], 1)).await.unwrap();
+        if !in_use {
+            store.close().await;
+        }
+        // Where another user reaches it.
+        let program = file.folder.path().join("child");
+        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        for entry in std::fs::read_dir(file.folder.path()).unwrap() {
+            set_mode(&entry.unwrap().path(), 0o444);
+        }
+        set_mode(&program, 0o555);
+        set_mode(file.folder.path(), folder_mode);
+        let before = std::fs::read(file.path()).unwrap();
+
+        let is_root = std::fs::OpenOptions::new()
+            .append(true)
+            .open(file.path())
+            .is_ok();
+        let mut child = if is_root {
+            let mut other_user = Command::new("setpriv");
+            other_user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+            other_user.arg(&program);
+            other_user
+        } else {
+            Command::new(&program)
+        };
+        child.args(["child_that_may_only_read", "--exact", "--nocapture"]);
+        let child = child.env(READ_ONLY, file.path());
+        let output = child.output().expect("setpriv, of util-linux, is there");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let refused = output.status.success() && said.contains(verdict);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(refused, "{case}: {said}{complaint}");
+        assert!(std::fs::read(file.path()).unwrap() == before, "{case}");
+
+        // So that the folder can be removed.
+        set_mode(file.folder.path(), 0o777);
+        if in_use {
+            assert_eq!(all(&store).await.len(), 1, "{case}");
+        }
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(path, permissions).unwrap();
 }
