@@ -200,7 +200,14 @@ impl Broken {
     }
 
     async fn store(&self) -> PostgresEventStore {
-        self.config.connect().await.unwrap()
+        // On a busy machine a request may take longer than is allowed here.
+        let mut tries = 0..30;
+        loop {
+            match self.config.connect().await {
+                Err(error) if error.is_transient() && tries.next().is_some() => {}
+                connected => return connected.unwrap(),
+            }
+        }
     }
 }
 
