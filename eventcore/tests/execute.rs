@@ -166,6 +166,8 @@ fn events_that_could_not_be_read_again_are_refused_and_nothing_is_written() {
     thread.spawn(test).unwrap().join().unwrap();
 }
 
+type Why = fn(&EncodeError) -> bool;
+
 async fn refuses_unreadable_events() {
     let nested = |levels| {
         let mut value = serde_json::Value::Null;
@@ -176,7 +178,6 @@ async fn refuses_unreadable_events() {
             nested: vec![value],
         }
     };
-    type Why = fn(&EncodeError) -> bool;
     let not_finite: Why = |error| matches!(error, EncodeError::NotFinite { .. });
     let too_deep: Why = |error| matches!(error, EncodeError::TooDeep { max: 127 });
     let too_large: Why = |error| matches!(error, EncodeError::TooLarge { .. });

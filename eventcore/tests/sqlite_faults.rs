@@ -171,6 +171,42 @@ async fn pages_of_many_streams_follow_one_another_in_commit_order() {
     assert_eq!(page.versions, [10, 10, 11].map(Version::new).as_slice());
 }
 
+/// A page that shows more than it says to have looked at would show it again to whoever reads on from there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_of_a_growing_stream_shows_what_it_says() {
+    const COMMITS: u64 = 500;
+    let file = File::new();
+    let store = file.open().await;
+    let writer = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for version in 0..COMMITS {
+                let streams = [("a-1", version), ("b-1", version)];
+                store.append(commit(&streams, 2)).await.unwrap();
+            }
+        }
+    });
+    let (mut after, mut up_to) = (0, 0);
+    while up_to < 2 * COMMITS {
+        let request = ReadFeed {
+            after: Position::new(after),
+            filter: EventFilter::Stream(id("b-1")),
+            limit: 1000,
+        };
+        let page = store.read_feed(request).await.unwrap();
+        up_to = page.up_to.get();
+        let versions = page.events.iter().map(|event| event.version.get());
+        assert!(
+            versions.eq(after / 2 + 1..=up_to / 2),
+            "{after} to {up_to}: {:?}",
+            page.events
+        );
+        // Not from there on: then there would be nothing to read most of the time.
+        after = up_to.saturating_sub(8);
+    }
+    writer.await.unwrap();
+}
+
 /// 300 streams of 300 events; `benches/sqlite.rs` times such a page.
 #[tokio::test]
 async fn a_page_of_many_long_streams_is_in_commit_order() {
