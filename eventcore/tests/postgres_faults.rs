@@ -180,7 +180,8 @@ impl Broken {
         let (who, address, database) = parts(&url);
         let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
         let direct = PostgresConfig::new(&url).unwrap().schema(&schema).unwrap();
-        let direct = direct.connect().await.unwrap();
+        let direct = server::patient(direct);
+        let direct = connect(&direct).await;
         let proxy = Proxy::start(address, seed, LONG).await;
         let through = format!(
             "{who}@{}/{database}?sslmode=disable&schema={schema}",
@@ -200,13 +201,17 @@ impl Broken {
     }
 
     async fn store(&self) -> PostgresEventStore {
-        // On a busy machine a request may take longer than is allowed here.
-        let mut tries = 0..30;
-        loop {
-            match self.config.connect().await {
-                Err(error) if error.is_transient() && tries.next().is_some() => {}
-                connected => return connected.unwrap(),
-            }
+        connect(&self.config).await
+    }
+}
+
+/// On a busy machine an answer may take longer than is allowed.
+async fn connect(config: &PostgresConfig) -> PostgresEventStore {
+    let mut tries = 0..30;
+    loop {
+        match config.connect().await {
+            Err(error) if error.is_transient() && tries.next().is_some() => {}
+            connected => return connected.unwrap(),
         }
     }
 }
@@ -524,10 +529,7 @@ async fn work_goes_on_when_a_killed_server_is_back() {
         .unwrap()
         .pool_size(4)
         .request_timeout(Duration::from_secs(2));
-    let stores = [
-        config.connect().await.unwrap(),
-        config.connect().await.unwrap(),
-    ];
+    let stores = [connect(&config).await, connect(&config).await];
     let unknown = Arc::new(Unknown::default());
     let policy = RetryPolicy::new()
         .deadline(Duration::from_mins(2))

@@ -1,6 +1,8 @@
 //! The PostgreSQL server that tests use, and a schema of its own for each of them.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::time::Duration;
+
 use eventcore::postgres::{PostgresConfig, PostgresEventStore};
 
 /// The database of the tests.
@@ -14,7 +16,13 @@ pub fn url() -> String {
 /// A schema that nobody else uses.
 pub fn config() -> PostgresConfig {
     let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
-    PostgresConfig::new(&url()).unwrap().schema(schema).unwrap()
+    patient(PostgresConfig::new(&url()).unwrap().schema(schema).unwrap())
+}
+
+/// Tests do not fail because a machine is busy.
+pub fn patient(config: PostgresConfig) -> PostgresConfig {
+    let long = Duration::from_secs(30);
+    config.connect_timeout(long).request_timeout(long)
 }
 
 /// A new, empty store.
