@@ -21,12 +21,18 @@ use super::{
 };
 use crate::{
     event::{EventId, Metadata, RecordedEvent},
-    store::{EventFilter, EventStoreError, FeedPage, Position, ReadFeed, Version, head::Head},
+    store::{
+        EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, Position, ReadFeed, Version,
+        head::Head,
+    },
     stream::StreamId,
 };
 
 /// How often the database is asked while somebody waits: others commit without telling this process.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The statements say it as well.
+const _: () = assert!(MAX_PAGE_EVENTS == 1024);
 
 pub(super) struct Feed {
     pool: Pool,
@@ -88,10 +94,11 @@ impl Feed {
 
     fn read(&self, rows: &[Row], limit: i32) -> Result<FeedPage, EventStoreError> {
         let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
-        let Some(first) = rows.first() else {
+        let head = rows.first().map(|row| row.try_get::<_, Option<i64>>(0));
+        let Some(head) = head.transpose().map_err(broken)?.flatten() else {
             return Err(corrupt("the sequencer has no row"));
         };
-        let head = Position::new(number(first, 0).map_err(broken)?);
+        let head = Position::new(head.unsigned_abs());
         let mut names = Names::default();
         let mut events = Vec::with_capacity(rows.len());
         for row in rows {

@@ -1,20 +1,28 @@
 -- A page of the events that match one of the selectors, each a category, a type, or both; like `read_feed`. The positions
--- of each type come from the index alone.
-SELECT h.position, e.position, s.name, e.version, e.event_id, t.name, e.recorded_at, e.payload, e.metadata
-  FROM eventcore.sequencer h
+-- of each type come from the index alone, in order: not knowing the limit there, the planner does not sort all that match.
+SELECT h.position, e.position, (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream), e.version, e.event_id,
+       (SELECT t.name FROM eventcore.event_types t WHERE t.id = e.type), e.recorded_at, e.payload, e.metadata
+  FROM (SELECT (SELECT position FROM eventcore.sequencer) AS position) h
   LEFT JOIN (
-      SELECT p.position
-        FROM eventcore.event_types t
-       CROSS JOIN LATERAL (
-           SELECT e.position FROM eventcore.events e WHERE e.type = t.id AND e.position > $1 ORDER BY e.position LIMIT $2
-       ) p
-       WHERE EXISTS (
-           SELECT FROM unnest($3::text[], $4::text[]) f (category, name)
-            WHERE coalesce(f.category = t.category, true) AND coalesce(f.name = t.name, true)
-       )
-       ORDER BY p.position LIMIT $2
-  ) p ON true
-  LEFT JOIN eventcore.events e ON e.position = p.position
-  LEFT JOIN eventcore.streams s ON s.id = e.stream
-  LEFT JOIN eventcore.event_types t ON t.id = e.type
+      SELECT e.*
+        FROM (
+            SELECT p.position
+              FROM unnest(ARRAY(
+                       SELECT t.id FROM eventcore.event_types t
+                        WHERE EXISTS (
+                            SELECT FROM unnest((SELECT $3::text[]), (SELECT $4::text[])) f (category, name)
+                             WHERE coalesce(f.category = t.category, true) AND coalesce(f.name = t.name, true)
+                        )
+                   )) t (id)
+             CROSS JOIN LATERAL (
+                 SELECT * FROM (
+                     SELECT e.position FROM eventcore.events e WHERE e.type = t.id AND e.position > (SELECT $1)
+                      ORDER BY e.position LIMIT (SELECT $2)
+                 ) p LIMIT 1024
+             ) p
+             ORDER BY p.position LIMIT (SELECT $2)
+        ) p
+       CROSS JOIN LATERAL (SELECT * FROM eventcore.events e WHERE e.position = p.position LIMIT 1) e
+       LIMIT 1024
+  ) e ON true
  ORDER BY e.position
