@@ -129,7 +129,7 @@ async fn rows(database: &Database) -> Result<Vec<Row>, Box<dyn Error>> {
             Ok(rows.collect::<Result<_, _>>()?)
         }
         Database::Postgres(url) => {
-            let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+            let (client, connection) = tokio_postgres::connect(&plain(url), NoTls).await?;
             tokio::spawn(connection);
             let rows = client.query(TOP, &[]).await?;
             Ok(rows
@@ -138,4 +138,13 @@ async fn rows(database: &Database) -> Result<Vec<Row>, Box<dyn Error>> {
                 .collect())
         }
     }
+}
+
+/// The URL without the parameter that only the store knows.
+fn plain(url: &str) -> String {
+    let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let known = parameters
+        .split('&')
+        .filter(|parameter| !parameter.starts_with("schema="));
+    format!("{server}?{}", known.collect::<Vec<_>>().join("&"))
 }

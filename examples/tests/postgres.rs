@@ -21,7 +21,11 @@ fn database() -> String {
         .unwrap()
         .as_nanos();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("{url}?schema=test_{now}_{}_{number}", id())
+    // The time that a busy machine may need is no failure.
+    format!(
+        "{url}?schema=test_{now}_{}_{number}&connect_timeout=30",
+        id()
+    )
 }
 
 fn run(binary: &str, database: &str, arguments: &[&str]) -> Output {
