@@ -9,11 +9,14 @@ mod live;
 mod problem;
 mod read_model;
 
-use std::{error::Error, net::SocketAddr, path::PathBuf};
+use std::{error::Error, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use eventcore::{projection::ProjectionRunner, sqlite::SqliteEventStore};
 use tokio::{net::TcpListener, sync::watch};
+
+/// How long the read model stands still after a service that was killed; readers wait longer than that.
+const LEASE: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
 #[command(about = "A bank as a web service, on one SQLite file", version)]
@@ -31,7 +34,9 @@ struct Arguments {
 async fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { database, listen } = Arguments::parse();
     let store = SqliteEventStore::open(&database).await?;
-    let projection = ProjectionRunner::new(store.clone(), read_model::Accounts).start();
+    let projection = ProjectionRunner::new(store.clone(), read_model::Accounts)
+        .lease(LEASE)
+        .start();
     let accounts = read_model::Reader::open(store.clone(), database);
 
     let (stop, stopped) = watch::channel(());
