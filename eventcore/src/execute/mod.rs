@@ -12,7 +12,10 @@ mod retry;
 use std::{
     any::type_name,
     fmt,
-    time::{Duration, Instant},
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Instant,
 };
 
 pub use error::{CommandError, RetryBound};
@@ -21,7 +24,7 @@ pub use pipeline::{AppendStep, ExecutePipeline, ReadStep, SleepStep, Step};
 pub use response::ExecutionResponse;
 pub use retry::{MetricsHook, RetryContext, RetryPolicy, RetryReason};
 
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -103,6 +106,8 @@ where
 {
     let started = Instant::now();
     let deadline = options.retry.deadline;
+    // One timer for all calls, and none before the first that has to wait.
+    let mut time_is_up = pin!(sleep(deadline));
     let mut turn = Turn::new(store.queues());
     let mut span = Span::none();
     let mut step = ExecutePipeline::new(command, options, CommitId::generate()).start();
@@ -110,33 +115,30 @@ where
         step = match step {
             Step::ReadStreams(read) => {
                 let streams = read.request().streams.iter().map(|cursor| &cursor.stream);
-                within(
-                    deadline.saturating_sub(started.elapsed()),
-                    turn.join(streams),
-                )
-                .await;
+                // Without a turn a command goes on all the same, and the pipeline sees the time.
+                let _ = within(time_is_up.as_mut(), turn.join(streams)).await;
                 if read.request().up_to.is_none() {
                     let streams = Streams(read.request());
                     span = tracing::debug_span!("attempt", number = read.attempt(), %streams);
                 }
-                let left = deadline.saturating_sub(started.elapsed());
                 let page = store.read_streams(read.request().clone());
-                let page = timeout(left, page).instrument(span.clone()).await;
+                let page = page.instrument(span.clone());
+                let page = within(time_is_up.as_mut(), page).await;
                 span.in_scope(|| match page {
-                    Ok(page) => read.resume(page, started.elapsed()),
-                    Err(_) => read.time_out(),
+                    Some(page) => read.resume(page, started.elapsed()),
+                    None => read.time_out(),
                 })
             }
             Step::AppendEvents(append) => {
-                let left = deadline.saturating_sub(started.elapsed());
-                if left.is_zero() {
+                if started.elapsed() >= deadline {
                     append.cancel()
                 } else {
                     let appended = store.append(append.request().clone());
-                    let appended = timeout(left, appended).instrument(span.clone()).await;
+                    let appended = appended.instrument(span.clone());
+                    let appended = within(time_is_up.as_mut(), appended).await;
                     span.in_scope(|| match appended {
-                        Ok(appended) => append.resume(appended, started.elapsed()),
-                        Err(_) => append.time_out(),
+                        Some(appended) => append.resume(appended, started.elapsed()),
+                        None => append.time_out(),
                     })
                 }
             }
@@ -145,11 +147,8 @@ where
                 match &sleep.context().reason {
                     // Those who conflict within this process take turns rather than their chances.
                     RetryReason::Conflict(conflict) if turn.lacks(&conflict.stream) => {
-                        within(
-                            deadline.saturating_sub(started.elapsed()),
-                            turn.add(conflict.stream.clone()),
-                        )
-                        .await;
+                        let place = turn.add(conflict.stream.clone());
+                        let _ = within(time_is_up.as_mut(), place).await;
                         sleep.resume_at_once()
                     }
                     _ => {
@@ -163,9 +162,14 @@ where
     }
 }
 
-/// Waits for `time` at the longest: without a turn a command goes on all the same, and the pipeline sees the time.
-async fn within(time: Duration, turn: impl Future<Output = ()>) {
-    let _ = timeout(time, turn).await;
+/// What `work` gives, if it does so before the time is up.
+async fn within<T>(mut time_is_up: Pin<&mut Sleep>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => time_is_up.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 /// The streams of a read, for its span.

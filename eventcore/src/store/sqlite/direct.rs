@@ -1,9 +1,9 @@
-//! Short reads without a change of threads: while few calls are under way, a caller reads by itself.
+//! What a caller does itself while few calls are under way, because a change of threads would cost more: it makes short
+//! reads, and stays awake for the answer to its append.
 //!
-//! To hand a request to another thread and to be woken by its answer costs more than a short read. The caller may be a
-//! worker of an async runtime, though, so what it does itself is bounded: few streams, events and bytes, no wait for a
-//! lock; and while the disk answers slowly, all reads are left to the threads, which also make better use of one
-//! snapshot when many calls are under way.
+//! The caller may be a worker of an async runtime, so what it does itself is bounded: few streams, events and bytes, no
+//! wait for a lock; and while the disk answers slowly, all reads are left to the threads, which also make better use of
+//! one snapshot when many calls are under way. A caller that stays awake lets the runtime's other tasks run.
 
 use std::{
     path::Path,
@@ -11,7 +11,13 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::oneshot::{Receiver, error::TryRecvError},
+    task::yield_now,
 };
 
 use super::{
@@ -31,9 +37,13 @@ const SHORT: Most = Most {
 const SLOW: Duration = Duration::from_millis(1);
 /// How many reads are left to the threads after a slow one.
 const PAUSE: u32 = 100;
+/// How long a lone caller stays awake for an answer: some commits of a fast disk, and little beside one of a slow disk.
+const AWAKE: Duration = Duration::from_micros(400);
 
 pub(super) struct Direct {
     calls: AtomicUsize,
+    /// Staying awake leaves a processor to the writer.
+    has_company: bool,
     /// `None` once the store is closed.
     connection: Mutex<Option<Short>>,
 }
@@ -55,6 +65,7 @@ impl Direct {
         };
         Ok(Self {
             calls: AtomicUsize::new(0),
+            has_company: has_company(),
             connection: Mutex::new(Some(short)),
         })
     }
@@ -89,6 +100,29 @@ impl Call<'_> {
         }
         page
     }
+}
+
+impl Call<'_> {
+    /// The answer, if it comes soon and this is the only call under way.
+    pub(super) async fn stay_awake<T>(&self, answer: &mut Receiver<T>) -> Option<T> {
+        let started = Instant::now();
+        while self.0.has_company
+            && self.0.calls.load(Ordering::Relaxed) == 1
+            && started.elapsed() < AWAKE
+        {
+            match answer.try_recv() {
+                Ok(answer) => return Some(answer),
+                Err(TryRecvError::Empty) => yield_now().await,
+                Err(TryRecvError::Closed) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// Whether one thread can stay awake without keeping another from its work.
+pub(super) fn has_company() -> bool {
+    thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
 }
 
 impl Drop for Call<'_> {

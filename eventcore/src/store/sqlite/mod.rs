@@ -195,14 +195,17 @@ impl EventStore for SqliteEventStore {
 
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
         Box::pin(async move {
-            let _call = self.shared.direct.call();
-            let (reply, answer) = oneshot::channel();
+            let call = self.shared.direct.call();
+            let (reply, mut answer) = oneshot::channel();
             let job = writer::Message::Append(writer::Job { request, reply });
             self.shared
                 .writer
                 .send(job)
                 .await
                 .map_err(|_| EventStoreError::Closed)?;
+            if let Some(appended) = call.stay_awake(&mut answer).await {
+                return appended;
+            }
             // The writer answers every job; if it is gone all the same, nobody knows how far it came.
             answer
                 .await

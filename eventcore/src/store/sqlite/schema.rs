@@ -121,7 +121,7 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     connection
         .pragma_update(None, "synchronous", "FULL")
         .map_err(failed)?;
-    keep_plans(&connection).map_err(failed)?;
+    tune(&connection).map_err(failed)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed)?;
@@ -163,7 +163,7 @@ pub(super) fn open_reader(path: &Path, busy: Duration) -> Result<Connection, Eve
     connection
         .pragma_update(None, "query_only", true)
         .map_err(failed)?;
-    keep_plans(&connection).map_err(failed)?;
+    tune(&connection).map_err(failed)?;
     Ok(connection)
 }
 
@@ -174,7 +174,7 @@ pub(super) fn open_projections(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    keep_plans(&connection)?;
+    tune(&connection)?;
     Ok(connection)
 }
 
@@ -188,14 +188,16 @@ pub(super) fn open_rebuild(path: &Path, store: &Path) -> rusqlite::Result<Connec
     connection.execute_batch(PROJECTIONS)?;
     let store = store.display().to_string();
     connection.execute("ATTACH DATABASE ?1 AS store", [store])?;
-    keep_plans(&connection)?;
+    tune(&connection)?;
     Ok(connection)
 }
 
 /// Statements are prepared once. Without the stability guarantee, SQLite plans a range query anew for every value that is
-/// bound to it, which costs more than the query.
-fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+/// bound to it, which costs more than the query. The log is checked in when it has 16 MiB rather than 4: many commits
+/// then write the same pages of an index once to the file.
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(32);
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map(drop)

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    hint, thread,
+    hint,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Reply,
+    direct::has_company,
     error::{Shared, corrupt},
     schema::BUSY,
     transaction::busy,
@@ -74,6 +75,34 @@ struct Head {
     version: u64,
 }
 
+impl Cache {
+    /// The id of an event type, which gets a row if it has none.
+    fn event_type(
+        &mut self,
+        connection: &Connection,
+        category: &str,
+        name: &'static str,
+    ) -> rusqlite::Result<i64> {
+        let known = self.types.entry(name).or_default();
+        if let Some((_, id)) = known.iter().find(|(of, _)| **of == *category) {
+            return Ok(*id);
+        }
+        let find = "SELECT id FROM event_types WHERE category = ?1 AND name = ?2";
+        let found = connection
+            .prepare_cached(find)?
+            .query_row([category, name], |row| row.get(0))
+            .optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => connection
+                .prepare_cached("INSERT INTO event_types (category, name) VALUES (?1, ?2)")?
+                .insert([category, name])?,
+        };
+        known.push((category.into(), id));
+        Ok(id)
+    }
+}
+
 /// Why a commit did not go into the batch.
 enum Refused {
     /// This one only.
@@ -100,7 +129,7 @@ struct Patience {
 impl Patience {
     fn new() -> Self {
         Self {
-            has_company: thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
+            has_company: has_company(),
             soon: false,
         }
     }
@@ -290,6 +319,9 @@ impl Writer {
     ) -> Result<Appended, Refused> {
         let mut position = self.position()?;
         let metadata = metadata(request.metadata())?;
+        let insert = "INSERT INTO events (position, stream, version, type, event_id, recorded_at, payload, metadata)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let mut insert = self.connection.prepare_cached(insert)?;
         for (number, event) in request.events().iter().enumerate() {
             let Some((head, target)) = heads
                 .get_mut(event.stream)
@@ -301,26 +333,24 @@ impl Writer {
                 Some(id) => id,
                 None => *head.id.insert(self.intern_stream(target.stream.as_str())?),
             };
-            let event_type = self.event_type(target.stream.category(), event.type_name)?;
+            let category = target.stream.category();
+            let event_type = self
+                .cache
+                .event_type(&self.connection, category, event.type_name)?;
             position += 1;
             head.version += 1;
             let id = request.event_id(number).as_uuid();
-            self.connection
-                .prepare_cached(
-                    "INSERT INTO events (position, stream, version, type, event_id, recorded_at, payload, metadata)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    sql(position),
-                    stream,
-                    sql(head.version),
-                    event_type,
-                    id.as_bytes(),
-                    now,
-                    // `AppendEvents` has checked that it is text.
-                    ToSqlOutput::Borrowed(ValueRef::Text(&event.payload)),
-                    metadata
-                ])?;
+            insert.execute(params![
+                sql(position),
+                stream,
+                sql(head.version),
+                event_type,
+                id.as_bytes(),
+                now,
+                // `AppendEvents` has checked that it is text.
+                ToSqlOutput::Borrowed(ValueRef::Text(&event.payload)),
+                metadata
+            ])?;
         }
         let appended = Appended {
             position: Position::new(position),
@@ -381,28 +411,6 @@ impl Writer {
         let position = number(position.unwrap_or(0))?;
         self.cache.position = Some(position);
         Ok(position)
-    }
-
-    fn event_type(&mut self, category: &str, name: &'static str) -> rusqlite::Result<i64> {
-        let known = self.cache.types.entry(name).or_default();
-        if let Some((_, id)) = known.iter().find(|(of, _)| **of == *category) {
-            return Ok(*id);
-        }
-        let find = "SELECT id FROM event_types WHERE category = ?1 AND name = ?2";
-        let found = self
-            .connection
-            .prepare_cached(find)?
-            .query_row([category, name], |row| row.get(0))
-            .optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => self
-                .connection
-                .prepare_cached("INSERT INTO event_types (category, name) VALUES (?1, ?2)")?
-                .insert([category, name])?,
-        };
-        known.push((category.into(), id));
-        Ok(id)
     }
 
     fn find_stream(&self, name: &str) -> rusqlite::Result<Option<i64>> {
