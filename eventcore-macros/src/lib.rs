@@ -46,6 +46,7 @@ use proc_macro::TokenStream;
 /// | attribute | meaning |
 /// | --- | --- |
 /// | `#[command(discovers(slot: Type, …))]` | streams that `StreamResolver` finds from the state; generates `…Discovered` |
+/// | `#[command(cached)]` | the folded state is remembered for the next such command with the same streams; see below |
 /// | `#[command(streams = Name)]` | another name than `…Streams` |
 /// | `#[command(event = Name)]` | another name than `…Event` |
 /// | `#[command(discovered = Name)]` | another name than `…Discovered` |
@@ -53,6 +54,13 @@ use proc_macro::TokenStream;
 ///
 /// A slot takes the same attributes as a field: `discovers(#[stream(read)] prices: Option<PriceListId>)`. Its type
 /// must implement `Default`, as `Option` and `Vec` do.
+///
+/// # Cached
+///
+/// With `#[command(cached)]`, the process remembers the folded state, and the next command of this type with the same
+/// streams reads only what is new: for streams that grow long. It takes a `State` that is `Clone`, `Send`, `Sync` and
+/// `'static`, a command that is `'static`, no `discovers`, and a promise: `apply` looks at no field but those of the
+/// streams. A test with `eventcore::testing::given` finds out who breaks it.
 ///
 /// # Generics
 ///

@@ -531,7 +531,7 @@ async fn a_retry_reads_on_from_where_it_was() {
                     commit.resume(appended, started)
                 }
                 Step::Sleep(sleep) => sleep.resume(),
-                Step::Done(done) => break done.unwrap(),
+                Step::Done(done, _) => break done.unwrap(),
             };
         };
         assert_eq!(read_events, [5, 2, 2, 2]);

@@ -237,7 +237,7 @@ fn wants(step: &Step<Add>) -> String {
         Step::ReadStreams(_) => "read".into(),
         Step::AppendEvents(_) => "append".into(),
         Step::Sleep(_) => "sleep".into(),
-        Step::Done(result) => format!("end with {result:?}"),
+        Step::Done(result, _) => format!("end with {result:?}"),
     }
 }
 
@@ -596,7 +596,7 @@ proptest! {
                     prop_assert!(sleep.duration() <= Duration::from_millis(50));
                     sleep.resume()
                 }
-                Step::Done(result) => break result,
+                Step::Done(result, _) => break result,
             };
         };
         prop_assert!(conflicts <= max_attempts, "more attempts than allowed");

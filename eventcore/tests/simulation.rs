@@ -199,7 +199,7 @@ impl World {
                 continue;
             }
             match self.step(&store, step, &mut failures, choices) {
-                Step::Done(result) => {
+                Step::Done(result, _) => {
                     ends[number] = match result {
                         Ok(done) if done.is_repeated() => End::Repeated,
                         Ok(_) => End::Acknowledged,
@@ -253,7 +253,7 @@ impl World {
                 }
             }
             Step::Sleep(sleep) => sleep.resume(),
-            done @ Step::Done(_) => done,
+            done @ Step::Done(..) => done,
         }
     }
 

@@ -18,12 +18,18 @@ pub(super) fn expand(command: &Command, errors: &Errors) -> TokenStream {
         .as_ref()
         .map(|discovered| discovered_struct(command, discovered));
     let command_streams = command_streams(command, errors);
+    // What is missing is only told once the rest is right.
+    let cached = command
+        .cached
+        .filter(|_| errors.is_empty())
+        .map(|word| cached(command, word));
     quote! {
         #errors
         #streams
         #event
         #discovered
         #command_streams
+        #cached
     }
 }
 
@@ -216,6 +222,10 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
             const DISCOVERS: bool = true;
         )
     });
+    let caching = command
+        .cached
+        .filter(|_| errors.is_empty())
+        .map(|word| caching(command, word));
     quote! {
         #[automatically_derived]
         impl #impl_generics #krate::CommandStreams for #ident #type_generics #where_clause {
@@ -228,6 +238,7 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
             }
             #slots
             #resolve
+            #caching
             fn streams<#lifetime>(
                 &#lifetime self,
                 #discovered_name: &#lifetime #discovered_type,
@@ -357,6 +368,29 @@ fn discover(command: &Command, discovered: &Discovered) -> TokenStream {
         {
             ::core::option::Option::Some(#resolve)
         }
+    }
+}
+
+fn caching(command: &Command, word: Span) -> TokenStream {
+    let krate = &command.krate;
+    let located = path_at(krate, Span::call_site().located_at(word));
+    quote! {
+        fn caching() -> ::core::option::Option<#located::command::Caching<<Self as #krate::CommandLogic>::State>> {
+            ::core::option::Option::Some(#krate::command::Caching::of::<Self>())
+        }
+    }
+}
+
+/// The compiler checks here that the state can be remembered.
+fn cached(command: &Command, word: Span) -> TokenStream {
+    let ident = &command.ident;
+    let (impl_generics, type_generics, where_clause) = command.generics.split_for_impl();
+    let span = Span::call_site().located_at(word);
+    let located = path_at(&command.krate, span);
+    let ident = ident_at(ident, span);
+    quote_spanned! {span=>
+        #[automatically_derived]
+        impl #impl_generics #located::command::CachedCommand for #ident #type_generics #where_clause {}
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Command {
     pub(super) event: Ident,
     pub(super) fields: Vec<Field>,
     pub(super) discovered: Option<Discovered>,
+    /// Where `cached` stands.
+    pub(super) cached: Option<Span>,
     /// The lifetime of handles and events, and the generics that their types need besides.
     pub(super) lifetime: Lifetime,
     pub(super) field_generics: Generics,
@@ -71,6 +73,7 @@ impl Command {
         } = input;
         let Arguments {
             discovers,
+            cached,
             streams,
             event,
             discovered,
@@ -119,6 +122,7 @@ impl Command {
                 generics: generics::used_by(&generics, slot_types),
             }),
             krate: krate.unwrap_or_else(default_crate),
+            cached,
             vis,
             ident,
             generics,

@@ -29,16 +29,23 @@ const STREAM_HINTS: &[(&str, &str)] = &[
 
 const COMMAND: &[Argument] = &[
     Argument::once("discovers", "discovers(payment: Option<PaymentId>)"),
+    Argument::once("cached", "cached"),
     Argument::once("streams", "streams = MyStreams"),
     Argument::once("event", "event = MyEvent"),
     Argument::once("discovered", "discovered = MyDiscovered"),
     Argument::once("crate", "crate = path::to::eventcore"),
 ];
 
-const COMMAND_HINTS: &[(&str, &str)] = &[(
-    "stream",
-    "streams are declared by fields; write `#[stream]` above a field of the struct",
-)];
+const COMMAND_HINTS: &[(&str, &str)] = &[
+    (
+        "stream",
+        "streams are declared by fields; write `#[stream]` above a field of the struct",
+    ),
+    (
+        "snapshot",
+        "states are remembered in the process; write `#[command(cached)]`",
+    ),
+];
 
 /// What `#[stream(…)]` says.
 #[derive(Default)]
@@ -78,6 +85,8 @@ pub(super) fn stream(attributes: &[Attribute], errors: &mut Errors) -> Option<St
 #[derive(Default)]
 pub(super) struct Arguments {
     pub(super) discovers: Option<Discovers>,
+    /// Where `cached` stands.
+    pub(super) cached: Option<Span>,
     pub(super) streams: Option<Ident>,
     pub(super) event: Option<Ident>,
     pub(super) discovered: Option<Ident>,
@@ -105,6 +114,12 @@ pub(super) fn command(attributes: &[Attribute], errors: &mut Errors) -> Argument
         reader.read(attribute, errors, |name, word, value| {
             match name {
                 "discovers" => slots = Some((word.span(), parenthesized(value)?)),
+                "cached" => {
+                    arguments.cached = Some(word.span());
+                    if !value.is_empty() && !value.peek(Token![,]) {
+                        return Err(syn::Error::new(word.span(), "`cached` takes no value"));
+                    }
+                }
                 "streams" => arguments.streams = Some(assigned(value)?),
                 "event" => arguments.event = Some(assigned(value)?),
                 "discovered" => arguments.discovered = Some(assigned(value)?),
@@ -122,6 +137,11 @@ pub(super) fn command(attributes: &[Attribute], errors: &mut Errors) -> Argument
             name,
             "this command discovers no streams; remove `discovered = …`, or add `discovers(…)`",
         );
+    }
+    if let (Some(cached), Some(_)) = (arguments.cached, &arguments.discovers) {
+        let message = "a command that discovers streams cannot be `cached`: which streams it has comes out of its \
+                       state; remove `cached`";
+        errors.push(syn::Error::new(cached, message));
     }
     for attribute in named(attributes, "stream") {
         errors.at(

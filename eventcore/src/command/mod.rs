@@ -3,12 +3,15 @@
 //! This module knows no store and no runtime. `#[derive(Command)]` writes [`CommandStreams`]; people write
 //! [`CommandLogic`], and [`StreamResolver`] where streams are found from state.
 
+mod cached;
 mod declare;
 mod field;
 mod handle;
 mod record;
 mod writes;
 
+pub(crate) use cached::LastEvent;
+pub use cached::{CachedCommand, Caching, Folded};
 pub(crate) use declare::Slot;
 pub use declare::{DeclarationError, Declarations};
 pub use field::{ByKey, FieldEvent, FieldHandle, Raw, StreamField};
@@ -53,6 +56,17 @@ pub trait CommandStreams {
 
     /// Asks the [`StreamResolver`] which further streams the command needs; `None` without slots.
     fn discover(&self, _state: &Self::State) -> Option<Self::Discovered>
+    where
+        Self: CommandLogic,
+    {
+        None
+    }
+
+    /// How the folded state is remembered for the next command with the same streams; `None` where it is not.
+    ///
+    /// A hand-written impl returns `Some(Caching::of::<Self>())` and implements [`CachedCommand`]. It is not asked of a
+    /// command with slots for discovered streams.
+    fn caching() -> Option<Caching<Self::State>>
     where
         Self: CommandLogic,
     {

@@ -6,6 +6,7 @@ mod error;
 mod options;
 mod pipeline;
 mod reading;
+mod recall;
 mod response;
 mod retry;
 
@@ -21,6 +22,7 @@ use std::{
 pub use error::{CommandError, RetryBound};
 pub use options::ExecuteOptions;
 pub use pipeline::{AppendStep, ExecutePipeline, ReadStep, SleepStep, Step};
+pub(crate) use recall::{recall, remember};
 pub use response::ExecutionResponse;
 pub use retry::{MetricsHook, RetryContext, RetryPolicy, RetryReason};
 
@@ -117,6 +119,7 @@ where
                 let streams = read.request().streams.iter().map(|cursor| &cursor.stream);
                 // Without a turn a command goes on all the same, and the pipeline sees the time.
                 let _ = within(time_is_up.as_mut(), turn.join(streams)).await;
+                let read = recall(store.states(), read);
                 if read.request().up_to.is_none() {
                     let streams = Streams(read.request());
                     span = tracing::debug_span!("attempt", number = read.attempt(), %streams);
@@ -157,7 +160,10 @@ where
                     }
                 }
             }
-            Step::Done(result) => return result,
+            Step::Done(result, folded) => {
+                remember::<C>(store.states(), folded);
+                return result;
+            }
         }
     }
 }

@@ -3,17 +3,20 @@
 //! declare → read (→ discover → read …) → fold → decide → append → done, and back to declare on a conflict. Each step
 //! is consumed by the call that goes on from it, so no call can come in the wrong phase.
 
-use std::time::Duration;
+use std::{mem, sync::Arc, time::Duration};
 
 use super::{
     CommandError, ExecuteOptions, ExecutionResponse, RetryBound, RetryContext, RetryReason,
     reading::Reading,
 };
 use crate::{
-    command::{CommandLogic, Declarations, FieldRecord, Handles, Refusal, Slot, WriteBuffer},
+    command::{
+        Caching, CommandLogic, Declarations, FieldRecord, Folded, Handles, LastEvent, Refusal,
+        Slot, WriteBuffer,
+    },
     event::CommitId,
     store::{
-        AppendEvents, Appended, EventStoreError, ReadStreams, StreamEvent, StreamsPage,
+        AppendEvents, Appended, EventStoreError, ReadStreams, StateKey, StreamEvent, StreamsPage,
         VersionConflict,
     },
 };
@@ -37,8 +40,9 @@ pub enum Step<C: CommandLogic> {
     AppendEvents(AppendStep<C>),
     /// Wait before the next attempt.
     Sleep(SleepStep<C>),
-    /// Nothing: this is the result.
-    Done(Outcome<C>),
+    /// Nothing: this is the result, and the state to remember for a later command, if there is a new one. It is right
+    /// whatever the result.
+    Done(Outcome<C>, Option<Folded<C::State>>),
 }
 
 /// A read that the pipeline waits for.
@@ -83,11 +87,13 @@ struct Machine<C: CommandLogic> {
     /// The time spent waiting: the pipeline's own lower bound of the time that has passed.
     waited: Duration,
     attempt_state: Attempt<C>,
+    /// A remembered state was not of what the store holds: it is folded from the start.
+    forgets: bool,
 }
 
 /// What belongs to one attempt and starts afresh with the next.
 struct Attempt<C: CommandLogic> {
-    state: C::State,
+    state: State<C>,
     discovered: C::Discovered,
     /// The declared streams, then the discovered ones.
     slots: Vec<Slot>,
@@ -98,12 +104,43 @@ struct Attempt<C: CommandLogic> {
     /// The events so far, for a command whose streams may grow: it folds them again in the larger set.
     history: Vec<StreamEvent>,
     rounds: usize,
+    /// The last event that was folded since the attempt began, of a command whose state is remembered.
+    last: Option<LastEvent>,
+}
+
+/// The state of an attempt. One that is remembered is shared as long as nothing new is folded into it.
+struct State<C: CommandLogic> {
+    own: C::State,
+    shared: Option<(Arc<Folded<C::State>>, Caching<C::State>)>,
+}
+
+impl<C: CommandLogic> State<C> {
+    fn new() -> Self {
+        Self {
+            own: C::State::default(),
+            shared: None,
+        }
+    }
+
+    fn get(&self) -> &C::State {
+        match &self.shared {
+            Some((folded, _)) => &folded.state,
+            None => &self.own,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut C::State {
+        if let Some((folded, caching)) = self.shared.take() {
+            self.own = caching.copy(&folded.state);
+        }
+        &mut self.own
+    }
 }
 
 impl<C: CommandLogic> Attempt<C> {
     fn new() -> Self {
         Self {
-            state: C::State::default(),
+            state: State::new(),
             discovered: C::Discovered::default(),
             slots: Vec::new(),
             declared: 0,
@@ -111,6 +148,7 @@ impl<C: CommandLogic> Attempt<C> {
             reading: Reading::default(),
             history: Vec::new(),
             rounds: 0,
+            last: None,
         }
     }
 
@@ -150,6 +188,7 @@ impl<C: CommandLogic> ExecutePipeline<C> {
             attempt: 1,
             waited: Duration::ZERO,
             attempt_state,
+            forgets: false,
         };
         Self {
             machine: Box::new(machine),
@@ -175,28 +214,59 @@ impl<C: CommandLogic> ReadStep<C> {
         elapsed: Duration,
     ) -> Step<C> {
         match result {
-            Ok(page) => {
-                match self.machine.take_page(&self.request, page) {
-                    Ok(Some(request)) => Step::ReadStreams(Self {
-                        machine: self.machine,
-                        request,
-                    }),
-                    Ok(None) => self.machine.discover(),
-                    Err(Stop::Failed(error)) => Step::Done(Err(error)),
-                    Err(Stop::AlreadyCommitted(appended)) => Step::Done(Ok(
-                        ExecutionResponse::new(self.machine.attempt, appended, None),
-                    )),
+            Ok(page) => match self.machine.take_page(&self.request, page) {
+                Ok(Some(request)) => Step::ReadStreams(Self {
+                    machine: self.machine,
+                    request,
+                }),
+                Ok(None) => self.machine.discover(),
+                Err(Stop::Failed(error)) => Step::Done(Err(error), None),
+                Err(Stop::AlreadyCommitted(appended)) => Step::Done(
+                    Ok(ExecutionResponse::new(self.machine.attempt, appended, None)),
+                    None,
+                ),
+                Err(Stop::NotThere) => {
+                    tracing::debug!(
+                        "the store does not hold what was remembered of it; all is read anew"
+                    );
+                    self.machine.forgets = true;
+                    self.machine.declare()
                 }
-            }
+            },
             Err(error) if error.is_transient() && self.machine.may_retry(elapsed) => {
                 self.machine.wait(RetryReason::Unavailable, Then::StartOver)
             }
-            Err(error) => Step::Done(Err(error.into())),
+            Err(error) => Step::Done(Err(error.into()), None),
         }
     }
 }
 
 impl<C: CommandLogic> ReadStep<C> {
+    /// What a remembered state must be of to go on from it, instead of reading the streams from the start. `None` when
+    /// the command is not [cached](crate::command::CachedCommand), or has read something already.
+    pub fn recalls(&self) -> Option<StateKey> {
+        let caching = Machine::<C>::caching()?;
+        let is_first = self.request.up_to.is_none() && self.machine.attempt_state.reading.is_new();
+        (is_first && !self.machine.forgets).then(|| self.machine.key(&caching))
+    }
+
+    /// Goes on from a state that an earlier command has left; reads only what came after it. One of other streams, or of
+    /// another command, changes nothing.
+    pub fn recall(mut self, folded: Arc<Folded<C::State>>) -> Self {
+        let Some(caching) = Machine::<C>::caching() else {
+            return self;
+        };
+        if self.recalls().as_ref() != Some(&folded.key) {
+            return self;
+        }
+        let attempt = &mut self.machine.attempt_state;
+        attempt.reading.recall(&folded.versions, folded.last);
+        attempt.state.shared = Some((folded, caching));
+        let key = self.machine.options.idempotency_key.as_ref();
+        self.request = self.machine.attempt_state.reading.request(None, key);
+        self
+    }
+
     /// The number of the attempt that the read is part of, from 1.
     pub fn attempt(&self) -> u32 {
         self.machine.attempt
@@ -204,7 +274,7 @@ impl<C: CommandLogic> ReadStep<C> {
 
     /// Ends the command, because the deadline passed without an answer.
     pub fn time_out(self) -> Step<C> {
-        Step::Done(Err(self.machine.deadline_exceeded()))
+        Step::Done(Err(self.machine.deadline_exceeded()), None)
     }
 }
 
@@ -214,7 +284,8 @@ impl<C: CommandLogic> AppendStep<C> {
         let source = EventStoreError::OutcomeUnknown {
             source: "it did not answer within the deadline".into(),
         };
-        Step::Done(Err(CommandError::OutcomeUnknown { source }))
+        self.machine
+            .end(Err(CommandError::OutcomeUnknown { source }))
     }
 
     /// Ends the command before the commit is sent, because the deadline has passed.
@@ -222,7 +293,8 @@ impl<C: CommandLogic> AppendStep<C> {
         if self.unknown {
             self.time_out()
         } else {
-            Step::Done(Err(self.machine.deadline_exceeded()))
+            let error = self.machine.deadline_exceeded();
+            self.machine.end(Err(error))
         }
     }
 
@@ -245,11 +317,8 @@ impl<C: CommandLogic> AppendStep<C> {
                     attempts = machine.attempt,
                     "command committed"
                 );
-                Step::Done(Ok(ExecutionResponse::new(
-                    machine.attempt,
-                    appended,
-                    Some(request),
-                )))
+                let done = ExecutionResponse::new(machine.attempt, appended, Some(request));
+                machine.end(Ok(done))
             }
             // The store compares commit ids first, so this is a conflict with somebody else: nothing of ours is there.
             Err(EventStoreError::VersionConflict(conflict)) => machine.conflict(conflict, elapsed),
@@ -269,9 +338,9 @@ impl<C: CommandLogic> AppendStep<C> {
                 if again {
                     machine.wait(reason, Then::AppendAgain { request, unknown })
                 } else if unknown {
-                    Step::Done(Err(CommandError::OutcomeUnknown { source: error }))
+                    machine.end(Err(CommandError::OutcomeUnknown { source: error }))
                 } else {
-                    Step::Done(Err(error.into()))
+                    machine.end(Err(error.into()))
                 }
             }
         }
@@ -321,6 +390,8 @@ impl<C: CommandLogic> SleepStep<C> {
 enum Stop<E> {
     Failed(CommandError<E>),
     AlreadyCommitted(Appended),
+    /// What was remembered is not what the store holds.
+    NotThere,
 }
 
 impl<E> From<CommandError<E>> for Stop<E> {
@@ -335,7 +406,7 @@ impl<C: CommandLogic> Machine<C> {
         self.command.declare(&mut declarations);
         let slots = match declarations.finish() {
             Ok(slots) => slots,
-            Err(error) => return Step::Done(Err(error.into())),
+            Err(error) => return Step::Done(Err(error.into()), None),
         };
         self.attempt_state = Attempt::new();
         self.attempt_state.declared = slots.len();
@@ -361,7 +432,7 @@ impl<C: CommandLogic> Machine<C> {
         let attempt = &mut self.attempt_state;
         let streams = attempt.reading.len() + unread.len();
         if streams > limit {
-            return Step::Done(Err(CommandError::TooManyStreams { streams, limit }));
+            return Step::Done(Err(CommandError::TooManyStreams { streams, limit }), None);
         }
         let ids = unread
             .iter()
@@ -388,6 +459,9 @@ impl<C: CommandLogic> Machine<C> {
             return Err(Stop::AlreadyCommitted(appended));
         }
         let attempt = &mut self.attempt_state;
+        if !attempt.reading.recognize(&mut page) {
+            return Err(Stop::NotThere);
+        }
         let complete = attempt
             .reading
             .take(&page, request.up_to.is_none())
@@ -410,6 +484,9 @@ impl<C: CommandLogic> Machine<C> {
             for event in &page.events {
                 fold(&self.command, attempt_parts(attempt), event)?;
             }
+            if let (Some(_), Some(last)) = (Self::caching(), page.events.last()) {
+                attempt.last = Some(LastEvent::of(last));
+            }
         }
         Ok(next)
     }
@@ -421,14 +498,14 @@ impl<C: CommandLogic> Machine<C> {
         }
         loop {
             if let Err(error) = self.refold() {
-                return Step::Done(Err(error));
+                return Step::Done(Err(error), None);
             }
-            let Some(discovered) = self.command.discover(&self.attempt_state.state) else {
+            let Some(discovered) = self.command.discover(self.attempt_state.state.get()) else {
                 return self.decide();
             };
             let slots = match self.declare_all(&discovered) {
                 Ok(slots) => slots,
-                Err(error) => return Step::Done(Err(error)),
+                Err(error) => return Step::Done(Err(error), None),
             };
             let attempt = &mut self.attempt_state;
             attempt.discovered = discovered;
@@ -441,7 +518,7 @@ impl<C: CommandLogic> Machine<C> {
             attempt.rounds += 1;
             let rounds = attempt.rounds;
             if rounds > self.options.max_streams {
-                return Step::Done(Err(CommandError::DiscoveryUnsettled { rounds }));
+                return Step::Done(Err(CommandError::DiscoveryUnsettled { rounds }), None);
             }
             let unread = attempt.fill(slots);
             if !unread.is_empty() {
@@ -462,9 +539,9 @@ impl<C: CommandLogic> Machine<C> {
 
     fn refold(&mut self) -> Result<(), CommandError<C::Error>> {
         let attempt = &mut self.attempt_state;
-        attempt.state = C::State::default();
+        attempt.state = State::new();
         attempt.history.sort_unstable_by_key(|event| event.position);
-        let history = std::mem::take(&mut attempt.history);
+        let history = mem::take(&mut attempt.history);
         let folded = history
             .iter()
             .try_for_each(|event| fold(&self.command, attempt_parts(attempt), event));
@@ -479,18 +556,22 @@ impl<C: CommandLogic> Machine<C> {
                 slot.version = attempt.reading.version(stream);
             }
         }
-        let buffer = WriteBuffer::new(std::mem::take(&mut attempt.slots));
+        let buffer = WriteBuffer::new(mem::take(&mut attempt.slots));
         let streams = self
             .command
             .streams(&attempt.discovered, &mut Handles::new(&buffer));
-        if let Err(error) = self.command.handle(&attempt.state, streams) {
-            return Step::Done(Err(CommandError::BusinessRuleViolation(error)));
-        }
+        let decided = self.command.handle(attempt.state.get(), streams);
         let (slots, events) = buffer.finish();
         attempt.slots = slots;
+        if let Err(error) = decided {
+            return self.end(Err(CommandError::BusinessRuleViolation(error)));
+        }
         let mut events = match events {
             Ok(events) => events,
-            Err(refusal) => return Step::Done(Err(refused(&attempt.slots, refusal))),
+            Err(refusal) => {
+                let error = refused(&attempt.slots, refusal);
+                return self.end(Err(error));
+            }
         };
         if C::DISCOVERS {
             // From slots to streams in the order of reading; without discovery the two are the same.
@@ -520,7 +601,7 @@ impl<C: CommandLogic> Machine<C> {
                 request,
                 unknown: false,
             }),
-            Err(error) => Step::Done(Err(error.into())),
+            Err(error) => self.end(Err(error.into())),
         }
     }
 
@@ -539,12 +620,44 @@ impl<C: CommandLogic> Machine<C> {
             } else {
                 RetryBound::Deadline
             };
-            Step::Done(Err(CommandError::ConcurrencyError {
-                attempts: self.attempt,
+            let attempts = self.attempt;
+            self.end(Err(CommandError::ConcurrencyError {
+                attempts,
                 ended_by,
                 conflict,
             }))
         }
+    }
+
+    /// The end of a command that has read its streams to their end. If there was anything new, its state is remembered.
+    fn end(mut self: Box<Self>, outcome: Outcome<C>) -> Step<C> {
+        Step::Done(outcome, self.folded())
+    }
+
+    fn folded(&mut self) -> Option<Folded<C::State>> {
+        let caching = Self::caching()?;
+        let last = self.attempt_state.last.take()?;
+        let key = self.key(&caching);
+        let attempt = &mut self.attempt_state;
+        Some(Folded {
+            key,
+            state: mem::take(attempt.state.get_mut()),
+            versions: attempt.reading.seen(),
+            last,
+        })
+    }
+
+    /// Streams that come out of the state are read in rounds, so no one state is of all of them.
+    fn caching() -> Option<Caching<C::State>> {
+        if C::DISCOVERS { None } else { C::caching() }
+    }
+
+    fn key(&self, caching: &Caching<C::State>) -> StateKey {
+        let slots = self.attempt_state.slots.iter();
+        StateKey::new(
+            caching.command(),
+            slots.map(|slot| (slot.field, slot.stream.clone())),
+        )
     }
 
     fn wait(mut self: Box<Self>, reason: RetryReason, then: Then) -> Step<C> {
@@ -580,7 +693,7 @@ impl<C: CommandLogic> Machine<C> {
 
 /// The parts of an attempt that a fold needs, borrowed apart from its history.
 struct FoldParts<'a, C: CommandLogic> {
-    state: &'a mut C::State,
+    state: &'a mut State<C>,
     discovered: &'a C::Discovered,
     slots: &'a [Slot],
     slot_of: &'a [Option<usize>],
@@ -610,7 +723,7 @@ fn fold<C: CommandLogic>(
         return Ok(());
     };
     match command.event(discovered, FieldRecord::new(slot, event)) {
-        Ok(decoded) => command.apply(state, decoded),
+        Ok(decoded) => command.apply(state.get_mut(), decoded),
         Err(source) => {
             return Err(CommandError::UnreadableEvent {
                 stream: slot.stream.clone(),

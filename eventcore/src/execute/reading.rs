@@ -1,6 +1,7 @@
 //! The streams that an attempt has read: their versions, and that no event of them was missed.
 
 use crate::{
+    command::LastEvent,
     store::{
         EventStoreError, ExpectedVersion, IdempotencyKey, MAX_PAGE_EVENTS, ReadStreams,
         StreamCursor, StreamsPage, Version,
@@ -13,6 +14,8 @@ use crate::{
 pub(super) struct Reading {
     streams: Vec<ReadStream>,
     round: usize,
+    /// The last of the events that were remembered. It is read once more, to see that it is still there.
+    remembered: Option<LastEvent>,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,45 @@ impl Reading {
     /// Starts a round that reads all streams on from what was seen of them.
     pub(super) fn read_on(&mut self) {
         self.round = 0;
+    }
+
+    /// Goes on from what is remembered of the streams, in their order.
+    pub(super) fn recall(&mut self, versions: &[Version], last: LastEvent) {
+        for (stream, version) in self.streams.iter_mut().zip(versions) {
+            stream.seen = *version;
+        }
+        self.remembered = Some(last);
+    }
+
+    /// Whether what was remembered is what the store holds, if anything was. Takes the event that shows it off the page.
+    pub(super) fn recognize(&mut self, page: &mut StreamsPage) -> bool {
+        let Some(last) = self.remembered.take() else {
+            return true;
+        };
+        let mut versions = self.streams.iter().zip(&page.versions);
+        if versions.any(|(stream, version)| *version < stream.seen) {
+            return false;
+        }
+        // All other events of the page come after it.
+        match page.events.first() {
+            Some(first) if LastEvent::of(first) == last => {
+                page.events.remove(0);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether no event was seen yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.streams
+            .iter()
+            .all(|stream| stream.seen == Version::EMPTY)
+    }
+
+    /// The versions up to which every event was seen.
+    pub(super) fn seen(&self) -> Vec<Version> {
+        self.streams.iter().map(|stream| stream.seen).collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -69,12 +111,17 @@ impl Reading {
         page: Option<&StreamsPage>,
         key: Option<&IdempotencyKey>,
     ) -> ReadStreams {
-        let cursor = |stream: &ReadStream| StreamCursor {
+        let known = self.remembered.map(|last| last.stream);
+        let cursor = |(number, stream): (usize, &ReadStream)| StreamCursor {
             stream: stream.id.clone(),
-            after: stream.seen,
+            after: if known == Some(number) {
+                stream.seen.before()
+            } else {
+                stream.seen
+            },
         };
         ReadStreams {
-            streams: self.current().iter().map(cursor).collect(),
+            streams: self.current().iter().enumerate().map(cursor).collect(),
             up_to: page.map(|page| page.snapshot),
             limit: MAX_PAGE_EVENTS,
             idempotency_key: key.filter(|_| page.is_none() && self.round == 0).cloned(),

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     AppendEvents, Appended, EventFilter, EventStore, EventStoreError, FeedPage, IdempotencyKey,
-    MAX_PAGE_EVENTS, Position, ReadFeed, ReadStreams, StoreFuture, StreamEvent, StreamQueues,
-    StreamsPage, Version, VersionConflict,
+    MAX_PAGE_EVENTS, Position, ReadFeed, ReadStreams, StateCache, StoreFuture, StreamEvent,
+    StreamQueues, StreamsPage, Version, VersionConflict,
 };
 use crate::{
     event::{CommitId, RecordedEvent},
@@ -28,6 +28,7 @@ use crate::{
 pub struct MemoryEventStore {
     log: Mutex<Log>,
     queues: StreamQueues,
+    states: StateCache,
     head: Head,
 }
 
@@ -89,6 +90,10 @@ impl EventStore for MemoryEventStore {
 
     fn queues(&self) -> Option<&StreamQueues> {
         Some(&self.queues)
+    }
+
+    fn states(&self) -> Option<&StateCache> {
+        Some(&self.states)
     }
 }
 

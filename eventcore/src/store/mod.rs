@@ -14,6 +14,7 @@ mod queue;
 mod read;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod states;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -28,6 +29,7 @@ pub(crate) use queue::Turn;
 pub use read::{
     FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent, StreamsPage,
 };
+pub use states::{StateCache, StateCacheCounts, StateKey};
 
 /// How many events a stream holds, and so the version of its latest event; 0 for a stream without events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +67,13 @@ macro_rules! count {
             }
         }
     };
+}
+
+impl Version {
+    /// One back; stays at 0.
+    pub(crate) const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 count!(Version, EMPTY, "The version of a stream without events.");
@@ -117,6 +126,12 @@ pub trait EventStore: Send + Sync {
     fn queues(&self) -> Option<&StreamQueues> {
         None
     }
+
+    /// The states that `#[command(cached)]` commands have folded from this store in this process. A store that keeps a
+    /// [`StateCache`] and returns it saves them from reading their streams from the start; no verdict depends on it.
+    fn states(&self) -> Option<&StateCache> {
+        None
+    }
 }
 
 macro_rules! forward {
@@ -140,6 +155,10 @@ macro_rules! forward {
 
             fn queues(&self) -> Option<&StreamQueues> {
                 (**self).queues()
+            }
+
+            fn states(&self) -> Option<&StateCache> {
+                (**self).states()
             }
         }
     )*};

@@ -11,8 +11,8 @@ use std::{
 use crate::{
     CommitId, EventStore, EventStoreError, Position, VersionConflict,
     store::{
-        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamQueues,
-        StreamsPage,
+        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StateCache, StoreFuture,
+        StreamQueues, StreamsPage,
     },
 };
 
@@ -236,6 +236,10 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
 
     fn queues(&self) -> Option<&StreamQueues> {
         self.inner.queues()
+    }
+
+    fn states(&self) -> Option<&StateCache> {
+        self.inner.states()
     }
 }
 

@@ -13,10 +13,12 @@ use super::{
 use crate::{
     AppendStep, CommandError, CommandLogic, CommitId, EventStore, EventStoreError, ExecuteOptions,
     ExecutePipeline, ExecutionResponse, Step, StreamId, Version,
+    command::Folded,
+    execute::{recall, remember},
     memory::MemoryEventStore,
     store::{
-        AppendEvents, Appended, MAX_PAGE_EVENTS, ReadStreams, StoreFuture, StreamCursor,
-        StreamEvent, StreamsPage,
+        AppendEvents, Appended, MAX_PAGE_EVENTS, ReadStreams, StateCache, StoreFuture,
+        StreamCursor, StreamEvent, StreamsPage,
     },
 };
 
@@ -45,26 +47,32 @@ pub(super) fn append(
 /// How a command stands before its commit.
 enum Before<C: CommandLogic> {
     Append(AppendStep<C>),
-    Done(Result<ExecutionResponse, CommandError<C::Error>>),
+    Done(
+        Result<ExecutionResponse, CommandError<C::Error>>,
+        Option<Folded<C::State>>,
+    ),
 }
 
-/// Runs a command up to its commit. On a store that nobody else uses, there is no conflict and nothing to wait for.
+/// Runs a command up to its commit, from a state in `states` if one is there. On a store that nobody else uses, there is
+/// no conflict and nothing to wait for.
 fn decide<C: CommandLogic>(
     store: &MemoryEventStore,
     command: C,
     options: ExecuteOptions,
     id: CommitId,
+    states: Option<&StateCache>,
 ) -> Before<C> {
     let mut step = ExecutePipeline::new(command, options, id).start();
     loop {
         step = match step {
             Step::ReadStreams(read) => {
+                let read = recall(states, read);
                 let page = ready(store.read_streams(read.request().clone()));
                 read.resume(page, Duration::ZERO)
             }
             Step::AppendEvents(append) => return Before::Append(append),
             Step::Sleep(sleep) => sleep.resume(),
-            Step::Done(result) => return Before::Done(result),
+            Step::Done(result, folded) => return Before::Done(result, folded),
         }
     }
 }
@@ -72,7 +80,8 @@ fn decide<C: CommandLogic>(
 fn commit<C: CommandLogic>(store: &MemoryEventStore, before: Before<C>) -> Decided<C::Error> {
     let append = match before {
         Before::Append(append) => append,
-        Before::Done(result) => {
+        Before::Done(result, folded) => {
+            remember::<C>(store.states(), folded);
             return Decided {
                 result,
                 commit: None,
@@ -82,10 +91,13 @@ fn commit<C: CommandLogic>(store: &MemoryEventStore, before: Before<C>) -> Decid
     let request = append.request().clone();
     let appended = ready(store.append(request.clone()));
     match append.resume(appended, Duration::ZERO) {
-        Step::Done(result) => Decided {
-            result,
-            commit: Some(request),
-        },
+        Step::Done(result, folded) => {
+            remember::<C>(store.states(), folded);
+            Decided {
+                result,
+                commit: Some(request),
+            }
+        }
         _ => unreachable!("nobody else writes to this store"),
     }
 }
@@ -97,10 +109,11 @@ pub(super) fn run<C: CommandLogic>(
     options: ExecuteOptions,
     id: CommitId,
 ) -> Result<ExecutionResponse, CommandError<C::Error>> {
-    commit(store, decide(store, command, options, id)).result
+    commit(store, decide(store, command, options, id, None)).result
 }
 
-/// Lets a command decide twice from the same history, and commits the decision if both are the same.
+/// Lets a command decide twice from the same history, and if its state is remembered, also from what an earlier command
+/// has left; commits the decision if all are the same.
 #[track_caller]
 pub(super) fn twice<C: CommandLogic>(
     store: &MemoryEventStore,
@@ -112,22 +125,32 @@ pub(super) fn twice<C: CommandLogic>(
         command,
         logic: &Own,
     };
-    let first = decide(store, case(), options.clone(), id);
-    let second = decide(store, case(), options.clone(), id);
+    let first = decide(store, case(), options.clone(), id, None);
+    let second = decide(store, case(), options.clone(), id, None);
     let (one, other) = (decision(&first), decision(&second));
     assert!(
         one == other,
         "`handle` is not pure: from the same state it decided first\n{one}and then\n{other}\
          It must not read a clock, a random number or the order of a hash map; make it a field of the command"
     );
+    if C::caching().is_some() {
+        let recalled = decide(store, case(), options.clone(), id, store.states());
+        let other = decision(&recalled);
+        assert!(
+            one == other,
+            "the command is `cached`, and its `apply` looks at a field that names no stream: from all events it decided\n\
+             {one}and from the state that an earlier command had folded\n{other}\
+             Keep in the state what `handle` needs to decide with this field, or remove `cached`"
+        );
+    }
     commit(store, first)
 }
 
 /// The decision in words.
 fn decision<C: CommandLogic>(before: &Before<C>) -> String {
     match before {
-        Before::Done(Ok(_)) => "    nothing, it was executed before\n".to_owned(),
-        Before::Done(Err(_)) => "    to refuse\n".to_owned(),
+        Before::Done(Ok(_), _) => "    nothing, it was executed before\n".to_owned(),
+        Before::Done(Err(_), _) => "    to refuse\n".to_owned(),
         Before::Append(append) if append.request().events().is_empty() => {
             "    to append nothing\n".to_owned()
         }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crate::{
     CommandLogic, CommandStreams, DecodeError,
-    command::{Declarations, FieldRecord, Handles},
+    command::{Caching, Declarations, FieldRecord, Handles},
 };
 
 /// What is decided in a command's place.
@@ -88,6 +88,10 @@ impl<C: CommandLogic, L: Logic<C>> CommandStreams for Case<'_, C, L> {
 
     fn discover(&self, state: &<Self as CommandLogic>::State) -> Option<Self::Discovered> {
         self.command.discover(state)
+    }
+
+    fn caching() -> Option<Caching<<Self as CommandLogic>::State>> {
+        C::caching()
     }
 
     fn streams<'a>(

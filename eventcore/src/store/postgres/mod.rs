@@ -29,7 +29,7 @@ pub use transaction::PostgresTransaction;
 
 use super::{
     AppendEvents, Appended, EventStore, EventStoreError, FeedPage, Position, ReadFeed, ReadStreams,
-    StoreFuture, StreamQueues, StreamsPage,
+    StateCache, StoreFuture, StreamQueues, StreamsPage,
 };
 
 /// Requests that wait in a queue before callers are held back.
@@ -58,6 +58,7 @@ struct Shared {
     writer: mpsc::Sender<writer::Message>,
     reader: reader::Reader,
     queues: StreamQueues,
+    states: StateCache,
     feed: Arc<feed::Feed>,
     /// Where projections write.
     place: Arc<projections::Place>,
@@ -90,6 +91,7 @@ impl PostgresEventStore {
             writer,
             reader,
             queues: StreamQueues::new(),
+            states: StateCache::new(),
             feed,
         };
         Ok(Self {
@@ -150,6 +152,10 @@ impl EventStore for PostgresEventStore {
 
     fn queues(&self) -> Option<&StreamQueues> {
         Some(&self.shared.queues)
+    }
+
+    fn states(&self) -> Option<&StateCache> {
+        Some(&self.shared.states)
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     AppendEvents, Appended, EventStore, EventStoreError, FeedPage, Position, ReadFeed, ReadStreams,
-    StoreFuture, StreamQueues, StreamsPage,
+    StateCache, StoreFuture, StreamQueues, StreamsPage,
 };
 
 pub use rebuild::SqliteRebuild;
@@ -72,6 +72,7 @@ struct Shared {
     readers: Vec<mpsc::Sender<reader::Job>>,
     next_reader: AtomicUsize,
     queues: StreamQueues,
+    states: StateCache,
     watch: watch::Watch,
 }
 
@@ -120,6 +121,7 @@ impl SqliteEventStore {
             readers,
             next_reader: AtomicUsize::new(0),
             queues: StreamQueues::new(),
+            states: StateCache::new(),
             watch,
             place,
         };
@@ -225,6 +227,10 @@ impl EventStore for SqliteEventStore {
 
     fn queues(&self) -> Option<&StreamQueues> {
         Some(&self.shared.queues)
+    }
+
+    fn states(&self) -> Option<&StateCache> {
+        Some(&self.shared.states)
     }
 }
 

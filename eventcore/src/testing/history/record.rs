@@ -18,8 +18,8 @@ use crate::{
     CommandError, CommandLogic, EventStore, ExecuteOptions, ExecutionResponse, Position, StreamId,
     execute,
     store::{
-        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamQueues,
-        StreamsPage,
+        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StateCache, StoreFuture,
+        StreamQueues, StreamsPage,
     },
 };
 
@@ -217,6 +217,10 @@ impl<W: Write + Send, S: EventStore + ?Sized> EventStore for Listener<'_, W, S> 
 
     fn queues(&self) -> Option<&StreamQueues> {
         self.store.queues()
+    }
+
+    fn states(&self) -> Option<&StateCache> {
+        self.store.states()
     }
 }
 

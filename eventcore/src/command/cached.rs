@@ -1,0 +1,125 @@
+//! Which commands have their state remembered, and what is remembered: [`CachedCommand`], [`Folded`].
+//!
+//! This file knows how a state is copied and told apart from others, not where it is kept.
+
+use std::{
+    any::{Any, TypeId},
+    collections::hash_map::DefaultHasher,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use super::CommandLogic;
+use crate::store::{Position, StateKey, StreamEvent, Version};
+
+/// A command whose folded state is remembered in the process, so that the next one with the same streams reads what is
+/// new only. `#[command(cached)]` implements it.
+///
+/// The command promises that its `apply` looks at no field but those of its streams: the state that one command has
+/// folded, another one with other values goes on from. `eventcore::testing::given` finds out who breaks the promise.
+#[diagnostic::on_unimplemented(
+    message = "the state of `{Self}` is not remembered",
+    note = "write `#[command(cached)]` above the struct"
+)]
+pub trait CachedCommand: CommandLogic<State: Clone + Send + Sync + 'static> + 'static {}
+
+/// How states of type `S` are remembered. See [`CommandStreams::caching`](super::CommandStreams::caching).
+pub struct Caching<S> {
+    command: TypeId,
+    clone: fn(&S) -> S,
+    keep: fn(Folded<S>) -> Arc<dyn Any + Send + Sync>,
+    find: fn(Arc<dyn Any + Send + Sync>) -> Option<Arc<Folded<S>>>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Caching<S> {
+    /// The states of a command are remembered.
+    pub fn of<C: CachedCommand<State = S>>() -> Self {
+        Self {
+            command: TypeId::of::<C>(),
+            clone: S::clone,
+            keep: |folded| Arc::new(folded),
+            find: |kept| kept.downcast().ok(),
+        }
+    }
+}
+
+impl<S> Caching<S> {
+    pub(crate) fn command(&self) -> TypeId {
+        self.command
+    }
+
+    pub(crate) fn copy(&self, state: &S) -> S {
+        (self.clone)(state)
+    }
+
+    pub(crate) fn keep(&self, folded: Folded<S>) -> Arc<dyn Any + Send + Sync> {
+        (self.keep)(folded)
+    }
+
+    pub(crate) fn find(&self, kept: Arc<dyn Any + Send + Sync>) -> Option<Arc<Folded<S>>> {
+        (self.find)(kept)
+    }
+}
+
+impl<S> Clone for Caching<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Caching<S> {}
+
+impl<S> fmt::Debug for Caching<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caching").finish_non_exhaustive()
+    }
+}
+
+/// A state, and the events that it was folded from: all of some streams up to a version of each.
+pub struct Folded<S> {
+    pub(crate) key: StateKey,
+    pub(crate) state: S,
+    /// Of each stream, in the order of the declarations.
+    pub(crate) versions: Vec<Version>,
+    pub(crate) last: LastEvent,
+}
+
+impl<S> Folded<S> {
+    /// Under which it is kept: the command and its streams.
+    pub fn key(&self) -> &StateKey {
+        &self.key
+    }
+}
+
+impl<S> fmt::Debug for Folded<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Folded")
+            .field("streams", &self.key)
+            .field("versions", &self.versions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is remembered of the last event of a fold. A store that has lost some of what was folded has lost this one, since
+/// what is lost is the end of the log: it is not there, or there is another one in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastEvent {
+    pub(crate) stream: usize,
+    version: Version,
+    position: Position,
+    content: u64,
+}
+
+impl LastEvent {
+    pub(crate) fn of(event: &StreamEvent) -> Self {
+        let mut content = DefaultHasher::new();
+        (&event.type_name, &event.payload).hash(&mut content);
+        Self {
+            stream: event.stream,
+            version: event.version,
+            position: event.position,
+            content: content.finish(),
+        }
+    }
+}

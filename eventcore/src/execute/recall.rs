@@ -1,0 +1,34 @@
+//! Between the pipeline, which goes on from a state and leaves one, and the cache, which keeps states of any type.
+
+use super::ReadStep;
+use crate::{
+    command::{CommandLogic, Folded},
+    store::StateCache,
+};
+
+/// Gives the command the state that an earlier one has left, if there is one.
+pub(crate) fn recall<C: CommandLogic>(
+    states: Option<&StateCache>,
+    read: ReadStep<C>,
+) -> ReadStep<C> {
+    let (Some(caching), Some(states)) = (C::caching(), states) else {
+        return read;
+    };
+    let Some(key) = read.recalls() else {
+        return read;
+    };
+    match states.get(&key).and_then(|kept| caching.find(kept)) {
+        Some(folded) => read.recall(folded),
+        None => read,
+    }
+}
+
+/// Keeps the state that the command has left for the next one.
+pub(crate) fn remember<C: CommandLogic>(
+    states: Option<&StateCache>,
+    folded: Option<Folded<C::State>>,
+) {
+    if let (Some(caching), Some(states), Some(folded)) = (C::caching(), states, folded) {
+        states.put(folded.key().clone(), caching.keep(folded));
+    }
+}

@@ -1,0 +1,176 @@
+//! States that commands have folded in this process, so that the next one reads what is new only.
+//!
+//! This file keeps and finds them. It knows neither commands nor events, and what it keeps proves nothing: whoever takes
+//! a state out asks the store whether it still holds.
+
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use lru::LruCache;
+
+use crate::stream::StreamId;
+
+/// The default of [`StateCache::set_capacity`].
+const DEFAULT_CAPACITY: usize = 10_000;
+
+/// What a state was folded by, and from which streams.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct StateKey {
+    command: TypeId,
+    /// Each stream with the number of the field that names it: `[a], [b]` is not `[a, b], []`.
+    streams: Arc<[(usize, StreamId)]>,
+}
+
+impl StateKey {
+    pub(crate) fn new(
+        command: TypeId,
+        streams: impl IntoIterator<Item = (usize, StreamId)>,
+    ) -> Self {
+        Self {
+            command,
+            streams: streams.into_iter().collect(),
+        }
+    }
+}
+
+impl fmt::Debug for StateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.streams.iter().map(|(_, stream)| stream))
+            .finish()
+    }
+}
+
+/// A state of whatever type.
+type AnyState = Arc<dyn Any + Send + Sync>;
+
+/// The folded states of `#[command(cached)]` commands on one store in this process. A store keeps one and hands it out
+/// by [`EventStore::states`](super::EventStore::states).
+///
+/// It holds 10,000 states unless told otherwise, one for each command type and list of streams, and forgets the one that
+/// was not used for longest.
+///
+/// ```
+/// use eventcore::{EventStore, memory::MemoryEventStore};
+///
+/// let store = MemoryEventStore::new();
+/// if let Some(states) = store.states() {
+///     states.set_capacity(100_000);
+/// }
+/// ```
+pub struct StateCache {
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    states: LruCache<StateKey, AnyState>,
+    capacity: usize,
+    hits: u64,
+    misses: u64,
+}
+
+/// How a [`StateCache`] has served so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StateCacheCounts {
+    /// Commands that began with a remembered state.
+    pub hits: u64,
+    /// Commands that might have, and found none.
+    pub misses: u64,
+    /// The states that are kept now.
+    pub states: usize,
+}
+
+impl StateCache {
+    /// An empty cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many states are kept at most; with 0, none. What is too much is forgotten at once.
+    pub fn set_capacity(&self, states: usize) {
+        self.forget_beyond(states);
+        let mut kept = self.kept();
+        kept.capacity = states;
+        let states = NonZeroUsize::new(states).unwrap_or(NonZeroUsize::MIN);
+        kept.states.resize(states);
+    }
+
+    /// Forgets all states.
+    pub fn clear(&self) {
+        self.forget_beyond(0);
+    }
+
+    /// A state may be large, so that nobody waits while it is taken apart.
+    fn forget_beyond(&self, states: usize) {
+        let mut forgotten = Vec::new();
+        let mut kept = self.kept();
+        while kept.states.len() > states {
+            forgotten.extend(kept.states.pop_lru());
+        }
+        drop(kept);
+    }
+
+    /// How it has served since it was made.
+    pub fn counts(&self) -> StateCacheCounts {
+        let kept = self.kept();
+        StateCacheCounts {
+            hits: kept.hits,
+            misses: kept.misses,
+            states: kept.states.len(),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &StateKey) -> Option<AnyState> {
+        let mut kept = self.kept();
+        let found = kept.states.get(key).cloned();
+        match found {
+            Some(_) => kept.hits += 1,
+            None => kept.misses += 1,
+        }
+        found
+    }
+
+    pub(crate) fn put(&self, key: StateKey, state: AnyState) {
+        let mut kept = self.kept();
+        if kept.capacity == 0 {
+            return;
+        }
+        let replaced = kept.states.push(key, state);
+        drop(kept);
+        drop(replaced);
+    }
+
+    /// A map that a panic left is whole, since no code of others runs under the lock.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for StateCache {
+    fn default() -> Self {
+        // Room is made as states come.
+        let mut states = LruCache::unbounded();
+        states.resize(NonZeroUsize::new(DEFAULT_CAPACITY).unwrap_or(NonZeroUsize::MIN));
+        Self {
+            kept: Mutex::new(Kept {
+                states,
+                capacity: DEFAULT_CAPACITY,
+                hits: 0,
+                misses: 0,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for StateCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateCache")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}

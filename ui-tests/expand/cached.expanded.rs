@@ -1,0 +1,48 @@
+//! What the derives in `cached.rs` generate.
+
+/// The streams of [`Withdraw`], one handle for each field.
+#[allow(dead_code)]
+struct WithdrawStreams<'a> {
+    account: ::eventcore::command::FieldHandle<'a, AccountId>,
+}
+/// An event from one of the streams of [`Withdraw`].
+#[allow(private_interfaces)]
+enum WithdrawEvent<'a> {
+    /// From the stream of `account`.
+    Account(::eventcore::command::FieldEvent<'a, AccountId>),
+}
+#[automatically_derived]
+impl ::eventcore::CommandStreams for Withdraw {
+    type Streams<'a> = WithdrawStreams<'a> where Self: 'a;
+    type Event<'a> = WithdrawEvent<'a> where Self: 'a;
+    type Discovered = ();
+    fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
+        streams.declare("account", &self.account);
+    }
+    fn caching() -> ::core::option::Option<
+        ::eventcore::command::Caching<<Self as ::eventcore::CommandLogic>::State>,
+    > {
+        ::core::option::Option::Some(::eventcore::command::Caching::of::<Self>())
+    }
+    fn streams<'a>(
+        &'a self,
+        _discovered: &'a (),
+        handles: &mut ::eventcore::command::Handles<'a>,
+    ) -> WithdrawStreams<'a> {
+        WithdrawStreams {
+            account: handles.next(&self.account),
+        }
+    }
+    fn event<'a>(
+        &'a self,
+        _discovered: &'a (),
+        event: ::eventcore::command::FieldRecord<'a>,
+    ) -> ::core::result::Result<WithdrawEvent<'a>, ::eventcore::DecodeError> {
+        match event.field() {
+            0 => event.decode(&self.account).map(WithdrawEvent::Account),
+            _ => ::core::result::Result::Err(event.undeclared()),
+        }
+    }
+}
+#[automatically_derived]
+impl ::eventcore::command::CachedCommand for Withdraw {}
