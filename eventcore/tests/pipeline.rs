@@ -226,7 +226,7 @@ fn appended(request: &AppendEvents) -> Appended {
 macro_rules! expect_step {
     ($step:expr, $kind:ident) => {
         match $step {
-            Step::$kind(inner) => inner,
+            Step::$kind(inner, ..) => inner,
             other => panic!("the pipeline wants to {}", wants(&other)),
         }
     };

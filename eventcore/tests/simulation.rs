@@ -8,7 +8,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
+    cell::Cell,
+    collections::HashMap,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,9 +19,10 @@ use std::{
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, Event, EventStore, EventStoreError,
     ExecuteOptions, ExecutePipeline, IdempotencyKey, RecordedEvent, RetryPolicy, Step, StreamKey,
+    command::Folded,
     memory::MemoryEventStore,
     require,
-    store::{AppendEvents, ExpectedVersion, StoreFuture},
+    store::{AppendEvents, ExpectedVersion, StateKey, StoreFuture},
     testing::history,
 };
 use serde::{Deserialize, Serialize};
@@ -37,6 +41,7 @@ struct Key(u64);
 
 /// Writes an event to each of some streams, unless it has seen too many in them and in those that it only reads.
 #[derive(Debug, Clone, Command)]
+#[command(cached)]
 struct Put {
     #[stream]
     to: Vec<Key>,
@@ -133,8 +138,15 @@ struct World {
     /// How many calls may fail, and how many processes may die.
     failures: usize,
     deaths: usize,
+    /// Whether commands go on from what others have folded.
+    remembers: bool,
+    /// How often one did.
+    recalled: Cell<u64>,
     fault: Fault,
 }
+
+/// The states that commands have left.
+type States = HashMap<StateKey, Arc<Folded<usize>>>;
 
 /// What is known of a command in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +185,7 @@ impl World {
     fn play(&self, choices: &mut Choices) -> Played {
         let store = MemoryEventStore::new();
         let (mut failures, mut deaths) = (self.failures, self.deaths);
+        let mut states = States::new();
         let mut live: Vec<(usize, Step<Put>)> = Vec::new();
         for (number, (command, key)) in self.commands.iter().enumerate() {
             let mut options = ExecuteOptions::from(RetryPolicy::new());
@@ -198,8 +211,9 @@ impl World {
                 }
                 continue;
             }
-            match self.step(&store, step, &mut failures, choices) {
-                Step::Done(result, _) => {
+            match self.step(&store, step, &mut failures, &states, choices) {
+                Step::Done(result, folded) => {
+                    states.extend(folded.map(|folded| (folded.key().clone(), Arc::new(folded))));
                     ends[number] = match result {
                         Ok(done) if done.is_repeated() => End::Repeated,
                         Ok(_) => End::Acknowledged,
@@ -219,6 +233,7 @@ impl World {
         store: &MemoryEventStore,
         step: Step<Put>,
         failures: &mut usize,
+        states: &States,
         choices: &mut Choices,
     ) -> Step<Put> {
         let in_time = Duration::ZERO;
@@ -226,6 +241,14 @@ impl World {
         let may_fail = *failures > 0;
         match step {
             Step::ReadStreams(read) => {
+                let found = read.recalls().and_then(|key| states.get(&key));
+                let read = match found.filter(|_| self.remembers) {
+                    Some(folded) => {
+                        self.recalled.set(self.recalled.get() + 1);
+                        read.recall(folded.clone())
+                    }
+                    None => read,
+                };
                 if may_fail && choices.of(2) == 1 {
                     *failures -= 1;
                     return read.resume(Err(unavailable("simulated")), in_time);
@@ -417,6 +440,8 @@ fn world(commands: Vec<(Put, Option<&'static str>)>, failures: usize, deaths: us
         commands,
         failures,
         deaths,
+        remembers: false,
+        recalled: Cell::new(0),
         fault: Fault::None,
     }
 }
@@ -442,6 +467,20 @@ fn write_skew(failures: usize, deaths: usize) -> World {
 /// The same request twice.
 fn one_request_twice(failures: usize, deaths: usize) -> World {
     world(vec![keyed(0, &[1]), keyed(1, &[1])], failures, deaths)
+}
+
+/// Commands on the same streams, which go on from what the one before has folded.
+fn remembering(alike: usize, failures: usize, deaths: usize) -> World {
+    let commands = (0..alike).map(|by| put(by, &[1], &[2]));
+    let mut world = world(commands.collect(), failures, deaths);
+    world.commands.push(put(alike, &[2], &[]));
+    for (command, _) in &mut world.commands {
+        command.most = alike - 1;
+    }
+    World {
+        remembers: true,
+        ..world
+    }
 }
 
 fn many(failures: usize, deaths: usize) -> World {
@@ -482,6 +521,16 @@ fn every_order_of_a_request_that_is_sent_twice() {
     }
 }
 
+#[test]
+fn every_order_of_commands_that_remember() {
+    for world in [remembering(2, 1, 0), remembering(2, 0, 1)] {
+        let count = world.explore().unwrap();
+        println!("{count} ways, {} recalled", world.recalled.get());
+        assert!(count > 1_000, "only {count}");
+        assert!(world.recalled.get() > 100, "only {}", world.recalled.get());
+    }
+}
+
 /// Seeds that once failed. 5: a command whose outcome was unknown was told that it repeated another one under its key, when
 /// it met its own commit.
 const KEPT: &[u64] = &[5];
@@ -492,6 +541,7 @@ fn larger_worlds_by_chance() {
         std::env::var("EVENTCORE_SIMULATION_SEEDS").map_or(3_000, |text| text.parse().unwrap());
     for seed in KEPT.iter().copied().chain(0..further) {
         many(4, 1).by_chance(seed).unwrap();
+        remembering(4, 4, 1).by_chance(seed).unwrap();
     }
 }
 

@@ -82,7 +82,8 @@ pub struct Folded<S> {
     pub(crate) state: S,
     /// Of each stream, in the order of the declarations.
     pub(crate) versions: Vec<Version>,
-    pub(crate) last: LastEvent,
+    /// `None` of streams without events.
+    pub(crate) last: Option<LastEvent>,
 }
 
 impl<S> Folded<S> {

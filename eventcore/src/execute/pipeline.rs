@@ -636,7 +636,11 @@ impl<C: CommandLogic> Machine<C> {
 
     fn folded(&mut self) -> Option<Folded<C::State>> {
         let caching = Self::caching()?;
-        let last = self.attempt_state.last.take()?;
+        let last = self.attempt_state.last.take();
+        // Where nothing is new, what is remembered is right; unless it was not there, and then there is nothing at all.
+        if last.is_none() && !self.forgets {
+            return None;
+        }
         let key = self.key(&caching);
         let attempt = &mut self.attempt_state;
         Some(Folded {

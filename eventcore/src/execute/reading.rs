@@ -44,11 +44,11 @@ impl Reading {
     }
 
     /// Goes on from what is remembered of the streams, in their order.
-    pub(super) fn recall(&mut self, versions: &[Version], last: LastEvent) {
+    pub(super) fn recall(&mut self, versions: &[Version], last: Option<LastEvent>) {
         for (stream, version) in self.streams.iter_mut().zip(versions) {
             stream.seen = *version;
         }
-        self.remembered = Some(last);
+        self.remembered = last;
     }
 
     /// Whether what was remembered is what the store holds, if anything was. Takes the event that shows it off the page.

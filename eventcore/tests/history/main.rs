@@ -79,7 +79,10 @@ fn slow() -> ChaosStore<MemoryEventStore> {
 async fn tasks_in_memory() {
     let store = slow();
     let entries = here(&store, "memory", 1_000).await;
+    assert!(workload::assert_states(&entries) > 100);
     assert_clean(&verdict(store.inner(), &entries).await, 1_000);
+    let counts = store.states().unwrap().counts();
+    assert!(counts.hits > 300, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,6 +93,7 @@ async fn tasks_on_a_store_that_fails_by_chance() {
         .unknown_before_commit(0.05)
         .unknown_after_commit(0.1);
     let entries = here(&store, "chaos", 1_000).await;
+    assert!(workload::assert_states(&entries) > 100);
     let verdict = verdict(store.inner(), &entries).await;
     assert_clean(&verdict, 1_000);
     assert!(verdict.retried > 100, "{verdict}");
@@ -152,6 +156,7 @@ async fn spawn(folder: &tempfile::TempDir, store: &str) -> Vec<Entry> {
     for process in running {
         entries.extend(process.end().await);
     }
+    assert!(workload::assert_states(&entries) > 20);
     entries
 }
 

@@ -162,7 +162,7 @@ fn commands(entries: &[Entry]) -> BTreeMap<&str, Command<'_>> {
 struct Log<'a> {
     commits: Vec<Commit<'a>>,
     by_id: HashMap<Uuid, usize>,
-    streams: HashMap<&'a str, Vec<StreamEvent>>,
+    streams: HashMap<&'a str, Vec<StreamEvent<'a>>>,
 }
 
 struct Commit<'a> {
@@ -179,14 +179,15 @@ impl<'a> Commit<'a> {
 }
 
 /// One event of a stream: the number of its commit, and the mark of the stream up to it.
-struct StreamEvent {
+struct StreamEvent<'a> {
     commit: usize,
     position: u64,
     mark: u64,
+    event: &'a RecordedEvent,
 }
 
-impl Log<'_> {
-    fn stream(&self, stream: &str) -> &[StreamEvent] {
+impl<'a> Log<'a> {
+    fn stream(&self, stream: &str) -> &[StreamEvent<'a>] {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
     }
 
@@ -264,6 +265,7 @@ impl Check<'_> {
                 commit,
                 position,
                 mark: mark(so_far, &event.type_name, &event.payload),
+                event,
             });
         }
         log
@@ -346,9 +348,17 @@ impl Check<'_> {
             for read in &end.read {
                 let events = log.stream(&read.stream);
                 let place = usize::try_from(read.version).unwrap_or(usize::MAX);
-                let so_far = match place.checked_sub(1) {
-                    None => Some(NO_EVENTS),
-                    Some(last) => events.get(last).map(|event| event.mark),
+                let after = usize::try_from(read.after).unwrap_or(usize::MAX);
+                let so_far = match (after, place.checked_sub(1)) {
+                    (_, None) => Some(NO_EVENTS),
+                    (0, Some(last)) => events.get(last).map(|event| event.mark),
+                    (after, Some(_)) => events.get(after..place).map(|events| {
+                        events
+                            .iter()
+                            .fold(NO_EVENTS, |so_far, StreamEvent { event, .. }| {
+                                mark(so_far, &event.type_name, &event.payload)
+                            })
+                    }),
                 };
                 let (stream, version) = (&read.stream, read.version);
                 match so_far {

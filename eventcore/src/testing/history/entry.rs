@@ -72,7 +72,10 @@ pub struct ReadStream {
     pub stream: String,
     /// Its version.
     pub version: u64,
-    /// A mark of all its events up to that version.
+    /// The version after which it read: 0, unless it went on from a state that an earlier command had folded.
+    #[serde(default)]
+    pub after: u64,
+    /// A mark of all its events from there up to that version.
     pub mark: u64,
 }
 

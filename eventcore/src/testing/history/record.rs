@@ -15,11 +15,10 @@ use super::{
     mark,
 };
 use crate::{
-    CommandError, CommandLogic, EventStore, ExecuteOptions, ExecutionResponse, Position, StreamId,
-    execute,
+    CommandError, CommandLogic, EventStore, ExecuteOptions, ExecutionResponse, Position, execute,
     store::{
         AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StateCache, StoreFuture,
-        StreamQueues, StreamsPage,
+        StreamCursor, StreamQueues, StreamsPage,
     },
 };
 
@@ -151,17 +150,18 @@ impl Seen {
     fn page(&mut self, request: &ReadStreams, page: &StreamsPage) {
         let first = request.up_to.is_none();
         self.rounds += usize::from(first);
-        // What was read to its events is read from the start again: an attempt that starts over.
+        // It does not go on from what it has read so far: an attempt that starts over.
         let starts_over = request.streams.iter().any(|cursor| {
-            let before =
-                |read: &ReadStream| read.version > 0 && read.stream == cursor.stream.as_str();
-            first && cursor.after.get() == 0 && self.read.iter().any(before)
+            let elsewhere = |read: &ReadStream| {
+                read.stream == cursor.stream.as_str() && read.version != cursor.after.get()
+            };
+            first && self.read.iter().any(elsewhere)
         });
         if starts_over {
             self.read.clear();
         }
         for (number, cursor) in request.streams.iter().enumerate() {
-            let read = self.stream(&cursor.stream);
+            let read = self.stream(cursor);
             if let (true, Some(version)) = (first, page.versions.get(number)) {
                 read.version = version.get();
             }
@@ -171,13 +171,15 @@ impl Seen {
         }
     }
 
-    fn stream(&mut self, id: &StreamId) -> &mut ReadStream {
+    fn stream(&mut self, cursor: &StreamCursor) -> &mut ReadStream {
+        let id = &cursor.stream;
         let found = self.read.iter().position(|read| read.stream == id.as_str());
         let place = found.unwrap_or(self.read.len());
         if found.is_none() {
             self.read.push(ReadStream {
                 stream: id.as_str().to_owned(),
                 version: 0,
+                after: cursor.after.get(),
                 mark: NO_EVENTS,
             });
         }
