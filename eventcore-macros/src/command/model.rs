@@ -94,6 +94,11 @@ impl Command {
                            `#[stream] account: AccountId`";
             errors.at(&ident, message);
         }
+        if let (Some(_), Some(lifetime)) = (cached, generics.lifetimes().next()) {
+            let message = "the state of a `cached` command outlives the command, which must not borrow; give its fields \
+                           owned values, such as `String`, or remove `cached`";
+            errors.at(lifetime, message);
+        }
         distinguish_variants(&mut fields, errors);
         for field in &fields {
             for ty in field.types().filter(|ty| generics::mentions_self(ty)) {

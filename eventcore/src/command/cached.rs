@@ -32,19 +32,17 @@ pub struct Caching<S> {
     find: fn(Arc<dyn Any + Send + Sync>) -> Option<Arc<Folded<S>>>,
 }
 
-impl<S: Clone + Send + Sync + 'static> Caching<S> {
+impl<S> Caching<S> {
     /// The states of a command are remembered.
     pub fn of<C: CachedCommand<State = S>>() -> Self {
         Self {
             command: TypeId::of::<C>(),
-            clone: S::clone,
+            clone: C::State::clone,
             keep: |folded| Arc::new(folded),
             find: |kept| kept.downcast().ok(),
         }
     }
-}
 
-impl<S> Caching<S> {
     pub(crate) fn command(&self) -> TypeId {
         self.command
     }
