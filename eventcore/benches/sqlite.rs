@@ -115,6 +115,14 @@ fn long_streams(c: &mut Criterion) {
                 runtime.block_on(command).expect("a deposit")
             });
         });
+        group.bench_function(BenchmarkId::new("cached", events), |b| {
+            b.iter(|| {
+                let account = domain::AccountId(1);
+                let command = domain::CachedDeposit { account };
+                let command = execute(&store, command, RetryPolicy::new());
+                runtime.block_on(command).expect("a deposit")
+            });
+        });
     }
     group.finish();
 }

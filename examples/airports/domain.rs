@@ -29,7 +29,10 @@ pub enum AirportEvent {
 }
 
 /// One flight: it departs at one airport and arrives at another, both or neither.
+///
+/// Airports have long histories, and the same pairs come up again and again, so the state of each is remembered.
 #[derive(Debug, Clone, Command)]
+#[command(cached)]
 pub struct Flight {
     #[stream]
     pub origin: AirportId,
@@ -43,7 +46,7 @@ pub struct Flight {
 }
 
 /// How many movements either airport has seen.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Movements {
     origin: u64,
     destination: u64,

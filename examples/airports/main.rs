@@ -125,6 +125,13 @@ where
         "{} retries, {} of them after a conflict",
         tally.retries, tally.conflicts
     );
+    if let Some(states) = store.states() {
+        let counts = states.counts();
+        println!(
+            "{} times a flight found the movements of its two airports remembered, {} times not",
+            counts.hits, counts.misses
+        );
+    }
     if ran < u64::try_from(wanted)? {
         board.stop().await?;
         println!("stopped; run it again to go on");

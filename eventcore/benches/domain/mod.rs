@@ -44,6 +44,32 @@ impl CommandLogic for Deposit {
     }
 }
 
+/// A [`Deposit`] whose state is remembered.
+#[derive(Command)]
+#[command(cached)]
+pub struct CachedDeposit {
+    #[stream]
+    pub account: AccountId,
+}
+
+impl CommandLogic for CachedDeposit {
+    type State = u64;
+    type Error = Infallible;
+
+    fn apply(&self, balance: &mut u64, CachedDepositEvent::Account(event): CachedDepositEvent<'_>) {
+        if let AccountEvent::Deposited { amount } = event {
+            *balance = balance.wrapping_add(amount);
+        }
+    }
+
+    fn handle(&self, _: &u64, streams: CachedDepositStreams<'_>) -> Result<(), Infallible> {
+        streams
+            .account
+            .append(AccountEvent::Deposited { amount: 5 });
+        Ok(())
+    }
+}
+
 #[derive(Command)]
 pub struct Transfer {
     #[stream]

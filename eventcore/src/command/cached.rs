@@ -3,7 +3,7 @@
 //! This file knows how a state is copied and told apart from others, not where it is kept.
 
 use std::{
-    any::{Any, TypeId},
+    any::TypeId,
     collections::hash_map::DefaultHasher,
     fmt,
     hash::{Hash, Hasher},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::CommandLogic;
-use crate::store::{Position, StateKey, StreamEvent, Version};
+use crate::store::{AnyState, Position, StateKey, StreamEvent, Version};
 
 /// A command whose folded state is remembered in the process, so that the next one with the same streams reads what is
 /// new only. `#[command(cached)]` implements it.
@@ -24,12 +24,14 @@ use crate::store::{Position, StateKey, StreamEvent, Version};
 )]
 pub trait CachedCommand: CommandLogic<State: Clone + Send + Sync + 'static> + 'static {}
 
+type Find<S> = fn(AnyState) -> Option<Arc<Folded<S>>>;
+
 /// How states of type `S` are remembered. See [`CommandStreams::caching`](super::CommandStreams::caching).
 pub struct Caching<S> {
     command: TypeId,
     clone: fn(&S) -> S,
-    keep: fn(Folded<S>) -> Arc<dyn Any + Send + Sync>,
-    find: fn(Arc<dyn Any + Send + Sync>) -> Option<Arc<Folded<S>>>,
+    keep: fn(Folded<S>) -> AnyState,
+    find: Find<S>,
 }
 
 impl<S> Caching<S> {
@@ -51,11 +53,11 @@ impl<S> Caching<S> {
         (self.clone)(state)
     }
 
-    pub(crate) fn keep(&self, folded: Folded<S>) -> Arc<dyn Any + Send + Sync> {
+    pub(crate) fn keep(&self, folded: Folded<S>) -> AnyState {
         (self.keep)(folded)
     }
 
-    pub(crate) fn find(&self, kept: Arc<dyn Any + Send + Sync>) -> Option<Arc<Folded<S>>> {
+    pub(crate) fn find(&self, kept: AnyState) -> Option<Arc<Folded<S>>> {
         (self.find)(kept)
     }
 }

@@ -111,7 +111,7 @@ struct Attempt<C: CommandLogic> {
 /// The state of an attempt. One that is remembered is shared as long as nothing new is folded into it.
 struct State<C: CommandLogic> {
     own: C::State,
-    shared: Option<(Arc<Folded<C::State>>, Caching<C::State>)>,
+    shared: Option<Arc<Folded<C::State>>>,
 }
 
 impl<C: CommandLogic> State<C> {
@@ -124,13 +124,13 @@ impl<C: CommandLogic> State<C> {
 
     fn get(&self) -> &C::State {
         match &self.shared {
-            Some((folded, _)) => &folded.state,
+            Some(folded) => &folded.state,
             None => &self.own,
         }
     }
 
     fn get_mut(&mut self) -> &mut C::State {
-        if let Some((folded, caching)) = self.shared.take() {
+        if let (Some(folded), Some(caching)) = (self.shared.take(), C::caching()) {
             self.own = caching.copy(&folded.state);
         }
         &mut self.own
@@ -253,15 +253,12 @@ impl<C: CommandLogic> ReadStep<C> {
     /// Goes on from a state that an earlier command has left; reads only what came after it. One of other streams, or of
     /// another command, changes nothing.
     pub fn recall(mut self, folded: Arc<Folded<C::State>>) -> Self {
-        let Some(caching) = Machine::<C>::caching() else {
-            return self;
-        };
         if self.recalls().as_ref() != Some(&folded.key) {
             return self;
         }
         let attempt = &mut self.machine.attempt_state;
         attempt.reading.recall(&folded.versions, folded.last);
-        attempt.state.shared = Some((folded, caching));
+        attempt.state.shared = Some(folded);
         let key = self.machine.options.idempotency_key.as_ref();
         self.request = self.machine.attempt_state.reading.request(None, key);
         self
@@ -280,7 +277,7 @@ impl<C: CommandLogic> ReadStep<C> {
 
 impl<C: CommandLogic> AppendStep<C> {
     /// Ends the command, because the deadline passed without an answer: nobody knows whether the commit was made.
-    pub fn time_out(self) -> Step<C> {
+    pub fn time_out(mut self) -> Step<C> {
         let source = EventStoreError::OutcomeUnknown {
             source: "it did not answer within the deadline".into(),
         };
@@ -289,7 +286,7 @@ impl<C: CommandLogic> AppendStep<C> {
     }
 
     /// Ends the command before the commit is sent, because the deadline has passed.
-    pub fn cancel(self) -> Step<C> {
+    pub fn cancel(mut self) -> Step<C> {
         if self.unknown {
             self.time_out()
         } else {
@@ -306,7 +303,7 @@ impl<C: CommandLogic> AppendStep<C> {
     /// Goes on with the result. `elapsed` is the time since the start of the execution.
     pub fn resume(self, result: Result<Appended, EventStoreError>, elapsed: Duration) -> Step<C> {
         let Self {
-            machine,
+            mut machine,
             request,
             unknown,
         } = self;
@@ -605,7 +602,7 @@ impl<C: CommandLogic> Machine<C> {
         }
     }
 
-    fn conflict(self: Box<Self>, conflict: VersionConflict, elapsed: Duration) -> Step<C> {
+    fn conflict(mut self: Box<Self>, conflict: VersionConflict, elapsed: Duration) -> Step<C> {
         if self.may_retry(elapsed) {
             // Streams that were discovered may be others in the new state, so discovery starts over.
             let then = if C::DISCOVERS {
@@ -630,7 +627,7 @@ impl<C: CommandLogic> Machine<C> {
     }
 
     /// The end of a command that has read its streams to their end. If there was anything new, its state is remembered.
-    fn end(mut self: Box<Self>, outcome: Outcome<C>) -> Step<C> {
+    fn end(&mut self, outcome: Outcome<C>) -> Step<C> {
         Step::Done(outcome, self.folded())
     }
 

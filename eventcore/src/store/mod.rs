@@ -29,6 +29,7 @@ pub(crate) use queue::Turn;
 pub use read::{
     FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent, StreamsPage,
 };
+pub(crate) use states::AnyState;
 pub use states::{StateCache, StateCacheCounts, StateKey};
 
 /// How many events a stream holds, and so the version of its latest event; 0 for a stream without events.

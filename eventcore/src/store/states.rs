@@ -46,7 +46,7 @@ impl fmt::Debug for StateKey {
 }
 
 /// A state of whatever type.
-type AnyState = Arc<dyn Any + Send + Sync>;
+pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 
 /// The folded states of `#[command(cached)]` commands on one store in this process. A store keeps one and hands it out
 /// by [`EventStore::states`](super::EventStore::states).
