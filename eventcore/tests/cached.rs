@@ -421,6 +421,22 @@ async fn a_store_that_has_gone_back_is_read_from_the_start() {
     }
 }
 
+/// Where the last event is there, with another past before it.
+#[tokio::test]
+async fn a_stream_that_is_shorter_than_it_was_is_noticed() {
+    let store = Watched::new(MemoryEventStore::new());
+    for account in [1, 1, 2] {
+        plant(&store, account, &[Deposited { amount: 1 }]).await;
+    }
+    assert_eq!(counted(&store, lists(&[1], &[2], None)).await, (2, 1, 0));
+    let restored = MemoryEventStore::new();
+    for account in [1, 3, 2] {
+        plant(&restored, account, &[Deposited { amount: 1 }]).await;
+    }
+    store.become_other(Arc::new(restored));
+    assert_eq!(counted(&store, lists(&[1], &[2], None)).await, (1, 1, 0));
+}
+
 #[tokio::test]
 async fn a_refused_command_leaves_a_right_state() {
     let store = filled(MemoryEventStore::new()).await;
@@ -502,6 +518,11 @@ async fn an_unreadable_event_is_an_error_every_time() {
             right
         );
     }
+    let mended = MemoryEventStore::new();
+    plant(&mended, 1, &vec![Deposited { amount: 10 }; 10]).await;
+    store.become_other(Arc::new(mended));
+    assert_eq!(available(&store, 1).await, 100);
+    assert_eq!(store.states().counts().misses, 1);
 }
 
 /// Nothing is copied where nothing is new, and once where something is.
@@ -555,6 +576,8 @@ async fn two_stores_share_nothing() {
         (available(&one, 1).await, available(&other, 1).await),
         (15, 20)
     );
+    assert_eq!(one.states().unwrap().counts().misses, 2);
+    assert_eq!(one.states().unwrap().counts().states, 1);
     let handle = sqlite().await;
     let states = |store: &SqliteEventStore| std::ptr::from_ref(store.states().unwrap());
     assert_eq!(
@@ -562,6 +585,7 @@ async fn two_stores_share_nothing() {
         states(&handle.clone()),
         "one for all handles of a store"
     );
+    assert_ne!(states(&handle), states(&sqlite().await));
 }
 
 #[tokio::test]
