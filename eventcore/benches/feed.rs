@@ -96,7 +96,7 @@ impl Projection<PostgresTransaction> for Balances {
     ) -> Result<(), Self::Error> {
         let sql = "INSERT INTO balances VALUES ($1, $2) ON CONFLICT (account) DO UPDATE SET amount = balances.amount + $2";
         let (account, amount) = (account.cast_signed(), amount.cast_signed());
-        tx.execute(sql, &[&account, &amount]).await.map(drop)
+        tx.queue(sql, &[&account, &amount]).await
     }
 }
 

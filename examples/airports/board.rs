@@ -80,9 +80,8 @@ impl Projection<PostgresTransaction> for Board {
         tx: &mut PostgresTransaction,
     ) -> Result<(), EventStoreError> {
         let (departures, arrivals, delay) = change(&event);
-        tx.execute(CHANGE, &[&airport, &departures, &arrivals, &delay])
-            .await?;
-        Ok(())
+        tx.queue(CHANGE, &[&airport, &departures, &arrivals, &delay])
+            .await
     }
 }
 

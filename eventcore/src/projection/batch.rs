@@ -74,16 +74,30 @@ where
     P: Projection<D::Transaction>,
 {
     pub(super) async fn run(self) -> Outcome {
-        self.try_run().await.unwrap_or_else(Outcome::Refused)
+        let outcome = match self.attempt(false).await {
+            // The failure may be that of a statement which an earlier event had queued.
+            Ok(Outcome::Failed(_, failure))
+                if D::QUEUES && failure.is_of_event && self.range.len() > 1 =>
+            {
+                self.attempt(true).await
+            }
+            outcome => outcome,
+        };
+        outcome.unwrap_or_else(Outcome::Refused)
     }
 
-    async fn try_run(self) -> Result<Outcome, LeaseError> {
+    /// Applies the events and commits. If `each` is set, what an event has queued is waited for before the next one.
+    async fn attempt(&self, each: bool) -> Result<Outcome, LeaseError> {
         let mut tx = self.database.begin(&self.lease).await?;
         let started = Instant::now();
         let events = self.events.get(self.range.clone()).unwrap_or_default();
         let (mut done, mut is_cut_short) = (0, false);
         for event in events {
-            if let Err(error) = self.apply(event, &mut tx).await {
+            let mut applied = self.apply(event, &mut tx).await;
+            if D::QUEUES && applied.is_ok() && (each || events.len() == 1) {
+                applied = D::flush(&mut tx).await.map_err(Into::into);
+            }
+            if let Err(error) = applied {
                 let is_of_event = D::is_usable(&tx);
                 if !D::ROLLS_BACK && done > 0 {
                     let progress = self.progress(done);
@@ -96,6 +110,12 @@ where
                 is_cut_short = true;
                 break;
             }
+        }
+        if D::QUEUES
+            && let Err(error) = D::flush(&mut tx).await
+        {
+            let (error, is_of_event) = (error.into(), D::is_usable(&tx));
+            return Ok(Outcome::Failed(0, Failure { error, is_of_event }));
         }
         let progress = self.progress(done);
         self.database.commit(tx, &self.lease, progress).await?;

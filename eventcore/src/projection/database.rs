@@ -1,7 +1,7 @@
 //! What the runner asks of the database that holds a read model: [`ProjectionDatabase`].
 
 use std::{
-    future::Future,
+    future::{Future, ready},
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -30,6 +30,9 @@ pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
     /// Whether dropping a transaction undoes what was written. If not, an event whose application failed half way may
     /// come again.
     const ROLLS_BACK: bool;
+    /// Whether a transaction queues statements whose failure comes out later. Then what failed in a batch of several
+    /// events is found by applying them once more with a [`flush`](Self::flush) after each.
+    const QUEUES: bool = false;
 
     /// Runs the work of a batch where it may block for a moment.
     fn run<T: Send + 'static>(
@@ -61,6 +64,12 @@ pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
 
     /// A transaction, which may begin only when it is used.
     fn begin<'a>(&'a self, lease: &'a Lease) -> DatabaseFuture<'a, Self::Transaction, LeaseError>;
+
+    /// Waits for all that was queued, and fails if any of it did.
+    fn flush(transaction: &mut Self::Transaction) -> DatabaseFuture<'_, ()> {
+        let _ = transaction;
+        Box::pin(ready(Ok(())))
+    }
 
     /// Whether a transaction in which something failed is itself well, so that the failure is the projection's own.
     fn is_usable(transaction: &Self::Transaction) -> bool;

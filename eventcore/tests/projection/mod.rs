@@ -209,8 +209,8 @@ pub trait Db: Clone + Send + Sync + 'static {
     fn store(&self) -> &Self::Store;
     /// The rows of the read model, read as by a stranger.
     fn sums(&self) -> impl Future<Output = Rows> + Send;
-    /// Makes the live read model wrong.
-    fn spoil(&self) -> impl Future<Output = ()> + Send;
+    /// Changes the live read model, as a stranger.
+    fn run(&self, sql: &str) -> impl Future<Output = ()> + Send;
 }
 
 #[derive(Clone)]
@@ -254,12 +254,10 @@ impl Db for Sqlite {
             .collect()
     }
 
-    async fn spoil(&self) {
+    async fn run(&self, sql: &str) {
         let connection = rusqlite::Connection::open(&self.path).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
-        connection
-            .execute("UPDATE sums SET total = total + 1000000", [])
-            .unwrap();
+        connection.execute_batch(sql).unwrap();
     }
 }
 
@@ -270,9 +268,9 @@ impl Write for PostgresTransaction {
 
     async fn add(&mut self, tally: &str, amount: i64, position: u64) -> Result<(), BoxError> {
         let position = i64::try_from(position)?;
-        self.execute("INSERT INTO applied VALUES ($1)", &[&position])
+        self.queue("INSERT INTO applied VALUES ($1)", &[&position])
             .await?;
-        self.execute(
+        self.queue(
             "INSERT INTO sums VALUES ($1, $2, 1)
              ON CONFLICT (tally) DO UPDATE SET total = sums.total + $2, events = sums.events + 1",
             &[&tally, &amount],
@@ -333,8 +331,8 @@ impl Db for Postgres {
             .collect()
     }
 
-    async fn spoil(&self) {
-        let sql = format!("UPDATE {}.sums SET total = total + 1000000", self.schema);
-        self.client().await.execute(&sql, &[]).await.unwrap();
+    async fn run(&self, sql: &str) {
+        let sql = format!("SET search_path = {}; {sql}", self.schema);
+        self.client().await.batch_execute(&sql).await.unwrap();
     }
 }

@@ -10,6 +10,7 @@ mod feed;
 mod gather;
 mod pool;
 mod projections;
+mod queued;
 mod reader;
 mod schema;
 mod tls;

@@ -21,7 +21,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{PostgresConfig, error::Failure, tls};
+use super::{PostgresConfig, error::Failure, queued::Queued, tls};
 use crate::store::EventStoreError;
 
 /// A statement with the types of its parameters.
@@ -200,6 +200,29 @@ impl Connection {
         .await
     }
 
+    /// Sends one statement of a projection's own, and leaves its answer for later. `None` if statements are not prepared
+    /// here: then it has run already.
+    pub(super) async fn queue_sql(
+        &mut self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Option<Queued>, Failure> {
+        if !self.prepared {
+            return self.execute_sql(sql, parameters).await.map(|_| None);
+        }
+        self.answer(async |session: &mut Session| {
+            let statement = session.of_sql(sql).await?;
+            Ok(Some(Queued::send(&session.client, statement, parameters)))
+        })
+        .await
+    }
+
+    /// Waits for the answer to a statement that was sent.
+    pub(super) async fn settle(&mut self, queued: Queued) -> Result<(), Failure> {
+        self.answer(async |_: &mut Session| queued.0.await.map(drop))
+            .await
+    }
+
     /// Gives the connection up instead of back to the pool.
     pub(super) fn discard(mut self) {
         drop(Doubtful(self.session.take()));
@@ -238,7 +261,7 @@ impl Drop for Doubtful {
 
 /// One connection and what was prepared on it. It is closed when this is dropped.
 pub(super) struct Session {
-    client: Client,
+    client: Arc<Client>,
     statements: HashMap<&'static str, Statement>,
     /// Those of projections, by their text.
     of_sql: HashMap<Box<str>, Statement>,
@@ -312,7 +335,7 @@ impl Manager for Hosts {
                         }
                     });
                     return Ok(Session {
-                        client,
+                        client: Arc::new(client),
                         statements: HashMap::new(),
                         of_sql: HashMap::new(),
                         task,

@@ -386,6 +386,7 @@ macro_rules! of_place {
             type Rebuild = PostgresRebuild;
             const OPEN: Duration = Duration::from_millis(200);
             const ROLLS_BACK: bool = true;
+            const QUEUES: bool = true;
 
             fn run<T: Send + 'static>(
                 &self,
@@ -430,6 +431,10 @@ macro_rules! of_place {
             ) -> DatabaseFuture<'a, PostgresTransaction, LeaseError> {
                 let transaction = PostgresTransaction::new(self.place().clone());
                 Box::pin(std::future::ready(Ok(transaction)))
+            }
+
+            fn flush(transaction: &mut PostgresTransaction) -> DatabaseFuture<'_, ()> {
+                Box::pin(transaction.flush())
             }
 
             fn is_usable(transaction: &PostgresTransaction) -> bool {

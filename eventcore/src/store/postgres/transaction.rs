@@ -1,11 +1,19 @@
 //! What a projection writes through: [`PostgresTransaction`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use tokio_postgres::{Row, types::ToSql};
 
-use super::{error::Failure, pool::Connection, projections::Place};
+use super::{
+    error::Failure,
+    pool::{Connection, Parameters},
+    projections::Place,
+    queued::Queued,
+};
 use crate::store::EventStoreError;
+
+/// The most statements that are under way.
+const UNDER_WAY: usize = 128;
 
 /// A transaction of the database that holds the events, for a projection to write through.
 ///
@@ -17,6 +25,8 @@ use crate::store::EventStoreError;
 pub struct PostgresTransaction {
     place: Arc<Place>,
     open: Option<Connection>,
+    /// What was sent and is not answered yet, in order.
+    queued: VecDeque<Queued>,
     /// A server that hangs or is gone, or a deadlock: no fault of the event.
     broken: bool,
 }
@@ -26,6 +36,7 @@ impl PostgresTransaction {
         Self {
             place,
             open: None,
+            queued: VecDeque::new(),
             broken: false,
         }
     }
@@ -49,6 +60,86 @@ impl PostgresTransaction {
         error
     }
 
+    /// Waits for the answers to what is queued, until no more than so many are missing.
+    async fn settle(&mut self, missing: usize) -> Result<(), Failure> {
+        while self.queued.len() > missing
+            && let Some(queued) = self.queued.pop_front()
+        {
+            self.connection().await?.settle(queued).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs what waits for its answer. What was queued has its answer by then, and its failure comes first: the server
+    /// refuses all that follows.
+    async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, EventStoreError> {
+        let ran = match self.connection().await {
+            Ok(connection) => work(connection).await,
+            Err(failure) => Err(failure),
+        };
+        let ran = match (self.settle(0).await, ran) {
+            (Err(failure), Err(other)) if failure.is_of_server() || !other.is_of_server() => {
+                Err(failure)
+            }
+            (Err(failure), Ok(_)) => Err(failure),
+            (_, ran) => ran,
+        };
+        ran.map_err(|failure| self.failed(&failure))
+    }
+
+    /// Sends one statement, and does not wait for its answer: hundreds take one round trip rather than one each.
+    ///
+    /// If it fails, the next [`execute`](Self::execute) or [`query`](Self::query) says so, or the end of the batch, and the
+    /// projection's events are applied once more, one by one, to find which one it was.
+    ///
+    /// # Errors
+    /// What the server says of an earlier statement or of the text of this one, after which the transaction can only be
+    /// undone.
+    ///
+    /// ```no_run
+    /// # async fn apply(tx: &mut eventcore::postgres::PostgresTransaction) -> Result<(), eventcore::EventStoreError> {
+    /// let (sku, count) = ("tea", 3_i64);
+    /// tx.queue("UPDATE stock SET count = count + $2 WHERE sku = $1", &[&sku, &count]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn queue(
+        &mut self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), EventStoreError> {
+        let sent = match self.settle(UNDER_WAY - 1).await {
+            Ok(()) => self.send(sql, parameters).await,
+            Err(failure) => Err(failure),
+        };
+        sent.map_err(|failure| self.failed(&failure))
+    }
+
+    async fn send(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<(), Failure> {
+        let queued = self.connection().await?.queue_sql(sql, parameters).await;
+        match queued {
+            Ok(queued) => self.queued.extend(queued),
+            // It could not be prepared, perhaps because of what was queued before.
+            Err(failure) => {
+                self.settle(0).await?;
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for all that was [queued](Self::queue).
+    ///
+    /// # Errors
+    /// What the server says of the first that failed, after which the transaction can only be undone.
+    pub async fn flush(&mut self) -> Result<(), EventStoreError> {
+        let settled = self.settle(0).await;
+        settled.map_err(|failure| self.failed(&failure))
+    }
+
     /// Runs one statement; says how many rows it changed.
     ///
     /// # Errors
@@ -58,11 +149,8 @@ impl PostgresTransaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, EventStoreError> {
-        let ran = match self.connection().await {
-            Ok(connection) => connection.execute_sql(sql, parameters).await,
-            Err(failure) => Err(failure),
-        };
-        ran.map_err(|failure| self.failed(&failure))
+        self.run(async |connection: &mut Connection| connection.execute_sql(sql, parameters).await)
+            .await
     }
 
     /// Reads rows, what the transaction has written included.
@@ -74,11 +162,8 @@ impl PostgresTransaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, EventStoreError> {
-        let ran = match self.connection().await {
-            Ok(connection) => connection.query_sql(sql, parameters).await,
-            Err(failure) => Err(failure),
-        };
-        ran.map_err(|failure| self.failed(&failure))
+        self.run(async |connection: &mut Connection| connection.query_sql(sql, parameters).await)
+            .await
     }
 
     /// Runs several statements without parameters.
@@ -86,11 +171,8 @@ impl PostgresTransaction {
     /// # Errors
     /// What the server says, after which the transaction can only be undone.
     pub async fn execute_batch(&mut self, sql: &str) -> Result<(), EventStoreError> {
-        let ran = match self.connection().await {
-            Ok(connection) => connection.batch(sql).await,
-            Err(failure) => Err(failure),
-        };
-        ran.map_err(|failure| self.failed(&failure))
+        self.run(async |connection: &mut Connection| connection.batch(sql).await)
+            .await
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -99,6 +181,7 @@ impl PostgresTransaction {
 
     /// Ends it with a commit.
     pub(super) async fn commit(mut self) -> Result<(), EventStoreError> {
+        self.flush().await?;
         let Some(mut connection) = self.open.take() else {
             return Ok(());
         };
