@@ -15,13 +15,28 @@ pub enum Database {
     Postgres(String),
 }
 
+/// One that is open. Commands run on any store, by `Arc::from`; a read model is made for one of them.
+pub enum Opened {
+    File(SqliteEventStore),
+    Postgres(PostgresEventStore),
+}
+
 impl Database {
     /// Opens it, and creates what is missing.
-    pub async fn open(&self) -> Result<Arc<dyn EventStore>, EventStoreError> {
+    pub async fn open(&self) -> Result<Opened, EventStoreError> {
         Ok(match self {
-            Self::File(path) => Arc::new(SqliteEventStore::open(path).await?),
-            Self::Postgres(url) => Arc::new(PostgresEventStore::connect(url).await?),
+            Self::File(path) => Opened::File(SqliteEventStore::open(path).await?),
+            Self::Postgres(url) => Opened::Postgres(PostgresEventStore::connect(url).await?),
         })
+    }
+}
+
+impl From<Opened> for Arc<dyn EventStore> {
+    fn from(opened: Opened) -> Self {
+        match opened {
+            Opened::File(store) => Arc::new(store),
+            Opened::Postgres(store) => Arc::new(store),
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use eventcore::{
         PostgresTransaction,
         tokio_postgres::{self, NoTls},
     },
-    projection::{Projection, ProjectionDatabase, ProjectionHandle, ProjectionRunner},
+    projection::{
+        Projection, ProjectionDatabase, ProjectionError, ProjectionHandle, ProjectionRunner,
+    },
     sqlite::{SqliteTransaction, rusqlite},
 };
 
@@ -22,18 +24,43 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a run that was killed holds up the next one.
 const LEASE: Duration = Duration::from_secs(2);
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS airport_board (airport TEXT PRIMARY KEY, departures BIGINT NOT NULL,
-    arrivals BIGINT NOT NULL, delay_minutes BIGINT NOT NULL)";
-const CHANGE: &str = "INSERT INTO airport_board (airport, departures, arrivals, delay_minutes) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (airport) DO UPDATE SET departures = airport_board.departures + excluded.departures,
-        arrivals = airport_board.arrivals + excluded.arrivals,
-        delay_minutes = airport_board.delay_minutes + excluded.delay_minutes";
-const TOP: &str = "SELECT airport, departures, arrivals,
-        coalesce(CAST(delay_minutes AS DOUBLE PRECISION) / nullif(arrivals, 0), 0)
-    FROM airport_board ORDER BY departures + arrivals DESC, airport LIMIT 10";
+/// How many airports are printed.
+const TOP: usize = 10;
 
 /// The projection: the same rows in SQLite and in PostgreSQL.
-pub struct Board;
+pub struct Board {
+    database: Database,
+    create: String,
+    change: String,
+    read: String,
+}
+
+impl Board {
+    /// In PostgreSQL the table is in the schema of the store: each store of a database has a board of its own.
+    pub fn new(database: &Database) -> Self {
+        let table = match database {
+            Database::File(_) => "airport_board".to_owned(),
+            Database::Postgres(url) => format!("{}.airport_board", parameters(url).0),
+        };
+        Self {
+            database: database.clone(),
+            create: format!(
+                "CREATE TABLE IF NOT EXISTS {table} (airport TEXT PRIMARY KEY, departures BIGINT NOT NULL,
+                    arrivals BIGINT NOT NULL, delay_minutes BIGINT NOT NULL)"
+            ),
+            change: format!(
+                "INSERT INTO {table} AS board (airport, departures, arrivals, delay_minutes) VALUES ($1, $2, $3, $4)
+                    ON CONFLICT (airport) DO UPDATE SET departures = board.departures + excluded.departures,
+                        arrivals = board.arrivals + excluded.arrivals,
+                        delay_minutes = board.delay_minutes + excluded.delay_minutes"
+            ),
+            read: format!(
+                "SELECT airport, departures, arrivals, delay_minutes FROM {table}
+                    ORDER BY departures + arrivals DESC, airport"
+            ),
+        }
+    }
+}
 
 /// What an event changes: departures, arrivals, minutes of delay.
 fn change(event: &AirportEvent) -> (i64, i64, i64) {
@@ -49,7 +76,7 @@ impl Projection<SqliteTransaction> for Board {
     const NAME: &'static str = "airport_board";
 
     async fn prepare(&self, tx: &mut SqliteTransaction) -> Result<(), rusqlite::Error> {
-        tx.execute_batch(TABLE)
+        tx.execute_batch(&self.create)
     }
 
     async fn apply(
@@ -59,7 +86,7 @@ impl Projection<SqliteTransaction> for Board {
         tx: &mut SqliteTransaction,
     ) -> Result<(), rusqlite::Error> {
         let (departures, arrivals, delay) = change(&event);
-        tx.execute(CHANGE, (airport, departures, arrivals, delay))?;
+        tx.execute(&self.change, (airport, departures, arrivals, delay))?;
         Ok(())
     }
 }
@@ -70,7 +97,7 @@ impl Projection<PostgresTransaction> for Board {
     const NAME: &'static str = "airport_board";
 
     async fn prepare(&self, tx: &mut PostgresTransaction) -> Result<(), EventStoreError> {
-        tx.execute_batch(TABLE).await
+        tx.execute_batch(&self.create).await
     }
 
     async fn apply(
@@ -80,70 +107,109 @@ impl Projection<PostgresTransaction> for Board {
         tx: &mut PostgresTransaction,
     ) -> Result<(), EventStoreError> {
         let (departures, arrivals, delay) = change(&event);
-        tx.queue(CHANGE, &[&airport, &departures, &arrivals, &delay])
+        tx.queue(&self.change, &[&airport, &departures, &arrivals, &delay])
             .await
     }
 }
 
-/// Keeps the board from now on.
-pub fn start<S>(store: &S) -> ProjectionHandle<S, S>
+/// The board, kept from now on.
+pub struct Kept<S> {
+    board: Board,
+    handle: ProjectionHandle<S, S>,
+}
+
+pub fn start<S>(store: &S, database: &Database) -> Kept<S>
 where
     S: EventStore + ProjectionDatabase,
     Board: Projection<S::Transaction>,
 {
-    ProjectionRunner::new(store.clone(), Board)
+    let handle = ProjectionRunner::new(store.clone(), Board::new(database))
         .lease(LEASE)
-        .start()
+        .start();
+    let board = Board::new(database);
+    Kept { board, handle }
 }
 
-/// Prints the busiest airports, as soon as the board shows everything up to `position`.
-pub async fn print<S>(
-    board: &ProjectionHandle<S, S>,
-    position: Position,
-    database: &Database,
-) -> Result<(), Box<dyn Error>>
-where
-    S: EventStore + ProjectionDatabase,
-{
-    board.wait_for(position, PATIENCE).await?;
+impl<S: EventStore + ProjectionDatabase> Kept<S> {
+    /// The rows, busiest airports first, as soon as they show everything up to `position`.
+    pub async fn rows(&self, position: Position) -> Result<Vec<Row>, Box<dyn Error>> {
+        self.handle.wait_for(position, PATIENCE).await?;
+        self.board.rows().await
+    }
+
+    pub async fn stop(self) -> Result<(), ProjectionError> {
+        self.handle.stop().await
+    }
+}
+
+/// One airport.
+pub struct Row {
+    pub airport: String,
+    pub departures: i64,
+    pub arrivals: i64,
+    pub delay_minutes: i64,
+}
+
+/// Prints the busiest airports.
+pub fn print(rows: &[Row]) {
     println!("\nairport  departures  arrivals  mean delay");
-    for (airport, departures, arrivals, delay) in rows(database).await? {
+    for row in rows.iter().take(TOP) {
+        #[allow(clippy::cast_precision_loss, reason = "a mean to be shown")]
+        let delay = row.delay_minutes as f64 / row.arrivals.max(1) as f64;
+        let Row {
+            airport,
+            departures,
+            arrivals,
+            ..
+        } = row;
         println!("{airport:<7} {departures:>11} {arrivals:>9} {delay:>7.1} min");
     }
     println!();
-    Ok(())
 }
 
-type Row = (String, i64, i64, f64);
-
-/// The table is a table like any other, and read like one.
-async fn rows(database: &Database) -> Result<Vec<Row>, Box<dyn Error>> {
-    match database {
-        Database::File(path) => {
-            let connection = rusqlite::Connection::open(path)?;
-            let mut top = connection.prepare(TOP)?;
-            let read =
-                |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-            let rows = top.query_map([], read)?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        }
-        Database::Postgres(url) => {
-            let (client, connection) = tokio_postgres::connect(&plain(url), NoTls).await?;
-            tokio::spawn(connection);
-            let rows = client.query(TOP, &[]).await?;
-            Ok(rows
-                .iter()
-                .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3)))
-                .collect())
+impl Board {
+    /// The table is a table like any other, and read like one.
+    async fn rows(&self) -> Result<Vec<Row>, Box<dyn Error>> {
+        match &self.database {
+            Database::File(path) => {
+                let connection = rusqlite::Connection::open(path)?;
+                let mut statement = connection.prepare(&self.read)?;
+                let rows = statement.query_map([], |row| {
+                    Ok(Row {
+                        airport: row.get(0)?,
+                        departures: row.get(1)?,
+                        arrivals: row.get(2)?,
+                        delay_minutes: row.get(3)?,
+                    })
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            }
+            Database::Postgres(url) => {
+                let (_, plain) = parameters(url);
+                let (client, connection) = tokio_postgres::connect(&plain, NoTls).await?;
+                tokio::spawn(connection);
+                let rows = client.query(&self.read, &[]).await?;
+                let row = |row: &tokio_postgres::Row| Row {
+                    airport: row.get(0),
+                    departures: row.get(1),
+                    arrivals: row.get(2),
+                    delay_minutes: row.get(3),
+                };
+                Ok(rows.iter().map(row).collect())
+            }
         }
     }
 }
 
-/// The URL without the parameter that only the store knows.
-fn plain(url: &str) -> String {
+/// The store's schema, and the URL without this parameter, which only the store knows.
+fn parameters(url: &str) -> (&str, String) {
     let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let schema = parameters
+        .split('&')
+        .find_map(|parameter| parameter.strip_prefix("schema="));
     let known = parameters
         .split('&')
         .filter(|parameter| !parameter.starts_with("schema="));
-    format!("{server}?{}", known.collect::<Vec<_>>().join("&"))
+    let plain = format!("{server}?{}", known.collect::<Vec<_>>().join("&"));
+    (schema.unwrap_or("eventcore"), plain)
 }

@@ -1,13 +1,14 @@
 //! Reads the whole log, page by page, and holds it against the list of flights.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, convert::Infallible, error::Error, path::PathBuf};
 
-use eventcore::{
-    CommitId, EventFilter, EventStore, EventStoreError, Position, RecordedEvent, StreamKey,
-    store::{MAX_PAGE_EVENTS, ReadFeed},
+use eventcore::{CommitId, EventStore, Position, RecordedEvent, StreamKey};
+
+use crate::{
+    board::Row,
+    domain::{AirportEvent, AirportId, Flight},
+    verdict::Verdict,
 };
-
-use crate::domain::{AirportEvent, AirportId, Flight};
 
 /// The most problems that are kept to be shown.
 const SHOWN: usize = 20;
@@ -18,7 +19,11 @@ pub struct Report {
     pub events: u64,
     pub departures: u64,
     pub arrivals: u64,
-    pub airports: usize,
+    /// How many movements each airport has seen.
+    pub movements: HashMap<AirportId, u64>,
+    /// Where the log ends.
+    pub end: Position,
+    pub verdict: Verdict,
     pub problems: Vec<String>,
     pub more_problems: u64,
 }
@@ -31,6 +36,25 @@ impl Report {
             (false, false) => self.more_problems += 1,
         }
     }
+
+    /// Checks that the board shows each movement once.
+    pub fn expect_board(&mut self, rows: &[Row]) {
+        let shown = rows.len();
+        self.expect(shown == self.movements.len(), || {
+            format!("the board shows {shown} airports")
+        });
+        for row in rows {
+            let movements = self.movements.get(&AirportId(row.airport.clone()));
+            let (movements, shown) = (movements.copied(), row.departures + row.arrivals);
+            self.expect(movements.map(i64::try_from) == Some(Ok(shown)), || {
+                format!(
+                    "the board shows {shown} movements at {}, the log {}",
+                    row.airport,
+                    movements.unwrap_or_default()
+                )
+            });
+        }
+    }
 }
 
 /// The commits in which a flight departed and arrived.
@@ -40,49 +64,49 @@ struct Seen {
     arrived: Vec<CommitId>,
 }
 
-/// Checks that each of the first `complete` flights is in the log, that no flight is there twice or half, and that
-/// positions, versions and the airports' own movement numbers have no gap.
+/// Checks that each of the `complete` flights is in the log, that no flight is there twice or half, and that positions,
+/// versions and the airports' own movement numbers have no gap; and counts what is `acknowledged` in files and lost.
 pub async fn check(
     store: &impl EventStore,
-    flights: &[Flight],
-    complete: usize,
-) -> Result<Report, EventStoreError> {
+    listed: &[Flight],
+    complete: impl Iterator<Item = &Flight>,
+    acknowledged: &[PathBuf],
+) -> Result<Report, Box<dyn Error>> {
     let mut log = Log {
-        known: flights
-            .iter()
-            .map(|flight| (flight.number, flight))
-            .collect(),
-        ..Log::default()
+        listed,
+        seen: HashMap::new(),
+        report: Report::default(),
     };
-    let mut after = Position::START;
-    loop {
-        let events = store
-            .read_feed(ReadFeed {
-                after,
-                filter: EventFilter::All,
-                limit: MAX_PAGE_EVENTS,
-            })
-            .await?
-            .events;
-        let Some(last) = events.last() else { break };
-        after = last.position;
-        for recorded in &events {
-            log.add(recorded);
-        }
-    }
-    Ok(log.finish(flights.get(..complete).unwrap_or(flights)))
+    let mut verdict = Verdict::default();
+    let read = verdict.read_log(store, |recorded| {
+        log.add(recorded);
+        Ok::<_, Infallible>(())
+    });
+    log.report.end = read.await?;
+    let seen = log.judge(complete, &mut verdict);
+    let is_stored =
+        |number: u64| u32::try_from(number).is_ok_and(|number| seen.contains_key(&number));
+    verdict.count(acknowledged, is_stored)?;
+    let mut report = log.report;
+    report.expect(verdict.is_clean(), || verdict.to_string());
+    report.verdict = verdict;
+    Ok(report)
 }
 
 /// What was read so far.
-#[derive(Default)]
 struct Log<'a> {
-    known: HashMap<u32, &'a Flight>,
+    listed: &'a [Flight],
     seen: HashMap<u32, Seen>,
-    movements: HashMap<AirportId, u64>,
     report: Report,
 }
 
-impl Log<'_> {
+impl<'a> Log<'a> {
+    /// The flight of that number. The list may be flown again and again, and is numbered on.
+    fn listed(&self, number: u32) -> Option<&'a Flight> {
+        let line = usize::try_from(number.checked_sub(1)?).ok()?;
+        self.listed.get(line.checked_rem(self.listed.len())?)
+    }
+
     fn add(&mut self, recorded: &RecordedEvent) {
         let report = &mut self.report;
         report.events += 1;
@@ -94,8 +118,9 @@ impl Log<'_> {
             Ok(read) => read,
             Err(why) => return report.expect(false, || format!("position {position}: {why}")),
         };
-        let expected = self.movements.entry(airport.clone()).or_default();
-        *expected += 1;
+        let movements = report.movements.entry(airport.clone()).or_default();
+        *movements += 1;
+        let expected = *movements;
         let (number, movement, route, commits) = match event {
             AirportEvent::Departed {
                 movement,
@@ -128,17 +153,16 @@ impl Log<'_> {
         };
         commits.push(recorded.commit_id());
         let version = recorded.version.get();
-        report.expect((version, movement) == (*expected, *expected), || {
+        report.expect((version, movement) == (expected, expected), || {
             format!(
                 "{}: movement number {movement}, version {version}, where {expected} should be",
                 recorded.stream
             )
         });
         let as_listed = self
-            .known
-            .get(&number)
+            .listed(number)
             .is_some_and(|flight| (&flight.origin, &flight.destination) == (&route.0, &route.1));
-        report.expect(as_listed, || {
+        self.report.expect(as_listed, || {
             format!(
                 "flight {number} from {} to {} is not in the list",
                 route.0.0, route.1.0
@@ -146,30 +170,33 @@ impl Log<'_> {
         });
     }
 
-    fn finish(self, complete: &[Flight]) -> Report {
-        let Self {
-            seen,
-            movements,
-            mut report,
-            ..
-        } = self;
+    /// Looks at each flight, and hands out what was seen of them.
+    fn judge<'b>(
+        &mut self,
+        complete: impl Iterator<Item = &'b Flight>,
+        verdict: &mut Verdict,
+    ) -> HashMap<u32, Seen> {
+        let seen = std::mem::take(&mut self.seen);
+        let report = &mut self.report;
         for flight in complete {
             report.expect(seen.contains_key(&flight.number), || {
                 format!("flight {} is missing", flight.number)
             });
         }
         for (number, Seen { departed, arrived }) in &seen {
+            verdict.doubled += usize::from(departed.len().max(arrived.len()) > 1);
+            verdict.torn += usize::from(departed != arrived);
             report.expect(departed.len() == 1 && departed == arrived, || {
                 let (departed, arrived) = (departed.len(), arrived.len());
                 format!("flight {number} departed {departed} time(s), arrived {arrived} time(s): not once, in one commit")
             });
         }
+        verdict.stored = seen.len();
         let (departures, arrivals) = (report.departures, report.arrivals);
         report.expect(departures == arrivals, || {
             format!("{departures} departures, but {arrivals} arrivals")
         });
-        report.airports = movements.len();
-        report
+        seen
     }
 }
 

@@ -1,6 +1,6 @@
-//! The list of flights, read from a CSV file.
+//! The list of flights, read from a CSV file, and the part of it that a process flies.
 
-use std::path::Path;
+use std::{path::Path, str::FromStr, sync::Arc};
 
 use serde::Deserialize;
 
@@ -41,4 +41,56 @@ pub fn read(path: &Path) -> Result<Vec<Flight>, Box<dyn std::error::Error>> {
         });
     }
     Ok(flights)
+}
+
+/// One of several parts of the list: `2/3` is the second flight, and every third from there.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    part: usize,
+    of: usize,
+}
+
+impl Share {
+    /// Those of the flights that are in it.
+    pub fn of(self, flights: &[Flight]) -> impl Iterator<Item = &Flight> {
+        flights.iter().skip(self.part - 1).step_by(self.of)
+    }
+}
+
+impl FromStr for Share {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = text
+            .split_once('/')
+            .and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((part, of)) if 1 <= part && part <= of => Ok(Self { part, of }),
+            _ => Err("a share is written `2/3`: the second of three"),
+        }
+    }
+}
+
+/// The flights to fly: once, or again and again, numbered on from the end of the whole list.
+pub fn to_fly(
+    flights: &Arc<[Flight]>,
+    listed: usize,
+    endless: bool,
+) -> Box<dyn Iterator<Item = Flight> + Send> {
+    let flights = flights.clone();
+    let lap = move |first: u32| {
+        let flights = flights.clone();
+        (0..flights.len())
+            .filter_map(move |index| flights.get(index).cloned())
+            .map(move |flight| Flight {
+                number: first.saturating_add(flight.number),
+                ..flight
+            })
+    };
+    let listed = listed.max(1);
+    if endless {
+        Box::new((0..u32::MAX).step_by(listed).flat_map(lap))
+    } else {
+        Box::new(lap(0))
+    }
 }

@@ -1,18 +1,21 @@
 //! Replays 20,000 flights of early 2001 into a database, as commands on two airports each, and checks the result.
-//! Stop it at any moment, however rudely, and run it again: it goes on where it was.
+//! Stop it at any moment, however rudely, and run it again: it goes on where it was. Several processes may share the
+//! flights; `scripts/ha` has them do so while it kills the servers.
 
 mod board;
 mod check;
 #[path = "../database.rs"]
-#[allow(dead_code, reason = "the board needs to know which store it is")]
 mod database;
 mod domain;
 mod flights;
 mod progress;
 mod replay;
+#[path = "../verdict.rs"]
+mod verdict;
 
 use std::{
     error::Error,
+    fs::File,
     path::PathBuf,
     process::ExitCode,
     sync::{
@@ -23,15 +26,17 @@ use std::{
 };
 
 use board::Board;
+use check::Report;
 use clap::Parser;
-use database::Database;
+use database::{Database, Opened};
+use domain::Flight;
 use eventcore::{
     EventStore,
-    postgres::PostgresEventStore,
     projection::{Projection, ProjectionDatabase},
-    sqlite::SqliteEventStore,
 };
+use flights::Share;
 use progress::Progress;
+use replay::Watch;
 
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -55,6 +60,22 @@ struct Arguments {
     /// Only the first flights of the list
     #[arg(long)]
     limit: Option<usize>,
+    /// Only one of several equal shares, `2/3` for the second of three: each for a process of its own, on one database
+    #[arg(long, default_value = "1/1")]
+    share: Share,
+    /// Fly the list again and again, as ever new flights
+    #[arg(long)]
+    endless: bool,
+    /// Go on with the next flight when one fails, and say how
+    #[arg(long)]
+    persevere: bool,
+    /// A file to note the number of each flight that is committed, and when in milliseconds
+    #[arg(long)]
+    acknowledged: Option<PathBuf>,
+    /// Fly nothing, but count what is lost of the flights that these files say are committed, and check the log and the
+    /// board, which nobody may be writing to
+    #[arg(long, num_args = 0.., value_name = "FILE")]
+    check: Option<Vec<PathBuf>>,
 }
 
 #[tokio::main]
@@ -73,44 +94,63 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         .database
         .clone()
         .unwrap_or_else(|| Database::File(std::env::temp_dir().join("eventcore-airports.db")));
-    match &database {
-        Database::File(path) => {
-            let store = SqliteEventStore::open(path).await?;
-            fly(store, &database, &arguments).await
-        }
-        Database::Postgres(url) => {
-            let store = PostgresEventStore::connect(url).await?;
-            fly(store, &database, &arguments).await
-        }
+    let all = flights::read(&arguments.flights)?;
+    match database.open().await? {
+        Opened::File(store) => on(store, &database, &all, &arguments).await,
+        Opened::Postgres(store) => on(store, &database, &all, &arguments).await,
     }
 }
 
-async fn fly<S>(
+async fn on<S>(
     store: S,
     database: &Database,
+    all: &[Flight],
     arguments: &Arguments,
 ) -> Result<ExitCode, Box<dyn Error>>
 where
     S: EventStore + ProjectionDatabase,
     Board: Projection<S::Transaction>,
 {
-    let all = flights::read(&arguments.flights)?;
-    let wanted = arguments
-        .limit
-        .map_or(all.len(), |limit| limit.min(all.len()));
+    match &arguments.check {
+        Some(acknowledged) => check(store, database, all, acknowledged).await,
+        None => fly(store, database, all, arguments).await,
+    }
+}
+
+async fn fly<S>(
+    store: S,
+    database: &Database,
+    all: &[Flight],
+    arguments: &Arguments,
+) -> Result<ExitCode, Box<dyn Error>>
+where
+    S: EventStore + ProjectionDatabase,
+    Board: Projection<S::Transaction>,
+{
+    let listed = all
+        .get(..arguments.limit.unwrap_or(all.len()))
+        .unwrap_or(all);
+    let flights: Arc<[Flight]> = arguments.share.of(listed).cloned().collect();
     println!(
-        "{wanted} flights, {} at a time, into {}",
-        arguments.clients, database
+        "{} flights, {} at a time, into {database}",
+        flights.len(),
+        arguments.clients
     );
 
-    let stop = stop_on_ctrl_c();
-    let board = board::start(&store);
-    let progress = Progress::new(u64::try_from(wanted)?);
+    let acknowledged = arguments.acknowledged.as_ref().map(File::create);
+    let wanted = u64::try_from(flights.len())?;
+    let watch = Watch {
+        progress: Progress::new((!arguments.endless).then_some(wanted)),
+        stop: stop_on_ctrl_c(),
+        acknowledged: acknowledged.transpose()?.map(Arc::new),
+        persevere: arguments.persevere,
+    };
+    let board = board::start(&store, database);
     let started = Instant::now();
-    let flights = all.iter().take(wanted).cloned().collect();
-    let tally = replay::replay(&store, flights, arguments.clients, &progress, &stop).await?;
+    let to_fly = flights::to_fly(&flights, all.len(), arguments.endless);
+    let tally = replay::replay(&store, to_fly, arguments.clients, &watch).await?;
     let seconds = started.elapsed().as_secs_f64();
-    progress.finish();
+    watch.progress.finish();
 
     let ran = tally.committed + tally.already_there;
     println!(
@@ -132,24 +172,50 @@ where
             counts.hits, counts.misses
         );
     }
-    if ran < u64::try_from(wanted)? {
+    if arguments.endless || ran < wanted {
         board.stop().await?;
         println!("stopped; run it again to go on");
         return Ok(ExitCode::from(INTERRUPTED));
     }
 
-    board::print(&board, tally.position, database).await?;
+    board::print(&board.rows(tally.position).await?);
     board.stop().await?;
-    let report = check::check(&store, &all, wanted).await?;
+    let report = check::check(&store, all, flights.iter(), &[]).await?;
+    Ok(print(&report))
+}
+
+/// Holds the log against the files, and the board against the log.
+async fn check<S>(
+    store: S,
+    database: &Database,
+    all: &[Flight],
+    acknowledged: &[PathBuf],
+) -> Result<ExitCode, Box<dyn Error>>
+where
+    S: EventStore + ProjectionDatabase,
+    Board: Projection<S::Transaction>,
+{
+    let mut report = check::check(&store, all, [].iter(), acknowledged).await?;
+    let board = board::start(&store, database);
+    report.expect_board(&board.rows(report.end).await?);
+    board.stop().await?;
+    println!("{}", report.verdict);
+    Ok(print(&report))
+}
+
+fn print(report: &Report) -> ExitCode {
     println!(
         "the log holds {} events: {} departures and {} arrivals at {} airports",
-        report.events, report.departures, report.arrivals, report.airports
+        report.events,
+        report.departures,
+        report.arrivals,
+        report.movements.len()
     );
     if report.problems.is_empty() {
         println!(
             "checked: every flight is there once on both sides, positions and versions have no gap"
         );
-        return Ok(ExitCode::SUCCESS);
+        return ExitCode::SUCCESS;
     }
     for problem in &report.problems {
         eprintln!("wrong: {problem}");
@@ -157,7 +223,7 @@ where
     if report.more_problems > 0 {
         eprintln!("… and {} more", report.more_problems);
     }
-    Ok(ExitCode::FAILURE)
+    ExitCode::FAILURE
 }
 
 /// A flag that the first Ctrl-C sets.

@@ -13,11 +13,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Clone)]
 pub enum Progress {
     Bar(ProgressBar),
-    Lines { done: Arc<AtomicU64>, all: u64 },
+    Lines {
+        done: Arc<AtomicU64>,
+        all: u64,
+    },
+    /// There is no end to be near to.
+    Silent,
 }
 
 impl Progress {
-    pub fn new(all: u64) -> Self {
+    pub fn new(all: Option<u64>) -> Self {
+        let Some(all) = all else {
+            return Self::Silent;
+        };
         if !std::io::stderr().is_terminal() {
             return Self::Lines {
                 done: Arc::default(),
@@ -41,6 +49,7 @@ impl Progress {
                     eprintln!("{done}/{all} flights");
                 }
             }
+            Self::Silent => {}
         }
     }
 

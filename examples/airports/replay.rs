@@ -2,12 +2,13 @@
 
 use std::{
     convert::Infallible,
+    fs::File,
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
-    vec,
 };
 
 use eventcore::{
@@ -16,7 +17,7 @@ use eventcore::{
 };
 use tokio::task::JoinSet;
 
-use crate::{domain::Flight, progress::Progress};
+use crate::{domain::Flight, progress::Progress, verdict};
 
 /// What a replay did.
 #[derive(Debug, Default)]
@@ -52,6 +53,9 @@ impl MetricsHook for Counter {
 /// one of them only, and may have to wait until most of the others are done.
 const PATIENCE: Duration = Duration::from_mins(15);
 
+/// How long a client that perseveres rests after a flight that failed.
+const REST: Duration = Duration::from_millis(20);
+
 /// Why a replay ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -59,20 +63,33 @@ pub enum ReplayError {
     Command(#[from] CommandError<Infallible>),
     #[error("a flight makes no idempotency key: {0}")]
     Key(#[from] IdempotencyKeyError),
+    #[error("what was committed cannot be noted down: {0}")]
+    Acknowledge(#[from] io::Error),
 }
 
 /// The flights that no client has taken yet.
-type Queue = Arc<Mutex<vec::IntoIter<Flight>>>;
+type Queue = Arc<Mutex<dyn Iterator<Item = Flight> + Send>>;
 
-/// Runs the flights by `clients` clients until none is left, or until `stop` is set; what is under way is finished.
+/// What a replay tells while it runs, and what it is told.
+#[derive(Clone)]
+pub struct Watch {
+    pub progress: Progress,
+    /// Set to end the replay; what is under way is finished.
+    pub stop: Arc<AtomicBool>,
+    /// Where to note each flight that is committed.
+    pub acknowledged: Option<Arc<File>>,
+    /// Go on with the next flight when one fails.
+    pub persevere: bool,
+}
+
+/// Runs the flights by `clients` clients until none is left, or until it is stopped.
 pub async fn replay<S: EventStore + Clone + 'static>(
     store: &S,
-    flights: Vec<Flight>,
+    flights: impl Iterator<Item = Flight> + Send + 'static,
     clients: u32,
-    progress: &Progress,
-    stop: &Arc<AtomicBool>,
+    watch: &Watch,
 ) -> Result<Tally, ReplayError> {
-    let queue: Queue = Arc::new(Mutex::new(flights.into_iter()));
+    let queue: Queue = Arc::new(Mutex::new(flights));
     let counter = Counter::default();
     let mut tasks = JoinSet::new();
     for _ in 0..clients {
@@ -80,8 +97,7 @@ pub async fn replay<S: EventStore + Clone + 'static>(
             store.clone(),
             queue.clone(),
             counter.clone(),
-            progress.clone(),
-            stop.clone(),
+            watch.clone(),
         ));
     }
     let mut tally = Tally::default();
@@ -100,11 +116,10 @@ async fn client<S: EventStore>(
     store: S,
     queue: Queue,
     counter: Counter,
-    progress: Progress,
-    stop: Arc<AtomicBool>,
+    watch: Watch,
 ) -> Result<(u64, u64, Position), ReplayError> {
     let (mut committed, mut already_there, mut position) = (0, 0, Position::START);
-    while !stop.load(Ordering::Relaxed)
+    while !watch.stop.load(Ordering::Relaxed)
         && let Some(flight) = next(&queue)
     {
         let retry = RetryPolicy::new()
@@ -112,16 +127,29 @@ async fn client<S: EventStore>(
             .deadline(PATIENCE)
             .metrics_hook(counter.clone());
         let options = ExecuteOptions::from(retry).idempotency_key(key(&flight)?);
-        let done = execute(&store, flight, options)
-            .await
-            .inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
+        let number = flight.number;
+        let done = match execute(&store, flight, options).await {
+            Ok(done) => done,
+            Err(error) if watch.persevere => {
+                eprintln!("flight {number}: {error}");
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+            Err(error) => {
+                watch.stop.store(true, Ordering::Relaxed);
+                return Err(error.into());
+            }
+        };
+        if let Some(file) = &watch.acknowledged {
+            verdict::acknowledge(&**file, number)?;
+        }
         position = position.max(done.position());
         if done.is_repeated() {
             already_there += 1;
         } else {
             committed += 1;
         }
-        progress.one_more();
+        watch.progress.one_more();
     }
     Ok((committed, already_there, position))
 }

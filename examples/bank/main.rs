@@ -82,7 +82,7 @@ async fn run(
         action,
     }: Arguments,
 ) -> Result<(), Failure> {
-    let store = database.open().await?;
+    let store = database.open().await?.into();
     let bank = Bank { store, request };
     match action {
         Action::Open { account, owner } => {

@@ -1,11 +1,13 @@
 //! A writer to be killed, and a checker of what it left behind. `scripts/kill9.sh` and `scripts/faults` drive them, and
-//! `scripts/ha`, which kills the servers instead.
+//! `HA_WORKLOAD=kill9 scripts/ha`, which kills the servers instead.
 
 mod check;
 #[path = "../database.rs"]
 mod database;
 mod domain;
 mod too_early;
+#[path = "../verdict.rs"]
+mod verdict;
 
 use std::{
     error::Error,
@@ -16,7 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -66,7 +68,7 @@ enum Action {
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let Arguments { database, action } = Arguments::parse();
-    let store = database.open().await?;
+    let store: Arc<dyn EventStore> = database.open().await?.into();
     match action {
         Action::Write {
             first,
@@ -89,7 +91,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         Action::Check { acknowledged } => {
             let verdict = check::check(&store, &acknowledged).await?;
-            verdict.print();
+            println!("{verdict}");
             Ok(if verdict.is_clean() {
                 ExitCode::SUCCESS
             } else {
@@ -129,10 +131,7 @@ async fn write(
                     }
                     Err(error) => return Err(io::Error::other(error)),
                 }
-                // Out of this process before anything else: the kernel keeps it when the process is killed.
-                let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                let now = now.map_err(io::Error::other)?.as_millis();
-                writeln!(io::stdout().lock(), "{number} {now}")?;
+                verdict::acknowledge(io::stdout().lock(), number)?;
             }
         });
     }

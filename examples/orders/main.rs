@@ -27,7 +27,7 @@ struct Arguments {
 async fn main() -> Result<(), Box<dyn Error>> {
     let shop = match Arguments::parse().database {
         None => Shop::new(Arc::new(MemoryEventStore::new())).await?,
-        Some(database) => Shop::new(database.open().await?).await?,
+        Some(database) => Shop::new(database.open().await?.into()).await?,
     };
     println!("The shop has 5 lamps at 40.00 and 2 desks at 150.00, and a coupon for 10 %.");
     println!("Ada pays with a card (300.00), Grace has chosen no payment method yet.");

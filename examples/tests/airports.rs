@@ -154,3 +154,87 @@ fn a_log_that_does_not_fit_the_list_is_reported_with_exit_code_1() {
         "{said}"
     );
 }
+
+/// The checker, on what the processes noted.
+fn check(folder: &Path, files: &[&str]) -> Output {
+    let arguments = [&["--database", "flights.db", "--check"], files].concat();
+    program(AIRPORTS, folder, &arguments).output().unwrap()
+}
+
+fn share(folder: &Path, share: &str, acknowledged: &str) -> Command {
+    let arguments = ["--database", "flights.db", "--share", share];
+    let mut command = program(AIRPORTS, folder, &arguments);
+    command.args(["--clients", "8", "--acknowledged", acknowledged]);
+    command
+}
+
+#[test]
+fn several_processes_share_the_flights_and_what_they_note_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let processes = [("1/2", "one"), ("2/2", "two")].map(|(part, file)| {
+        let mut process = share(folder, part, file);
+        process.args(["--limit", "800"]).spawn().unwrap()
+    });
+    for process in processes {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", err(&output));
+        assert_eq!(counts(&output), (400, 0));
+    }
+    let clean = check(folder, &["one", "two"]);
+    assert_whole(&clean, 800);
+    let said = out(&clean);
+    assert!(
+        said.starts_with("acknowledged 800, lost 0, doubled 0, torn 0, positions out of order 0 (800 commits stored"),
+        "{said}"
+    );
+
+    // A flight that nobody flew, and a movement that the board counts twice.
+    std::fs::write(folder.join("more"), "9000 1\n9001").unwrap();
+    let file = Connection::open(folder.join("flights.db")).unwrap();
+    let sql = "UPDATE airport_board SET arrivals = arrivals + 1 WHERE airport = 'ATL'";
+    assert_eq!(file.execute(sql, []).unwrap(), 1);
+    let wrong = check(folder, &["one", "two", "more"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        out(&wrong).starts_with("acknowledged 801, lost 1, doubled 0,"),
+        "{}",
+        out(&wrong)
+    );
+    assert!(
+        err(&wrong).contains("movements at ATL, the log"),
+        "{}",
+        err(&wrong)
+    );
+}
+
+#[test]
+fn the_list_is_flown_on_and_on_and_a_killed_process_has_noted_nothing_that_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut endless = share(folder, "3/3", "noted");
+    let mut child = endless
+        .args(["--endless", "--limit", "30"])
+        .spawn()
+        .unwrap();
+    let noted = || std::fs::read_to_string(folder.join("noted")).unwrap_or_default();
+    // Ten flights are in the share.
+    while noted().lines().count() < 100 {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let clean = check(folder, &["noted"]);
+    let said = out(&clean);
+    assert!(clean.status.success(), "{said}{}", err(&clean));
+    assert!(said.contains(", lost 0, doubled 0, torn 0,"), "{said}");
+    let numbers: std::collections::HashSet<u32> = noted()
+        .lines()
+        .filter_map(|line| line.split_once(' ')?.0.parse().ok())
+        .collect();
+    assert!(
+        numbers.contains(&3) && numbers.contains(&20_003),
+        "{numbers:?}"
+    );
+}

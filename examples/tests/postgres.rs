@@ -92,6 +92,33 @@ fn the_flights_are_replayed_once() {
 }
 
 #[test]
+fn several_processes_share_the_flights_and_each_store_of_a_database_has_a_board_of_its_own() {
+    let airports = env!("CARGO_BIN_EXE_airports");
+    let [one, other] = [database(), database()];
+    for limit in ["300", "200"] {
+        let database = if limit == "300" { &one } else { &other };
+        let processes = ["1/2", "2/2"].map(|share| {
+            let arguments = ["--database", database, "--limit", limit, "--share", share];
+            program(airports, Path::new("."), &arguments)
+                .spawn()
+                .unwrap()
+        });
+        for process in processes {
+            let output = process.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", err(&output));
+        }
+    }
+    for (database, flights) in [(one, 300), (other, 200)] {
+        let checked = said(airports, &database, &["--check"]);
+        let departures = format!("{flights} departures and {flights} arrivals");
+        assert!(
+            checked.contains(&departures) && checked.contains("checked: every flight"),
+            "{checked}"
+        );
+    }
+}
+
+#[test]
 fn the_story_of_the_shop_is_told_once_in_a_database() {
     let (orders, database) = (env!("CARGO_BIN_EXE_orders"), database());
     let in_memory = program(orders, Path::new("."), &[]).output().unwrap();
