@@ -134,6 +134,10 @@ impl<S: EventStore + ProjectionDatabase> Kept<S> {
     /// The rows, busiest airports first, as soon as they show everything up to `position`.
     pub async fn rows(&self, position: Position) -> Result<Vec<Row>, Box<dyn Error>> {
         self.handle.wait_for(position, PATIENCE).await?;
+        if position == Position::START {
+            // Before the first event there may be no table yet either.
+            return Ok(Vec::new());
+        }
         self.board.rows().await
     }
 
