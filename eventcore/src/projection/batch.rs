@@ -94,7 +94,7 @@ where
         let (mut done, mut is_cut_short) = (0, false);
         for event in events {
             let mut applied = self.apply(event, &mut tx).await;
-            if D::QUEUES && applied.is_ok() && (each || events.len() == 1) {
+            if each && applied.is_ok() {
                 applied = D::flush(&mut tx).await.map_err(Into::into);
             }
             if let Err(error) = applied {

@@ -80,12 +80,14 @@ impl PostgresTransaction {
             Ok(connection) => work(connection).await,
             Err(failure) => Err(failure),
         };
-        let ran = match (self.settle(0).await, ran) {
-            (Err(failure), Err(other)) if failure.is_of_server() || !other.is_of_server() => {
-                Err(failure)
+        let ran = match self.settle(0).await {
+            // What the server said is worth more than that it was gone afterwards.
+            Err(first)
+                if first.is_of_server() || !ran.as_ref().is_err_and(Failure::is_of_server) =>
+            {
+                Err(first)
             }
-            (Err(failure), Ok(_)) => Err(failure),
-            (_, ran) => ran,
+            _ => ran,
         };
         ran.map_err(|failure| self.failed(&failure))
     }

@@ -100,9 +100,7 @@ impl Call<'_> {
         }
         page
     }
-}
 
-impl Call<'_> {
     /// The answer, if it comes soon and this is the only call under way.
     pub(super) async fn stay_awake<T>(&self, answer: &mut Receiver<T>) -> Option<T> {
         let started = Instant::now();
