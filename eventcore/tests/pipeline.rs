@@ -1,6 +1,6 @@
 //! The pipeline without a runtime, a store or a clock: its effects are answered by hand, and by chance.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use eventcore::{
@@ -415,6 +415,102 @@ fn a_store_that_leaves_out_an_event_is_found_out() {
             CommandError::EventStoreError(EventStoreError::Corrupt { .. })
         ),
         "{error}"
+    );
+}
+
+/// A leader that was replaced while it hung answers a page, with what it knew. Nothing is damaged: all is read anew.
+#[test]
+fn a_page_from_a_server_that_lags_behind_is_not_folded() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let mut page = empty(read.request());
+    page.versions[0] = Version::new(5);
+    page.snapshot = Position::new(5);
+    page.events = vec![event(0, 1, 1, 1), event(0, 2, 2, 1)];
+    let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
+    assert_eq!(read.request().up_to, Some(Position::new(5)));
+    let mut page = empty(read.request());
+    page.versions[0] = Version::new(3);
+    page.snapshot = Position::new(3);
+    page.events = vec![event(0, 3, 3, 1)];
+    let sleep = expect_step!(read.resume(Ok(page), Duration::ZERO), Sleep);
+
+    // From the first event on, in a new snapshot.
+    let read = expect_step!(sleep.resume(), ReadStreams);
+    assert_eq!(read.request().up_to, None);
+    assert_eq!(read.request().streams[0].after, Version::EMPTY);
+    let mut page = empty(read.request());
+    page.versions[0] = Version::new(2);
+    page.snapshot = Position::new(2);
+    page.events = vec![event(0, 1, 1, 1)];
+    let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
+    let lagging = empty(read.request());
+    let step = read.resume(Ok(lagging), Duration::from_hours(1));
+    assert_lags(expect_step!(step, Done).unwrap_err());
+}
+
+/// A command without discovery, which reads on after a conflict.
+#[derive(Debug, eventcore::Command)]
+struct Count {
+    #[stream]
+    to: Key,
+}
+
+impl CommandLogic for Count {
+    type State = u64;
+    type Error = Infallible;
+
+    fn apply(&self, count: &mut u64, _: CountEvent<'_>) {
+        *count += 1;
+    }
+
+    fn handle(&self, count: &u64, streams: CountStreams<'_>) -> Result<(), Infallible> {
+        streams.to.append(Added(*count));
+        Ok(())
+    }
+}
+
+/// The same for what is read after a conflict, from where the attempt before had come.
+#[test]
+fn what_is_read_after_a_conflict_may_come_from_a_server_that_lags_behind() {
+    let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
+    let options = ExecuteOptions::from(RetryPolicy::new());
+    let step = ExecutePipeline::new(Count { to: Key(1) }, options, id).start();
+    let Step::ReadStreams(read) = step else {
+        panic!("it reads first")
+    };
+    let mut page = empty(read.request());
+    page.versions[0] = Version::new(1);
+    page.snapshot = Position::new(1);
+    page.events = vec![event(0, 1, 1, 1)];
+    let Step::AppendEvents(append) = read.resume(Ok(page), Duration::ZERO) else {
+        panic!("it has read all")
+    };
+    let Step::Sleep(sleep) = append.resume(Err(conflict()), Duration::ZERO) else {
+        panic!("it tries again")
+    };
+    let Step::ReadStreams(read) = sleep.resume() else {
+        panic!("it reads on")
+    };
+    assert_eq!(read.request().streams[0].after, Version::new(1));
+    let lagging = empty(read.request());
+    let Step::Sleep(sleep) = read.resume(Ok(lagging), Duration::ZERO) else {
+        panic!("it does not believe the page")
+    };
+    let Step::ReadStreams(read) = sleep.resume() else {
+        panic!("it reads anew")
+    };
+    assert_eq!(read.request().streams[0].after, Version::EMPTY);
+}
+
+fn assert_lags(error: CommandError<TooMuch>) {
+    let CommandError::EventStoreError(EventStoreError::Unavailable { source }) = error else {
+        panic!("{error}")
+    };
+    assert!(
+        source
+            .to_string()
+            .contains("lags behind the one that answered before"),
+        "{source}"
     );
 }
 

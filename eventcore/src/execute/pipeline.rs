@@ -220,6 +220,9 @@ impl<C: CommandLogic> ReadStep<C> {
                     request,
                 }),
                 Ok(None) => self.machine.discover(),
+                Err(Stop::Failed(CommandError::EventStoreError(error))) => {
+                    self.machine.unread(error, elapsed)
+                }
                 Err(Stop::Failed(error)) => Step::Done(Err(error), None),
                 Err(Stop::AlreadyCommitted(appended)) => Step::Done(
                     Ok(ExecutionResponse::new(self.machine.attempt, appended, None)),
@@ -233,10 +236,7 @@ impl<C: CommandLogic> ReadStep<C> {
                     self.machine.declare()
                 }
             },
-            Err(error) if error.is_transient() && self.machine.may_retry(elapsed) => {
-                self.machine.wait(RetryReason::Unavailable, Then::StartOver)
-            }
-            Err(error) => Step::Done(Err(error.into()), None),
+            Err(error) => self.machine.unread(error, elapsed),
         }
     }
 }
@@ -421,6 +421,15 @@ impl<C: CommandLogic> Machine<C> {
             machine: self,
             request,
         })
+    }
+
+    /// Reads everything anew after a while, if that may help.
+    fn unread(self: Box<Self>, error: EventStoreError, elapsed: Duration) -> Step<C> {
+        if error.is_transient() && self.may_retry(elapsed) {
+            self.wait(RetryReason::Unavailable, Then::StartOver)
+        } else {
+            Step::Done(Err(error.into()), None)
+        }
     }
 
     /// Asks for the streams of these slots, which no round has read yet.

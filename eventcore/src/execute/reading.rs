@@ -140,8 +140,12 @@ impl Reading {
                 "the store answered for other streams than it was asked for",
             ));
         }
-        if first {
-            for (stream, version) in current.iter_mut().zip(&page.versions) {
+        for (stream, version) in current.iter_mut().zip(&page.versions) {
+            let known = if first { stream.seen } else { stream.version };
+            if *version < known {
+                return Err(behind(stream, *version, known));
+            }
+            if first {
                 stream.version = *version;
             }
         }
@@ -184,6 +188,18 @@ impl Reading {
             version: stream.version,
         };
         self.streams.iter().map(expected).collect()
+    }
+}
+
+/// Another server may answer each page. A leader that was replaced and does not know it yet shows what it knew.
+fn behind(stream: &ReadStream, version: Version, known: Version) -> EventStoreError {
+    let source = format!(
+        "stream `{}` was read at version {known} and is now at version {version}: the server that answers lags behind the \
+         one that answered before, or the store has gone back",
+        stream.id
+    );
+    EventStoreError::Unavailable {
+        source: source.into(),
     }
 }
 
