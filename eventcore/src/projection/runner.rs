@@ -394,8 +394,12 @@ where
             let (lease, progress) = (lease.clone(), self.progress(lease.position));
             let prepared = self.runner.database.run(async move {
                 let mut tx = database.begin(&lease).await?;
-                if let Err(error) = projection.prepare(&mut tx).await {
-                    return Ok(Some((error.into(), D::is_usable(&tx))));
+                let mut prepared = projection.prepare(&mut tx).await.map_err(Into::into);
+                if prepared.is_ok() {
+                    prepared = D::flush(&mut tx).await.map_err(Into::into);
+                }
+                if let Err(error) = prepared {
+                    return Ok(Some((error, D::is_usable(&tx))));
                 }
                 database.commit(tx, &lease, progress).await.map(|()| None)
             });
