@@ -1,6 +1,10 @@
 //! The pipeline without a runtime, a store or a clock: its effects are answered by hand, and by chance.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use eventcore::{
@@ -61,13 +65,15 @@ impl StreamKey for Key {
     }
 }
 
-/// Adds to `to`, guarded by `limit`; follows links to further streams named by the events' numbers.
+/// Adds to `to`, guarded by `limit`; may follow links to further streams named by the events' numbers.
 #[derive(Debug, Clone)]
 struct Add {
     to: Key,
     limit: Key,
     number: u64,
     follow: bool,
+    /// The state that it decided on last.
+    decided_on: Arc<Mutex<State>>,
 }
 
 struct AddStreams<'a> {
@@ -156,6 +162,7 @@ impl CommandLogic for Add {
     }
 
     fn handle(&self, state: &State, streams: AddStreams<'_>) -> Result<(), TooMuch> {
+        self.decided_on.lock().unwrap().clone_from(state);
         let sum: u64 = state.folded.iter().map(|(_, number)| number).sum();
         require!(sum + self.number <= 1000, TooMuch(sum + self.number));
         streams.to.append(Added(self.number));
@@ -182,16 +189,59 @@ impl StreamResolver for Add {
     }
 }
 
+/// The same without discovery: after a conflict it reads on, instead of starting over.
+struct Plain(Add);
+
+impl CommandStreams for Plain {
+    type Streams<'a> = AddStreams<'a>;
+    type Event<'a> = AddEvent<'a>;
+    type Discovered = AddDiscovered;
+
+    fn declare(&self, streams: &mut Declarations) {
+        self.0.declare(streams);
+    }
+
+    fn streams<'a>(
+        &'a self,
+        discovered: &'a AddDiscovered,
+        handles: &mut Handles<'a>,
+    ) -> AddStreams<'a> {
+        self.0.streams(discovered, handles)
+    }
+
+    fn event<'a>(
+        &'a self,
+        discovered: &'a AddDiscovered,
+        event: FieldRecord<'a>,
+    ) -> Result<AddEvent<'a>, DecodeError> {
+        self.0.event(discovered, event)
+    }
+}
+
+impl CommandLogic for Plain {
+    type State = State;
+    type Error = TooMuch;
+
+    fn apply(&self, state: &mut State, event: AddEvent<'_>) {
+        self.0.apply(state, event);
+    }
+
+    fn handle(&self, state: &State, streams: AddStreams<'_>) -> Result<(), TooMuch> {
+        self.0.handle(state, streams)
+    }
+}
+
 fn add(number: u64) -> Add {
     Add {
         to: Key(1),
         limit: Key(2),
         number,
         follow: false,
+        decided_on: Arc::default(),
     }
 }
 
-fn start(command: Add, policy: RetryPolicy) -> Step<Add> {
+fn start<C: CommandLogic>(command: C, policy: RetryPolicy) -> Step<C> {
     let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
     ExecutePipeline::new(command, ExecuteOptions::from(policy), id).start()
 }
@@ -232,7 +282,7 @@ macro_rules! expect_step {
     };
 }
 
-fn wants(step: &Step<Add>) -> String {
+fn wants<C: CommandLogic<Error: std::fmt::Debug>>(step: &Step<C>) -> String {
     match step {
         Step::ReadStreams(_) => "read".into(),
         Step::AppendEvents(_) => "append".into(),
@@ -540,6 +590,48 @@ fn event(stream: usize, version: u64, position: u64, number: u64) -> StreamEvent
     }
 }
 
+/// To ask a store again that takes no more commits would settle nothing.
+#[test]
+fn an_open_outcome_of_a_store_that_takes_no_more_commits_ends_at_once_and_says_why() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let page = empty(read.request());
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let unknown = EventStoreError::OutcomeUnknown {
+        source: "fsync".into(),
+    };
+    let sleep = expect_step!(append.resume(Err(unknown), Duration::ZERO), Sleep);
+    let again = expect_step!(sleep.resume(), AppendEvents);
+    let failed = EventStoreError::StorageFailed {
+        source: "fsync".into(),
+    };
+    let error = expect_step!(again.resume(Err(failed), Duration::ZERO), Done).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CommandError::OutcomeUnknown {
+                source: EventStoreError::StorageFailed { .. }
+            }
+        ),
+        "{error}"
+    );
+}
+
+/// What the store said before it fell silent is more than that it did.
+#[test]
+fn an_open_outcome_that_times_out_keeps_what_the_store_said() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let page = empty(read.request());
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let unknown = EventStoreError::OutcomeUnknown {
+        source: "cut in the middle".into(),
+    };
+    let sleep = expect_step!(append.resume(Err(unknown), Duration::ZERO), Sleep);
+    let again = expect_step!(sleep.resume(), AppendEvents);
+    let error = expect_step!(again.time_out(), Done).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("cut in the middle"), "{said}");
+}
+
 /// The log that an arbitrary schedule reads from: (stream number, number added), in commit order.
 type Log = Vec<(u64, u64)>;
 
@@ -603,6 +695,7 @@ enum Answer {
     Busy,
     Unknown,
     Full,
+    Failed,
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
@@ -612,6 +705,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         1 => Just(Answer::Busy),
         1 => Just(Answer::Unknown),
         1 => Just(Answer::Full),
+        1 => Just(Answer::Failed),
     ]
 }
 
@@ -629,83 +723,177 @@ impl Answer {
             Self::Full => EventStoreError::StorageFull {
                 source: "full".into(),
             },
+            Self::Failed => EventStoreError::StorageFailed {
+                source: "failed".into(),
+            },
         })
     }
 }
 
+/// What is answered, and what others append meanwhile.
+#[derive(Debug, Clone)]
+struct Schedule {
+    log: Log,
+    /// Appended by others one at a time, before each conflict.
+    others: Log,
+    reads: Vec<Answer>,
+    appends: Vec<Answer>,
+    page_size: usize,
+    max_attempts: u32,
+    follow: bool,
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let event = || (prop_oneof![1..=2_u64, 100..=106_u64], 0..9_u64);
+    (
+        prop::collection::vec(event(), 0..40),
+        prop::collection::vec(event(), 0..6),
+        prop::collection::vec(answer(), 1..12),
+        prop::collection::vec(answer(), 1..12),
+        (1..8_usize, 1..6_u32, any::<bool>()),
+    )
+        .prop_map(
+            |(log, others, reads, appends, (page_size, max_attempts, follow))| Schedule {
+                log,
+                others,
+                reads,
+                appends,
+                page_size,
+                max_attempts,
+                follow,
+            },
+        )
+}
+
+fn run_to_the_end<C: CommandLogic<Error = TooMuch>>(
+    command: C,
+    decided_on: &Mutex<State>,
+    schedule: Schedule,
+) -> Result<(), TestCaseError> {
+    let Schedule {
+        mut log,
+        others,
+        reads,
+        appends,
+        page_size,
+        max_attempts,
+        follow,
+    } = schedule;
+    let follow = follow && C::DISCOVERS;
+    let policy = RetryPolicy::new()
+        .max_attempts(max_attempts)
+        .deadline(Duration::from_millis(40));
+    let mut step = start(command, policy);
+    let (mut reads, mut appends) = (reads.iter().cycle(), appends.iter().cycle());
+    let mut others = others.into_iter();
+    let (mut unknown, mut sleeps, mut retries, mut steps) = (false, 0, 0, 0);
+    let result = loop {
+        steps += 1;
+        prop_assert!(steps < 100_000, "the pipeline does not end");
+        step = match step {
+            Step::ReadStreams(read) => {
+                prop_assert!(!unknown, "reads again while the outcome is open");
+                let answer = match reads.next().and_then(Answer::error) {
+                    Some(error) => Err(error),
+                    None => Ok(page_of(&log, read.request(), page_size)),
+                };
+                read.resume(answer, Duration::ZERO)
+            }
+            Step::AppendEvents(append) => {
+                let request = append.request().clone();
+                // It decides on all events of its streams, in commit order, the discovered ones and the new ones among them.
+                let (state, found) = fixpoint(&log, follow);
+                prop_assert_eq!(&*decided_on.lock().unwrap(), &state);
+                // Nothing but the declared and the discovered streams, each with the version that was read.
+                let mut streams: Vec<_> = request
+                    .expected()
+                    .iter()
+                    .map(|e| e.stream.to_string())
+                    .collect();
+                for expected in request.expected() {
+                    let held = log
+                        .iter()
+                        .filter(|(s, _)| expected.stream.key() == s.to_string())
+                        .count();
+                    prop_assert_eq!(expected.version.get(), held as u64);
+                }
+                for name in [1, 2].iter().chain(&found).map(|key| format!("sum-{key}")) {
+                    prop_assert!(streams.contains(&name), "{} is not guarded", name);
+                }
+                streams.sort();
+                streams.dedup();
+                prop_assert_eq!(streams.len(), request.expected().len(), "a stream twice");
+                // What it writes is what `handle` decides.
+                let written: Vec<_> = request
+                    .events()
+                    .iter()
+                    .map(|e| {
+                        (
+                            request.expected()[e.stream].stream.to_string(),
+                            e.payload.clone(),
+                        )
+                    })
+                    .collect();
+                let mut wanted = vec![("sum-1".to_owned(), Bytes::from("1"))];
+                wanted.extend(
+                    found
+                        .iter()
+                        .map(|key| (format!("sum-{key}"), Bytes::from("1"))),
+                );
+                prop_assert_eq!(written, wanted);
+                let answer = appends.next().and_then(Answer::error);
+                unknown |= matches!(answer, Some(EventStoreError::OutcomeUnknown { .. }));
+                if matches!(answer, Some(EventStoreError::VersionConflict(_))) {
+                    unknown = false;
+                    log.extend(others.next());
+                }
+                append.resume(
+                    answer.map_or_else(|| Ok(appended(&request)), Err),
+                    Duration::ZERO,
+                )
+            }
+            Step::Sleep(sleep) => {
+                prop_assert!(sleep.duration() <= Duration::from_millis(50));
+                sleeps += 1;
+                prop_assert_eq!(sleep.context().failed_attempts, sleeps);
+                if !matches!(sleep.context().reason, RetryReason::OutcomeUnknown) {
+                    retries += 1;
+                }
+                sleep.resume()
+            }
+            Step::Done(result, _) => break result,
+        };
+    };
+    prop_assert!(retries < max_attempts, "more attempts than allowed");
+    match result {
+        Ok(done) => {
+            prop_assert_eq!(done.events_written(), 1 + fixpoint(&log, follow).1.len());
+            prop_assert_eq!(done.attempts(), sleeps + 1);
+        }
+        Err(CommandError::OutcomeUnknown { .. }) => prop_assert!(unknown, "the outcome was known"),
+        Err(CommandError::EventStoreError(_)) => {
+            prop_assert!(!unknown, "an open outcome was reported as a failure");
+        }
+        Err(CommandError::ConcurrencyError { attempts, .. }) => {
+            prop_assert!(!unknown, "an open outcome was reported as a failure");
+            prop_assert_eq!(attempts, sleeps + 1);
+        }
+        Err(CommandError::BusinessRuleViolation(TooMuch(sum))) => {
+            let (state, _) = fixpoint(&log, follow);
+            prop_assert_eq!(state.folded.iter().map(|(_, n)| n).sum::<u64>() + 1, sum);
+            prop_assert!(sum > 1000);
+        }
+        Err(other) => prop_assert!(false, "{}", other),
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
-    fn any_answers_lead_to_an_end_within_the_declared_streams_and_the_allowed_attempts(
-        log in prop::collection::vec((prop_oneof![1..=2_u64, 100..=106_u64], 0..9_u64), 0..40),
-        reads in prop::collection::vec(answer(), 1..12),
-        appends in prop::collection::vec(answer(), 1..12),
-        page_size in 1..8_usize,
-        max_attempts in 1..6_u32,
-        follow: bool,
-    ) {
-        let (state, found) = fixpoint(&log, follow);
-        let command = Add { follow, ..add(1) };
-        let policy = RetryPolicy::new().max_attempts(max_attempts).deadline(Duration::from_millis(40));
-        let mut step = start(command, policy);
-        let (mut reads, mut appends) = (reads.iter().cycle(), appends.iter().cycle());
-        let (mut unknown, mut conflicts, mut steps) = (false, 0, 0);
-        let result = loop {
-            steps += 1;
-            prop_assert!(steps < 100_000, "the pipeline does not end");
-            step = match step {
-                Step::ReadStreams(read) => {
-                    let answer = match reads.next().and_then(Answer::error) {
-                        Some(error) => Err(error),
-                        None => Ok(page_of(&log, read.request(), page_size)),
-                    };
-                    read.resume(answer, Duration::ZERO)
-                }
-                Step::AppendEvents(append) => {
-                    let request = append.request().clone();
-                    // Nothing but the declared and the discovered streams, each with the version that was read.
-                    let mut streams: Vec<_> = request.expected().iter().map(|e| e.stream.to_string()).collect();
-                    for expected in request.expected() {
-                        let held = log.iter().filter(|(s, _)| expected.stream.key() == s.to_string()).count();
-                        prop_assert_eq!(expected.version.get(), held as u64);
-                    }
-                    for name in [1, 2].iter().chain(&found).map(|key| format!("sum-{key}")) {
-                        prop_assert!(streams.contains(&name), "{} is not guarded", name);
-                    }
-                    streams.sort();
-                    streams.dedup();
-                    prop_assert_eq!(streams.len(), request.expected().len(), "a stream twice");
-                    // What it writes is what `handle` decides on the fold of the log.
-                    let written: Vec<_> = request.events().iter()
-                        .map(|e| (request.expected()[e.stream].stream.to_string(), e.payload.clone())).collect();
-                    let mut wanted = vec![("sum-1".to_owned(), Bytes::from("1"))];
-                    wanted.extend(found.iter().map(|key| (format!("sum-{key}"), Bytes::from("1"))));
-                    prop_assert_eq!(written, wanted);
-                    let answer = appends.next().and_then(Answer::error);
-                    unknown |= matches!(answer, Some(EventStoreError::OutcomeUnknown { .. }));
-                    if matches!(answer, Some(EventStoreError::VersionConflict(_))) {
-                        unknown = false;
-                        conflicts += 1;
-                    }
-                    append.resume(answer.map_or_else(|| Ok(appended(&request)), Err), Duration::ZERO)
-                }
-                Step::Sleep(sleep) => {
-                    prop_assert!(sleep.duration() <= Duration::from_millis(50));
-                    sleep.resume()
-                }
-                Step::Done(result, _) => break result,
-            };
-        };
-        prop_assert!(conflicts <= max_attempts, "more attempts than allowed");
-        match result {
-            Ok(done) => prop_assert_eq!(done.events_written(), 1 + found.len()),
-            Err(CommandError::OutcomeUnknown { .. }) => prop_assert!(unknown, "the outcome was known"),
-            Err(CommandError::EventStoreError(_) | CommandError::ConcurrencyError { .. }) => {
-                prop_assert!(!unknown, "an open outcome was reported as a failure");
-            }
-            Err(CommandError::BusinessRuleViolation(TooMuch(_))) => {
-                prop_assert!(state.folded.iter().map(|(_, n)| n).sum::<u64>() + 1 > 1000);
-            }
-            Err(other) => prop_assert!(false, "{}", other),
-        }
+    fn any_answers_lead_to_an_end_within_the_declared_streams_and_the_allowed_attempts(schedule in schedule()) {
+        let command = Add { follow: schedule.follow, ..add(1) };
+        let decided_on = command.decided_on.clone();
+        run_to_the_end(command.clone(), &decided_on, schedule.clone())?;
+        run_to_the_end(Plain(command), &decided_on, schedule)?;
     }
 }

@@ -104,11 +104,11 @@ pub enum CommandError<E> {
         /// The slot.
         slot: usize,
     },
-    /// The store stayed out of reach past the deadline, and whether the commit was made is not known. It is whole or
-    /// not there at all.
+    /// The store stayed out of reach past the deadline, or cannot go on, and whether the commit was made is not known. It
+    /// is whole or not there at all.
     #[error(
-        "the store stayed out of reach past the deadline, so it is not known whether the commit was made; look for its \
-         events, or run the command again with the same idempotency key: {source}"
+        "it is not known whether the commit was made; look for its events, or run the command again with the same \
+         idempotency key: {source}"
     )]
     OutcomeUnknown {
         /// The last thing that the store said.

@@ -55,8 +55,8 @@ pub struct ReadStep<C: CommandLogic> {
 pub struct AppendStep<C: CommandLogic> {
     machine: Box<Machine<C>>,
     request: AppendEvents,
-    /// An earlier try of this very commit ended without an answer.
-    unknown: bool,
+    /// An earlier try of this very commit ended without an answer: what the store said last.
+    unknown: Option<EventStoreError>,
 }
 
 /// A wait that the pipeline waits for.
@@ -73,7 +73,7 @@ enum Then {
     CatchUp,
     AppendAgain {
         request: AppendEvents,
-        unknown: bool,
+        unknown: Option<EventStoreError>,
     },
 }
 
@@ -278,16 +278,18 @@ impl<C: CommandLogic> ReadStep<C> {
 impl<C: CommandLogic> AppendStep<C> {
     /// Ends the command, because the deadline passed without an answer: nobody knows whether the commit was made.
     pub fn time_out(mut self) -> Step<C> {
-        let source = EventStoreError::OutcomeUnknown {
-            source: "it did not answer within the deadline".into(),
-        };
+        let source = self
+            .unknown
+            .unwrap_or_else(|| EventStoreError::OutcomeUnknown {
+                source: "it did not answer within the deadline".into(),
+            });
         self.machine
             .end(Err(CommandError::OutcomeUnknown { source }))
     }
 
     /// Ends the command before the commit is sent, because the deadline has passed.
     pub fn cancel(mut self) -> Step<C> {
-        if self.unknown {
+        if self.unknown.is_some() {
             self.time_out()
         } else {
             let error = self.machine.deadline_exceeded();
@@ -320,7 +322,8 @@ impl<C: CommandLogic> AppendStep<C> {
             // The store compares commit ids first, so this is a conflict with somebody else: nothing of ours is there.
             Err(EventStoreError::VersionConflict(conflict)) => machine.conflict(conflict, elapsed),
             Err(error) => {
-                let unknown = unknown || matches!(error, EventStoreError::OutcomeUnknown { .. });
+                let unknown =
+                    unknown.is_some() || matches!(error, EventStoreError::OutcomeUnknown { .. });
                 let reason = if unknown {
                     RetryReason::OutcomeUnknown
                 } else {
@@ -328,11 +331,12 @@ impl<C: CommandLogic> AppendStep<C> {
                 };
                 // An open outcome is worth asking for until the deadline, however often.
                 let again = if unknown {
-                    machine.before_deadline(elapsed)
+                    machine.before_deadline(elapsed) && !error.is_final()
                 } else {
                     error.is_transient() && machine.may_retry(elapsed)
                 };
                 if again {
+                    let unknown = unknown.then_some(error);
                     machine.wait(reason, Then::AppendAgain { request, unknown })
                 } else if unknown {
                     machine.end(Err(CommandError::OutcomeUnknown { source: error }))
@@ -605,7 +609,7 @@ impl<C: CommandLogic> Machine<C> {
             Ok(request) => Step::AppendEvents(AppendStep {
                 machine: self,
                 request,
-                unknown: false,
+                unknown: None,
             }),
             Err(error) => self.end(Err(error.into())),
         }

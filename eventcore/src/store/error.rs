@@ -53,6 +53,16 @@ pub enum EventStoreError {
         /// What the store said.
         source: Source,
     },
+    /// The disk has failed to write. What a system says of a file after that cannot be relied on, so the store writes
+    /// nothing more, and nothing was written by this call. What was acknowledged is there.
+    #[error(
+        "the disk of the event store failed to write, so nothing more is written until the store is opened again; before \
+         that, look into the system's log and mend or replace the disk: {source}"
+    )]
+    StorageFailed {
+        /// What the store said.
+        source: Source,
+    },
     /// The store may only be read; nothing was written.
     #[error(
         "the event store is read-only and nothing was written; check the permissions of {location}: {source}"
@@ -101,6 +111,11 @@ pub enum EventStoreError {
 }
 
 impl EventStoreError {
+    /// Whether this store takes no more commits, so that to ask it again settles nothing.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::StorageFailed { .. } | Self::Closed)
+    }
+
     /// Whether nothing was written and the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(

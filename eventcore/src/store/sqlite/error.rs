@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::ErrorCode;
 
+use super::disk::is_failed_write;
 use crate::store::EventStoreError;
 
 /// An error of SQLite that several callers of one group commit get.
@@ -18,6 +19,10 @@ impl From<rusqlite::Error> for Shared {
 }
 
 impl Shared {
+    pub(super) fn cause(&self) -> &rusqlite::Error {
+        &self.0
+    }
+
     /// The error when it is known that nothing was written.
     pub(super) fn nothing_written(&self, path: Option<&Path>) -> EventStoreError {
         let source = Box::new(self.clone());
@@ -35,9 +40,13 @@ impl Shared {
                 location,
                 reason: self.to_string(),
             },
+            // SQLite says this also when the disk fails to read.
             Some(ErrorCode::DatabaseCorrupt) => EventStoreError::Corrupt {
-                reason: self.to_string(),
+                reason: format!(
+                    "{self}, unless the disk only failed to read it, of which the system's log would tell"
+                ),
             },
+            _ if is_failed_write(&self.0) => EventStoreError::StorageFailed { source },
             _ => EventStoreError::Other { source },
         }
     }

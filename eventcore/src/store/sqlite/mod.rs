@@ -5,6 +5,7 @@
 //! database and passes requests on; it knows no SQL.
 
 mod direct;
+mod disk;
 mod error;
 mod feed;
 mod names;
@@ -50,7 +51,8 @@ type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
 /// Keeps events in an SQLite file. Cloning gives another handle to the same threads; they end with the last handle.
 ///
 /// The file is in WAL mode with `synchronous=FULL`: an acknowledged commit survives a crash and power loss. Several
-/// processes may open the same file.
+/// processes may open the same file. When the disk fails to write, the store writes nothing more
+/// ([`EventStoreError::StorageFailed`]) and goes on reading.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), eventcore::EventStoreError> {
@@ -103,7 +105,7 @@ impl SqliteEventStore {
         let connection = schema::open(&path)?;
         let watch = watch::Watch::start(path.clone())?;
         let place = place::Place::store(path.clone());
-        let writer = writer::Writer::new(connection, watch.publisher(), place.turns.clone())?;
+        let writer = writer::Writer::new(connection, watch.publisher(), &place)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         spawn("eventcore-writer", move || writer.run(queue))?;
         let mut readers = Vec::with_capacity(READERS);

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{Connection, ffi};
 
-use super::{error::Shared, schema, transaction::SqliteTransaction, turns::Turns};
+use super::{disk::Disk, error::Shared, schema, transaction::SqliteTransaction, turns::Turns};
 use crate::store::EventStoreError;
 
 pub(super) struct Place {
@@ -15,6 +15,7 @@ pub(super) struct Place {
     /// The file with the events, if this is not it.
     store: Option<PathBuf>,
     pub(super) turns: Turns,
+    pub(super) disk: Disk,
     slot: Mutex<Slot>,
 }
 
@@ -32,6 +33,7 @@ impl Place {
             path,
             store: None,
             turns: Turns::default(),
+            disk: Disk::default(),
             slot: Mutex::default(),
         })
     }
@@ -42,6 +44,7 @@ impl Place {
             path,
             store: Some(store),
             turns: Turns::default(),
+            disk: Disk::default(),
             slot: Mutex::default(),
         })
     }
@@ -62,13 +65,16 @@ impl Place {
             let why = Some("the event store is closed".to_owned());
             return Err(rusqlite::Error::SqliteFailure(closed, why));
         }
+        self.disk.check()?;
         if let Some(connection) = slot.connection.take() {
             return Ok(connection);
         }
-        match &self.store {
+        let mut connection = match &self.store {
             None => schema::open_projections(&self.path),
             Some(store) => schema::open_rebuild(&self.path, store),
-        }
+        }?;
+        self.disk.attach(&mut connection)?;
+        Ok(connection)
     }
 
     pub(super) fn give_back(&self, connection: Connection) {

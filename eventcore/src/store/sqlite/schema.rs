@@ -193,11 +193,9 @@ pub(super) fn open_rebuild(path: &Path, store: &Path) -> rusqlite::Result<Connec
 }
 
 /// Statements are prepared once. Without the stability guarantee, SQLite plans a range query anew for every value that is
-/// bound to it, which costs more than the query. The log is checked in when it has 16 MiB rather than 4: many commits
-/// then write the same pages of an index once to the file.
+/// bound to it, which costs more than the query.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(32);
-    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map(drop)

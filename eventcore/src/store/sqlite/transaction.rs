@@ -107,10 +107,16 @@ impl SqliteTransaction {
 
     /// Ends it with a commit.
     pub(super) fn commit(mut self) -> rusqlite::Result<()> {
-        self.connection()?
-            .prepare_cached("COMMIT")?
-            .execute([])
-            .map(drop)
+        let place = self.place.clone();
+        let connection = self.connection()?;
+        let committed = connection
+            .prepare_cached("COMMIT")
+            .and_then(|mut commit| commit.execute([]));
+        match &committed {
+            Ok(_) => place.disk.check_in(connection),
+            Err(error) => place.disk.note(error, connection),
+        }
+        committed.map(drop)
     }
 }
 

@@ -19,7 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Reply,
     direct::has_company,
+    disk::Disk,
     error::{Shared, corrupt},
+    place::Place,
     schema::BUSY,
     transaction::busy,
     turns::Turns,
@@ -57,6 +59,7 @@ pub(super) struct Writer {
     data_version: i64,
     watch: Publisher,
     turns: Turns,
+    disk: Disk,
 }
 
 /// What the writer knows without asking.
@@ -151,20 +154,21 @@ impl Patience {
 
 impl Writer {
     pub(super) fn new(
-        connection: Connection,
+        mut connection: Connection,
         watch: Publisher,
-        turns: Turns,
+        place: &Place,
     ) -> Result<Self, EventStoreError> {
+        let failed = |error| Shared::from(error).nothing_written(Some(place.path()));
+        place.disk.attach(&mut connection).map_err(failed)?;
         let writer = Self {
             connection,
             cache: Cache::default(),
             data_version: -1,
             watch,
-            turns,
+            turns: place.turns.clone(),
+            disk: place.disk.clone(),
         };
-        writer
-            .seen()
-            .map_err(|error| Shared::from(error).nothing_written(None))?;
+        writer.seen().map_err(failed)?;
         Ok(writer)
     }
 
@@ -204,6 +208,8 @@ impl Writer {
                 for (job, result) in jobs.into_iter().zip(results) {
                     let _ = job.reply.send(result);
                 }
+                // After the answers, which need not wait for it.
+                self.disk.check_in(&self.connection);
             }
             // One commit may be what breaks the batch, so each gets its own transaction.
             Err(failed) if failed.may_be_one_commit() && jobs.len() > 1 => {
@@ -224,8 +230,9 @@ impl Writer {
         jobs: &[Job],
     ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
         let outcome = self.transaction(jobs);
-        if outcome.is_err() {
+        if let Err(failed) = &outcome {
             self.cache = Cache::default();
+            self.disk.note(failed.cause(), &self.connection);
             // After a failed COMMIT the transaction may or may not be open; without one this is a harmless error.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
@@ -240,6 +247,7 @@ impl Writer {
         let Some(_turn) = self.turns.take(BUSY) else {
             return Err(begin(busy()));
         };
+        self.disk.check().map_err(begin)?;
         self.statement("BEGIN IMMEDIATE").map_err(begin)?;
         let seen = self.seen().map_err(begin)?;
         if seen != self.data_version {
@@ -485,6 +493,11 @@ enum Failed {
 }
 
 impl Failed {
+    fn cause(&self) -> &rusqlite::Error {
+        let (Self::Begin(error) | Self::Insert(error) | Self::Commit(error)) = self;
+        error.cause()
+    }
+
     fn to_error(&self) -> EventStoreError {
         match self {
             Self::Begin(error) | Self::Insert(error) => error.nothing_written(None),
