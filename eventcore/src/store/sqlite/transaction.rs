@@ -114,7 +114,7 @@ impl SqliteTransaction {
             .and_then(|mut commit| commit.execute([]));
         match &committed {
             Ok(_) => place.disk.check_in(connection),
-            Err(error) => place.disk.note(error, connection),
+            Err(error) => place.disk.note(error),
         }
         committed.map(drop)
     }

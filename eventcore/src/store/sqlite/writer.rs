@@ -194,7 +194,7 @@ impl Writer {
             }
         }
         // Whoever waits for the end waits for the connection too.
-        drop(self);
+        self.disk.close(self.connection);
         drop(closing);
     }
 
@@ -232,7 +232,7 @@ impl Writer {
         let outcome = self.transaction(jobs);
         if let Err(failed) = &outcome {
             self.cache = Cache::default();
-            self.disk.note(failed.cause(), &self.connection);
+            self.disk.note(failed.cause());
             // After a failed COMMIT the transaction may or may not be open; without one this is a harmless error.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
