@@ -7,21 +7,31 @@ use server::{config, url};
 use tokio_postgres::NoTls;
 
 /// The statements, the types of their parameters, and a page in the middle of a log.
-const STATEMENTS: [(&str, &str, &str); 4] = [
+const STATEMENTS: [(&str, &str, &str); 6] = [
     (
         include_str!("../src/store/postgres/sql/read_feed.sql"),
-        "bigint, int",
-        "50000, 1024",
+        "bigint, int, bigint, uuid, timestamptz",
+        "50000, 1024, NULL, gen_random_uuid(), now()",
+    ),
+    (
+        include_str!("../src/store/postgres/sql/read_feed.sql"),
+        "bigint, int, bigint, uuid, timestamptz",
+        "50000, 1024, 50000, gen_random_uuid(), now()",
     ),
     (
         include_str!("../src/store/postgres/sql/read_feed_of_types.sql"),
-        "bigint, int, text[], text[]",
-        "50000, 1024, ARRAY['account'], ARRAY[NULL]",
+        "bigint, int, bigint, uuid, timestamptz, text[], text[]",
+        "50000, 1024, NULL, gen_random_uuid(), now(), ARRAY['account'], ARRAY[NULL]",
     ),
     (
         include_str!("../src/store/postgres/sql/read_feed_of_types.sql"),
-        "bigint, int, text[], text[]",
-        "0, 1024, ARRAY[NULL, NULL], ARRAY['Rare', 'Deposited']",
+        "bigint, int, bigint, uuid, timestamptz, text[], text[]",
+        "0, 1024, 50000, gen_random_uuid(), now(), ARRAY[NULL, NULL], ARRAY['Rare', 'Deposited']",
+    ),
+    (
+        include_str!("../src/store/postgres/sql/read_names.sql"),
+        "bigint[], int[], bigint, uuid, timestamptz",
+        "ARRAY[5, 17, 9000], ARRAY[1], 50000, gen_random_uuid(), now()",
     ),
     (
         include_str!("../src/store/postgres/sql/read_feed_of_stream.sql"),

@@ -17,6 +17,12 @@ impl Head {
         });
     }
 
+    /// The latest position that is known.
+    #[cfg(feature = "postgres")]
+    pub(super) fn get(&self) -> Position {
+        *self.0.borrow()
+    }
+
     /// Waits until there is an event after a position.
     pub(super) async fn passes(&self, after: Position) {
         // Its sender lives as long as `self`.

@@ -1,4 +1,6 @@
 //! Pages of the feed, each from one snapshot and in one round trip, and the latest position.
+//!
+//! A page far behind the head has its streams and types as numbers; names that are not known take a second round trip.
 
 use std::{
     future::{Future, poll_fn},
@@ -15,8 +17,9 @@ use uuid::Uuid;
 
 use super::{
     error::corrupt,
+    names::{Latest, Names},
     pool::{Pool, Query},
-    reader::{Names, Raw, limit, number},
+    reader::{Raw, SharedStrings, limit, number},
     writer::big,
 };
 use crate::{
@@ -31,6 +34,10 @@ use crate::{
 /// How often the database is asked while somebody waits: others commit without telling this process.
 const INTERVAL: Duration = Duration::from_millis(10);
 
+/// So many events behind the head a reader is catching up, and remembers names. Nearer to it, the server looks up the few
+/// that a page can have.
+const FAR: u64 = 256;
+
 /// The statements say it as well.
 const _: () = assert!(MAX_PAGE_EVENTS == 1024);
 
@@ -39,17 +46,41 @@ pub(super) struct Feed {
     all: Query,
     of_stream: Query,
     of_types: Query,
+    names: Query,
     latest: Query,
     head: Head,
+    /// Held while a page is read: what is remembered goes with the history that the page is from. Others do without.
+    known: Mutex<Names>,
     /// Held by the one who asks for all who wait.
     asking: Mutex<()>,
 }
 
 impl Feed {
     pub(super) fn new(pool: Pool, schema: &str) -> Arc<Self> {
-        const ALL: [Type; 2] = [Type::INT8, Type::INT4];
+        const ALL: [Type; 5] = [
+            Type::INT8,
+            Type::INT4,
+            Type::INT8,
+            Type::UUID,
+            Type::TIMESTAMPTZ,
+        ];
         const STREAM: [Type; 3] = [Type::INT8, Type::INT4, Type::TEXT];
-        const TYPES: [Type; 4] = [Type::INT8, Type::INT4, Type::TEXT_ARRAY, Type::TEXT_ARRAY];
+        const TYPES: [Type; 7] = [
+            Type::INT8,
+            Type::INT4,
+            Type::INT8,
+            Type::UUID,
+            Type::TIMESTAMPTZ,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+        ];
+        const NAMES: [Type; 5] = [
+            Type::INT8_ARRAY,
+            Type::INT4_ARRAY,
+            Type::INT8,
+            Type::UUID,
+            Type::TIMESTAMPTZ,
+        ];
         let query = |name, sql, types| Query::new(name, sql, types, schema);
         Arc::new(Self {
             pool,
@@ -64,16 +95,96 @@ impl Feed {
                 include_str!("sql/read_feed_of_types.sql"),
                 &TYPES,
             ),
+            names: query("read_names", include_str!("sql/read_names.sql"), &NAMES),
             latest: query("read_head", include_str!("sql/read_head.sql"), &[]),
             head: Head::default(),
+            known: Mutex::default(),
             asking: Mutex::new(()),
         })
     }
 
     pub(super) async fn page(&self, request: &ReadFeed) -> Result<FeedPage, EventStoreError> {
+        let behind = self.head.get().get().saturating_sub(request.after.get());
+        let is_named = behind < FAR || matches!(request.filter, EventFilter::Stream(_));
+        if !is_named
+            && let Ok(mut known) = self.known.try_lock()
+            && let Some(page) = self.page_by_numbers(request, &mut known).await?
+        {
+            return Ok(page);
+        }
+        let rows = self.rows(request, None).await?;
+        let mut types = SharedStrings::default();
+        self.read(&rows, request, |row, position| {
+            let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+            let stream: &str = row.try_get(2).map_err(broken)?;
+            let stream = StreamId::new(stream).map_err(|error| {
+                corrupt(format!(
+                    "the stream id of the event at position {position}: {error}"
+                ))
+            })?;
+            Ok((stream, types.share(row.try_get(5).map_err(broken)?)))
+        })
+    }
+
+    /// A page whose names are remembered, or asked for by number. `None` if the server has another history than the one
+    /// that they are from.
+    async fn page_by_numbers(
+        &self,
+        request: &ReadFeed,
+        known: &mut Names,
+    ) -> Result<Option<FeedPage>, EventStoreError> {
+        let rows = self.rows(request, Some(known.latest())).await?;
+        if rows.is_empty() {
+            *known = Names::default();
+            return Ok(None);
+        }
+        let unknown = known.learn(&rows)?;
+        if !unknown.is_empty() {
+            let streams: Vec<_> = unknown.streams.iter().collect();
+            let types: Vec<_> = unknown.types.iter().collect();
+            let Latest {
+                position,
+                event_id,
+                recorded_at,
+            } = known.latest();
+            let names = self
+                .pool
+                .read(
+                    &self.names,
+                    &[&streams, &types, &position, &event_id, &recorded_at],
+                )
+                .await;
+            let names = names.map_err(|failure| failure.nothing_written())?;
+            if !known.add(unknown, &names)? {
+                *known = Names::default();
+                return Ok(None);
+            }
+        }
+        self.read(&rows, request, |row, _| known.of(row)).map(Some)
+    }
+
+    /// The rows of a page; with the names that a reader who knows none needs.
+    async fn rows(
+        &self,
+        request: &ReadFeed,
+        known: Option<Latest>,
+    ) -> Result<Vec<Row>, EventStoreError> {
         let (after, limit) = (big(request.after.get()), limit(request.limit));
+        let position = known.map(|latest| latest.position);
+        let Latest {
+            event_id,
+            recorded_at,
+            ..
+        } = known.unwrap_or_default();
         let rows = match &request.filter {
-            EventFilter::All => self.pool.read(&self.all, &[&after, &limit]).await,
+            EventFilter::All => {
+                self.pool
+                    .read(
+                        &self.all,
+                        &[&after, &limit, &position, &event_id, &recorded_at],
+                    )
+                    .await
+            }
             EventFilter::Stream(stream) => {
                 let stream = stream.as_str();
                 self.pool
@@ -84,29 +195,44 @@ impl Feed {
                 let categories: Vec<_> = selectors.iter().map(|of| of.only_category()).collect();
                 let types: Vec<_> = selectors.iter().map(|of| of.only_event_type()).collect();
                 self.pool
-                    .read(&self.of_types, &[&after, &limit, &categories, &types])
+                    .read(
+                        &self.of_types,
+                        &[
+                            &after,
+                            &limit,
+                            &position,
+                            &event_id,
+                            &recorded_at,
+                            &categories,
+                            &types,
+                        ],
+                    )
                     .await
             }
         };
-        let rows = rows.map_err(|failure| failure.nothing_written())?;
-        self.read(&rows, limit)
+        rows.map_err(|failure| failure.nothing_written())
     }
 
-    fn read(&self, rows: &[Row], limit: i32) -> Result<FeedPage, EventStoreError> {
+    fn read(
+        &self,
+        rows: &[Row],
+        request: &ReadFeed,
+        mut names: impl FnMut(&Row, Position) -> Result<(StreamId, Arc<str>), EventStoreError>,
+    ) -> Result<FeedPage, EventStoreError> {
         let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
         let head = rows.first().map(|row| row.try_get::<_, Option<i64>>(0));
         let Some(head) = head.transpose().map_err(broken)?.flatten() else {
             return Err(corrupt("the sequencer has no row"));
         };
         let head = Position::new(head.unsigned_abs());
-        let mut names = Names::default();
         let mut events = Vec::with_capacity(rows.len());
         for row in rows {
-            if row.try_get::<_, Option<i64>>(1).map_err(broken)?.is_some() {
-                events.push(recorded(row, &mut names)?);
+            if let Some(position) = row.try_get::<_, Option<i64>>(1).map_err(broken)? {
+                let position = Position::new(position.unsigned_abs());
+                events.push(recorded(row, position, names(row, position)?)?);
             }
         }
-        let is_full = usize::try_from(limit).is_ok_and(|limit| events.len() >= limit);
+        let is_full = usize::try_from(limit(request.limit)).is_ok_and(|most| events.len() >= most);
         let up_to = match events.last() {
             Some(last) if is_full => last.position,
             _ => head,
@@ -149,10 +275,12 @@ impl Feed {
     }
 }
 
-fn recorded(row: &Row, names: &mut Names) -> Result<RecordedEvent, EventStoreError> {
+fn recorded(
+    row: &Row,
+    position: Position,
+    (stream, type_name): (StreamId, Arc<str>),
+) -> Result<RecordedEvent, EventStoreError> {
     let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
-    let position = Position::new(number(row, 1).map_err(broken)?);
-    let stream: &str = row.try_get(2).map_err(broken)?;
     let metadata = match row.try_get::<_, Option<Raw<'_>>>(8).map_err(broken)? {
         None => Metadata::default(),
         Some(text) => serde_json::from_slice(text.0).map_err(|error| {
@@ -163,14 +291,10 @@ fn recorded(row: &Row, names: &mut Names) -> Result<RecordedEvent, EventStoreErr
     };
     Ok(RecordedEvent {
         position,
-        stream: StreamId::new(stream).map_err(|error| {
-            corrupt(format!(
-                "the stream id of the event at position {position}: {error}"
-            ))
-        })?,
+        stream,
         version: Version::new(number(row, 3).map_err(broken)?),
         event_id: EventId::from_uuid(row.try_get::<_, Uuid>(4).map_err(broken)?),
-        type_name: names.share(row.try_get(5).map_err(broken)?),
+        type_name,
         recorded_at: row.try_get::<_, SystemTime>(6).map_err(broken)?,
         payload: Bytes::copy_from_slice(row.try_get::<_, Raw<'_>>(7).map_err(broken)?.0),
         metadata,

@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod feed;
 mod gather;
+mod names;
 mod pool;
 mod projections;
 mod queued;

@@ -113,9 +113,9 @@ impl Reader {
 
 /// Strings that many events of a page share.
 #[derive(Default)]
-pub(super) struct Names(HashMap<Box<str>, Arc<str>>);
+pub(super) struct SharedStrings(HashMap<Box<str>, Arc<str>>);
 
-impl Names {
+impl SharedStrings {
     pub(super) fn share(&mut self, name: &str) -> Arc<str> {
         if let Some(shared) = self.0.get(name) {
             return shared.clone();
@@ -149,7 +149,7 @@ fn pages(
             }
         })
         .collect();
-    let mut names = Names::default();
+    let mut names = SharedStrings::default();
     for row in rows {
         let kind: &str = row.try_get(0)?;
         if kind == "head" {

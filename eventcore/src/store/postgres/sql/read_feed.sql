@@ -1,10 +1,20 @@
 -- A page of all events. Each row carries the position of the latest event; if none was found, there is one row with just it.
--- Names are looked up row by row: a join is planned as a hash of all streams for each page. The constant limit is
--- `MAX_PAGE_EVENTS`: without it the planner takes a page for a tenth of the log, and compiles the statement for that (JIT),
--- which takes a hundred times as long as the page. Parameters stand in sub-selects as in `read_streams`.
-SELECT h.position, e.position, (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream), e.version, e.event_id,
-       (SELECT t.name FROM eventcore.event_types t WHERE t.id = e.type), e.recorded_at, e.payload, e.metadata
-  FROM (SELECT (SELECT position FROM eventcore.sequencer) AS position) h
+-- Names are looked up row by row: a join is planned as a hash of all streams for each page. They are most of what a page
+-- costs, so a reader that knows names passes the latest event of those it has them from, $3 to $5: then the rows have
+-- numbers, and of names only those of new streams; if the log has another event there, no row at all. With null for $3
+-- all names are given. The constant limit is `MAX_PAGE_EVENTS`: without it the planner takes a page for a tenth of the log,
+-- and compiles the statement for that (JIT), which takes a hundred times as long as the page. Parameters stand in
+-- sub-selects as in `read_streams`.
+SELECT h.position, e.position,
+       CASE WHEN h.known IS NULL OR e.version = 1 THEN (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream) END,
+       e.version, e.event_id,
+       CASE WHEN h.known IS NULL THEN (SELECT t.name FROM eventcore.event_types t WHERE t.id = e.type) END,
+       e.recorded_at, e.payload, e.metadata, e.stream, e.type
+  FROM (
+      SELECT (SELECT position FROM eventcore.sequencer) AS position, (SELECT $3) AS known
+       WHERE coalesce((SELECT $3), 0) = 0
+          OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $3 AND k.event_id = $4 AND k.recorded_at = $5)
+  ) h
   LEFT JOIN (
       SELECT * FROM (
           SELECT * FROM eventcore.events e WHERE e.position > (SELECT $1) ORDER BY e.position LIMIT 1024

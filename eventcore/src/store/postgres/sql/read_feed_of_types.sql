@@ -1,8 +1,16 @@
--- A page of the events that match one of the selectors, each a category, a type, or both; like `read_feed`. The positions
--- of each type come from the index alone, in order: not knowing the limit there, the planner does not sort all that match.
-SELECT h.position, e.position, (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream), e.version, e.event_id,
-       (SELECT t.name FROM eventcore.event_types t WHERE t.id = e.type), e.recorded_at, e.payload, e.metadata
-  FROM (SELECT (SELECT position FROM eventcore.sequencer) AS position) h
+-- A page of the events that match one of the selectors, $6 and $7, each a category, a type, or both; like `read_feed`. The
+-- positions of each type come from the index alone, in order: not knowing the limit there, the planner does not sort all
+-- that match.
+SELECT h.position, e.position,
+       CASE WHEN h.known IS NULL OR e.version = 1 THEN (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream) END,
+       e.version, e.event_id,
+       CASE WHEN h.known IS NULL THEN (SELECT t.name FROM eventcore.event_types t WHERE t.id = e.type) END,
+       e.recorded_at, e.payload, e.metadata, e.stream, e.type
+  FROM (
+      SELECT (SELECT position FROM eventcore.sequencer) AS position, (SELECT $3) AS known
+       WHERE coalesce((SELECT $3), 0) = 0
+          OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $3 AND k.event_id = $4 AND k.recorded_at = $5)
+  ) h
   LEFT JOIN (
       SELECT e.*
         FROM (
@@ -10,7 +18,7 @@ SELECT h.position, e.position, (SELECT s.name FROM eventcore.streams s WHERE s.i
               FROM unnest(ARRAY(
                        SELECT t.id FROM eventcore.event_types t
                         WHERE EXISTS (
-                            SELECT FROM unnest((SELECT $3::text[]), (SELECT $4::text[])) f (category, name)
+                            SELECT FROM unnest((SELECT $6::text[]), (SELECT $7::text[])) f (category, name)
                              WHERE coalesce(f.category = t.category, true) AND coalesce(f.name = t.name, true)
                         )
                    )) t (id)

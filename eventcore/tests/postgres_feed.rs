@@ -1,0 +1,210 @@
+//! The feed of PostgreSQL far behind the head, where rows have numbers for names: they are always the names of the log that
+//! the server has now.
+
+mod server;
+
+use std::ops::Range;
+
+use eventcore::{
+    CommitId, EventFilter, EventSelector, EventStore, Metadata, Position, RecordedEvent, StreamId,
+    Version,
+    postgres::{PostgresConfig, PostgresEventStore},
+    store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed},
+};
+use server::{config, url};
+use tokio_postgres::NoTls;
+
+async fn raw() -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(&url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// The schema of a store, as SQL writes it.
+fn schema(config: &PostgresConfig) -> String {
+    let location = config.location();
+    location.split(' ').nth(1).unwrap().to_owned()
+}
+
+/// All that a store says after a position, page by page.
+async fn log(
+    store: &PostgresEventStore,
+    after: u64,
+    filter: &EventFilter,
+    limit: usize,
+) -> Vec<RecordedEvent> {
+    let (mut events, mut after) = (Vec::new(), Position::new(after));
+    loop {
+        let filter = filter.clone();
+        let request = ReadFeed {
+            after,
+            filter,
+            limit,
+        };
+        let page = store.read_feed(request).await.unwrap();
+        events.extend(page.events);
+        if page.up_to == after {
+            return events;
+        }
+        after = page.up_to;
+    }
+}
+
+/// A commit of one event for each of some streams, all new.
+fn commit(
+    id: CommitId,
+    category: &str,
+    streams: Range<u64>,
+    type_name: &'static str,
+) -> AppendEvents {
+    let expected = streams.map(|number| ExpectedVersion {
+        stream: StreamId::new(format!("{category}-{number}")).unwrap(),
+        version: Version::new(0),
+    });
+    let expected: Vec<_> = expected.collect();
+    let events = (0..expected.len()).map(|stream| NewEvent {
+        stream,
+        type_name,
+        payload: "1".to_owned().into(),
+    });
+    let events = events.collect();
+    AppendEvents::new(id, expected, events, Metadata::default(), None).unwrap()
+}
+
+/// A server that takes over without the latest events gives their streams' numbers to others. It is the same for a commit
+/// that is repeated there: it comes to have the positions and event ids that it had.
+#[tokio::test]
+async fn names_are_forgotten_with_the_history_that_they_are_from() {
+    let config = config();
+    let (schema, again) = (schema(&config), CommitId::generate());
+    for repeated in [false, true] {
+        let reader = config.connect().await.unwrap();
+        let writer = config.connect().await.unwrap();
+        let client = raw().await;
+        client
+            .batch_execute(&format!(
+                "TRUNCATE {schema}.events, {schema}.streams, {schema}.event_types RESTART IDENTITY;
+                 UPDATE {schema}.sequencer SET position = 0"
+            ))
+            .await
+            .unwrap();
+        let append = async |commit| writer.append(commit).await.unwrap();
+        append(commit(CommitId::generate(), "kept", 0..300, "Kept")).await;
+        append(commit(CommitId::generate(), "lost", 0..600, "Lost")).await;
+        append(commit(again, "again", 0..400, "Again")).await;
+        // Often enough for every name to be known.
+        for _ in 0..3 {
+            let events = log(&reader, 0, &EventFilter::All, 300).await;
+            assert_eq!(events.len(), 1300);
+        }
+        client
+            .batch_execute(&format!(
+                "DELETE FROM {schema}.events WHERE position > 300;
+                 DELETE FROM {schema}.streams WHERE name NOT LIKE 'kept-%';
+                 DELETE FROM {schema}.event_types WHERE name <> 'Kept';
+                 UPDATE {schema}.sequencer SET position = 300;
+                 SELECT setval(pg_get_serial_sequence('{schema}.streams', 'id'), max(id)) FROM {schema}.streams;
+                 SELECT setval(pg_get_serial_sequence('{schema}.event_types', 'id'), max(id)) FROM {schema}.event_types"
+            ))
+            .await
+            .unwrap();
+        append(commit(CommitId::generate(), "found", 0..600, "Found")).await;
+        let id = if repeated {
+            again
+        } else {
+            CommitId::generate()
+        };
+        append(commit(id, "new", 0..400, "New")).await;
+
+        for _ in 0..3 {
+            for (event, position) in log(&reader, 0, &EventFilter::All, 300)
+                .await
+                .iter()
+                .zip(1..)
+            {
+                let (category, type_name) = match position {
+                    1..=300 => ("kept", "Kept"),
+                    301..=900 => ("found", "Found"),
+                    _ => ("new", "New"),
+                };
+                assert_eq!(
+                    (
+                        event.position.get(),
+                        event.stream.category(),
+                        &*event.type_name
+                    ),
+                    (position, category, type_name)
+                );
+            }
+        }
+    }
+}
+
+/// More streams than are remembered, from anywhere, through every filter, for several readers at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_has_its_own_stream_and_type() {
+    const STREAMS: u64 = 101_000;
+    const EVENTS: u64 = 2 * STREAMS;
+    let config = config();
+    let store = config.connect().await.unwrap();
+    let schema = schema(&config);
+    // The second half of the log has the second event of each stream.
+    let fill = format!(
+        "INSERT INTO {schema}.streams (name)
+         SELECT CASE WHEN i % 1000 = 999 THEN 'rare-' ELSE 'account-' END || i FROM generate_series(0, {STREAMS} - 1) i;
+         INSERT INTO {schema}.event_types (category, name)
+         VALUES ('account', 'Opened'), ('account', 'Closed'), ('rare', 'Opened'), ('rare', 'Closed');
+         INSERT INTO {schema}.events
+         SELECT i + 1, 1 + i % {STREAMS}, 1 + i / {STREAMS}, 1 + i / {STREAMS} + CASE WHEN i % 1000 = 999 THEN 2 ELSE 0 END,
+                gen_random_uuid(), now(), '1'
+           FROM generate_series(0, {EVENTS} - 1) i;
+         UPDATE {schema}.sequencer SET position = {EVENTS}"
+    );
+    raw().await.batch_execute(&fill).await.unwrap();
+    let expected = |position: u64| {
+        let number = (position - 1) % STREAMS;
+        let category = if (position - 1) % 1000 == 999 {
+            "rare"
+        } else {
+            "account"
+        };
+        let name = if position <= STREAMS {
+            "Opened"
+        } else {
+            "Closed"
+        };
+        (format!("{category}-{number}"), name)
+    };
+    let filters = [
+        EventFilter::All,
+        EventFilter::any_of([EventSelector::category("rare")]),
+        EventFilter::any_of([EventSelector::of_type("Closed")]),
+        EventFilter::any_of([EventSelector::category("account").event_type("Opened")]),
+    ];
+    for after in [0, 150_000] {
+        let readers = filters.iter().map(|filter| {
+            let (store, filter) = (store.clone(), filter.clone());
+            tokio::spawn(async move { (log(&store, after, &filter, 1024).await, filter) })
+        });
+        for reader in readers.collect::<Vec<_>>() {
+            let (events, filter) = reader.await.unwrap();
+            let wanted = (after + 1..=EVENTS).filter(|position| {
+                let (stream, name) = expected(*position);
+                filter.matches(&StreamId::new(stream).unwrap(), name)
+            });
+            let wanted: Vec<_> = wanted.collect();
+            assert_eq!(events.len(), wanted.len(), "{filter:?} after {after}");
+            for (event, position) in events.iter().zip(wanted) {
+                let (stream, name) = expected(position);
+                assert_eq!(
+                    (
+                        event.position.get(),
+                        event.stream.as_str(),
+                        &*event.type_name
+                    ),
+                    (position, stream.as_str(), name)
+                );
+            }
+        }
+    }
+}
