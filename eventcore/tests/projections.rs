@@ -254,7 +254,8 @@ async fn many_events_that_fail_are_parked_and_nothing_else<D: Db>() {
     running.stop().await.unwrap();
 }
 
-/// Even where the answer of the database comes after the next events were applied.
+/// Even where the answer of the database comes after the next events were applied: then the batch is applied once more, and
+/// each answer waited for.
 async fn what_the_database_refuses_is_parked_and_nothing_else<D: Db>() {
     let db = D::fresh().await;
     for round in 0..20 {

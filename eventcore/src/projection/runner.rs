@@ -443,7 +443,6 @@ where
                 _ => next + size.get(),
             };
             let range = next..end.min(events.len());
-            let count = range.len();
             let started = Instant::now();
             match self.batch(lease, &events, range, up_to, None).await? {
                 Outcome::Done(done, is_cut_short) => {
@@ -478,8 +477,8 @@ where
                         next += done;
                         lease.position = last_of(&events, next, lease.position);
                     }
-                    // Among others, so that those before it have to be applied again without it.
-                    if D::ROLLS_BACK && (done > 0 || count > 1) {
+                    // Those before it have to be applied again without it.
+                    if D::ROLLS_BACK && done > 0 {
                         continue;
                     }
                     let Some(event) = events.get(next) else {
