@@ -3,6 +3,7 @@
 //! Only this file does I/O, and only through the store and the sleep that it is given.
 
 mod error;
+mod metrics;
 mod options;
 mod pipeline;
 mod reading;
@@ -147,6 +148,7 @@ where
             }
             Step::Sleep(sleep) => {
                 sleep.report();
+                metrics::retries(type_name::<C>(), &sleep.context().reason);
                 match &sleep.context().reason {
                     // Those who conflict within this process take turns rather than their chances.
                     RetryReason::Conflict(conflict) if turn.lacks(&conflict.stream) => {
@@ -162,6 +164,7 @@ where
             }
             Step::Done(result, folded) => {
                 remember::<C>(store.states(), folded);
+                metrics::ended(type_name::<C>(), started, &result);
                 return result;
             }
         }

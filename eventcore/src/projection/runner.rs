@@ -466,6 +466,8 @@ where
                     if !D::ROLLS_BACK && done > 0 {
                         next += done;
                         lease.position = last_of(&events, next, lease.position);
+                        self.report
+                            .progress(lease.position, done, started.elapsed());
                     }
                     let source = failure.error;
                     self.pause(&mut pauses, EventStoreError::Unavailable { source })
@@ -476,6 +478,8 @@ where
                     if !D::ROLLS_BACK && done > 0 {
                         next += done;
                         lease.position = last_of(&events, next, lease.position);
+                        self.report
+                            .progress(lease.position, done, started.elapsed());
                     }
                     // Those before it have to be applied again without it.
                     if D::ROLLS_BACK && done > 0 {
