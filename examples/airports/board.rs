@@ -1,6 +1,10 @@
 //! Statistics of each airport, kept while the flights run: a read model in the database that holds the events.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use eventcore::{
     EventStore, EventStoreError, Position, RecordedEvent,
@@ -10,13 +14,15 @@ use eventcore::{
     },
     projection::{
         Projection, ProjectionDatabase, ProjectionError, ProjectionHandle, ProjectionRunner,
+        RebuildOutcome,
     },
     sqlite::{SqliteTransaction, rusqlite},
 };
 
 use crate::{
-    database::Database,
+    database::{Database, schema},
     domain::{AirportEvent, AirportId},
+    progress::Bar,
 };
 
 /// How long the board may lag behind the last flight.
@@ -24,41 +30,28 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a run that was killed holds up the next one.
 const LEASE: Duration = Duration::from_secs(2);
 
+/// How often the progress of a rebuild is shown.
+const SHOWN: Duration = Duration::from_millis(100);
+
 /// How many airports are printed.
 const TOP: usize = 10;
 
-/// The projection: the same rows in SQLite and in PostgreSQL.
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS airport_board (airport TEXT PRIMARY KEY, departures BIGINT NOT NULL,
+     arrivals BIGINT NOT NULL, delay_minutes BIGINT NOT NULL)";
+const CHANGE: &str = "INSERT INTO airport_board AS board (airport, departures, arrivals, delay_minutes)
+     VALUES ($1, $2, $3, $4)
+     ON CONFLICT (airport) DO UPDATE SET departures = board.departures + excluded.departures,
+         arrivals = board.arrivals + excluded.arrivals, delay_minutes = board.delay_minutes + excluded.delay_minutes";
+
+/// The projection: the same statements for SQLite and for PostgreSQL.
 pub struct Board {
     database: Database,
-    create: String,
-    change: String,
-    read: String,
 }
 
 impl Board {
-    /// In PostgreSQL the table is in the schema of the store: each store of a database has a board of its own.
     pub fn new(database: &Database) -> Self {
-        let table = match database {
-            Database::File(_) => "airport_board".to_owned(),
-            Database::Postgres(url) => format!("{}.airport_board", parameters(url).0),
-        };
-        Self {
-            database: database.clone(),
-            create: format!(
-                "CREATE TABLE IF NOT EXISTS {table} (airport TEXT PRIMARY KEY, departures BIGINT NOT NULL,
-                    arrivals BIGINT NOT NULL, delay_minutes BIGINT NOT NULL)"
-            ),
-            change: format!(
-                "INSERT INTO {table} AS board (airport, departures, arrivals, delay_minutes) VALUES ($1, $2, $3, $4)
-                    ON CONFLICT (airport) DO UPDATE SET departures = board.departures + excluded.departures,
-                        arrivals = board.arrivals + excluded.arrivals,
-                        delay_minutes = board.delay_minutes + excluded.delay_minutes"
-            ),
-            read: format!(
-                "SELECT airport, departures, arrivals, delay_minutes FROM {table}
-                    ORDER BY departures + arrivals DESC, airport"
-            ),
-        }
+        let database = database.clone();
+        Self { database }
     }
 }
 
@@ -76,7 +69,7 @@ impl Projection<SqliteTransaction> for Board {
     const NAME: &'static str = "airport_board";
 
     async fn prepare(&self, tx: &mut SqliteTransaction) -> Result<(), rusqlite::Error> {
-        tx.execute_batch(&self.create)
+        tx.execute_batch(CREATE)
     }
 
     async fn apply(
@@ -86,7 +79,7 @@ impl Projection<SqliteTransaction> for Board {
         tx: &mut SqliteTransaction,
     ) -> Result<(), rusqlite::Error> {
         let (departures, arrivals, delay) = change(&event);
-        tx.execute(&self.change, (airport, departures, arrivals, delay))?;
+        tx.execute(CHANGE, (airport, departures, arrivals, delay))?;
         Ok(())
     }
 }
@@ -97,7 +90,7 @@ impl Projection<PostgresTransaction> for Board {
     const NAME: &'static str = "airport_board";
 
     async fn prepare(&self, tx: &mut PostgresTransaction) -> Result<(), EventStoreError> {
-        tx.execute_batch(&self.create).await
+        tx.execute_batch(CREATE).await
     }
 
     async fn apply(
@@ -107,7 +100,7 @@ impl Projection<PostgresTransaction> for Board {
         tx: &mut PostgresTransaction,
     ) -> Result<(), EventStoreError> {
         let (departures, arrivals, delay) = change(&event);
-        tx.queue(&self.change, &[&airport, &departures, &arrivals, &delay])
+        tx.queue(CHANGE, &[&airport, &departures, &arrivals, &delay])
             .await
     }
 }
@@ -128,6 +121,33 @@ where
         .start();
     let board = Board::new(database);
     Kept { board, handle }
+}
+
+/// Builds the board anew while the one that is there is kept and shown, and puts it in its place. When it was interrupted,
+/// it goes on from there.
+pub async fn rebuild<S>(
+    store: &S,
+    database: &Database,
+    stop: &AtomicBool,
+) -> Result<RebuildOutcome, Box<dyn Error>>
+where
+    S: EventStore + ProjectionDatabase,
+    Board: Projection<S::Transaction>,
+{
+    let runner = ProjectionRunner::new(store.clone(), Board::new(database)).lease(LEASE);
+    let mut rebuild = runner.resume_rebuild();
+    let mut bar = Bar::new();
+    while !rebuild.is_finished() {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(rebuild.stop().await?);
+        }
+        bar.show(&rebuild.progress().await?);
+        tokio::time::sleep(SHOWN).await;
+    }
+    let outcome = rebuild.join().await?;
+    bar.show(&rebuild.progress().await?);
+    bar.finish();
+    Ok(outcome)
 }
 
 impl<S: EventStore + ProjectionDatabase> Kept<S> {
@@ -173,11 +193,17 @@ pub fn print(rows: &[Row]) {
 
 impl Board {
     /// The table is a table like any other, and read like one.
-    async fn rows(&self) -> Result<Vec<Row>, Box<dyn Error>> {
+    pub async fn rows(&self) -> Result<Vec<Row>, Box<dyn Error>> {
+        let read = |table: &str| {
+            format!(
+                "SELECT airport, departures, arrivals, delay_minutes FROM {table}
+                 ORDER BY departures + arrivals DESC, airport"
+            )
+        };
         match &self.database {
             Database::File(path) => {
                 let connection = rusqlite::Connection::open(path)?;
-                let mut statement = connection.prepare(&self.read)?;
+                let mut statement = connection.prepare(&read("airport_board"))?;
                 let rows = statement.query_map([], |row| {
                     Ok(Row {
                         airport: row.get(0)?,
@@ -189,10 +215,10 @@ impl Board {
                 Ok(rows.collect::<Result<_, _>>()?)
             }
             Database::Postgres(url) => {
-                let (_, plain) = parameters(url);
-                let (client, connection) = tokio_postgres::connect(&plain, NoTls).await?;
+                let (client, connection) = tokio_postgres::connect(&plain(url), NoTls).await?;
                 tokio::spawn(connection);
-                let rows = client.query(&self.read, &[]).await?;
+                let table = format!("{}.airport_board", schema(url));
+                let rows = client.query(&read(&table), &[]).await?;
                 let row = |row: &tokio_postgres::Row| Row {
                     airport: row.get(0),
                     departures: row.get(1),
@@ -205,15 +231,11 @@ impl Board {
     }
 }
 
-/// The store's schema, and the URL without this parameter, which only the store knows.
-fn parameters(url: &str) -> (&str, String) {
+/// The URL without the parameter that only the store knows.
+fn plain(url: &str) -> String {
     let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
-    let schema = parameters
-        .split('&')
-        .find_map(|parameter| parameter.strip_prefix("schema="));
     let known = parameters
         .split('&')
         .filter(|parameter| !parameter.starts_with("schema="));
-    let plain = format!("{server}?{}", known.collect::<Vec<_>>().join("&"));
-    (schema.unwrap_or("eventcore"), plain)
+    format!("{server}?{}", known.collect::<Vec<_>>().join("&"))
 }

@@ -32,7 +32,7 @@ use database::{Database, Opened};
 use domain::Flight;
 use eventcore::{
     EventStore,
-    projection::{Projection, ProjectionDatabase},
+    projection::{Projection, ProjectionDatabase, RebuildOutcome},
 };
 use flights::Share;
 use progress::Progress;
@@ -76,6 +76,10 @@ struct Arguments {
     /// board, which nobody may be writing to
     #[arg(long, num_args = 0.., value_name = "FILE")]
     check: Option<Vec<PathBuf>>,
+    /// Fly nothing, but build the board anew from the log, beside the one that is there, and then put it in its place; what
+    /// was interrupted goes on
+    #[arg(long, conflicts_with = "check")]
+    rebuild: bool,
 }
 
 #[tokio::main]
@@ -116,6 +120,9 @@ where
     S: EventStore + ProjectionDatabase,
     Board: Projection<S::Transaction>,
 {
+    if arguments.rebuild {
+        return rebuild(store, database).await;
+    }
     match &arguments.check {
         Some(acknowledged) => check(store, database, all, acknowledged).await,
         None => fly(store, database, all, arguments).await,
@@ -187,6 +194,21 @@ where
     board.stop().await?;
     let report = check::check(&store, all, flights.iter(), &[]).await?;
     Ok(print(&report))
+}
+
+/// Builds the board anew.
+async fn rebuild<S>(store: S, database: &Database) -> Result<ExitCode, Box<dyn Error>>
+where
+    S: EventStore + ProjectionDatabase,
+    Board: Projection<S::Transaction>,
+{
+    if board::rebuild(&store, database, &stop_on_ctrl_c()).await? == RebuildOutcome::Interrupted {
+        println!("stopped; the board is as it was, run it again to go on");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    println!("the board is built anew");
+    board::print(&Board::new(database).rows().await?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Holds the log against the files, and the board against the log.

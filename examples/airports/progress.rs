@@ -8,7 +8,8 @@ use std::{
     },
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use eventcore::projection::RebuildProgress;
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 #[derive(Clone)]
 pub enum Progress {
@@ -55,6 +56,49 @@ impl Progress {
 
     pub fn finish(&self) {
         if let Self::Bar(bar) = self {
+            bar.abandon();
+        }
+    }
+}
+
+/// How far a rebuild is.
+pub struct Bar {
+    /// On a terminal.
+    bar: Option<ProgressBar>,
+    /// The twentieth that was printed last.
+    shown: u64,
+}
+
+impl Bar {
+    pub fn new() -> Self {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} events, {msg}");
+        let bar = std::io::stderr().is_terminal().then(|| {
+            ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { bar, shown: 0 }
+    }
+
+    pub fn show(&mut self, progress: &RebuildProgress) {
+        let RebuildProgress { done, total, .. } = *progress;
+        let left = progress.remaining.map_or_else(String::new, |left| {
+            format!(", {} left", HumanDuration(left))
+        });
+        let message = format!("{:.0}/s{left}", progress.events_per_second);
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(message);
+            return;
+        }
+        let twentieth = done * 20 / total.max(1);
+        if twentieth > self.shown {
+            self.shown = twentieth;
+            eprintln!("{done}/{total} events, {message}");
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
             bar.abandon();
         }
     }

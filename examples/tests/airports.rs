@@ -208,6 +208,35 @@ fn several_processes_share_the_flights_and_what_they_note_is_counted() {
     );
 }
 
+/// The board is wrong, built anew, and right.
+#[test]
+fn the_board_is_built_anew_with_its_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    let flown = airports(folder.path(), "2000").output().unwrap();
+    assert_whole(&flown, 2000);
+    let file = Connection::open(folder.path().join("flights.db")).unwrap();
+    file.execute_batch("UPDATE airport_board SET arrivals = arrivals + 1")
+        .unwrap();
+    drop(file);
+    assert_ne!(board(folder.path()), listed(2000));
+    let rebuilt = airports(folder.path(), "2000")
+        .arg("--rebuild")
+        .output()
+        .unwrap();
+    let said = out(&rebuilt);
+    assert!(rebuilt.status.success(), "{said}{}", err(&rebuilt));
+    assert!(
+        said.contains("the board is built anew") && said.contains("airport  departures  arrivals"),
+        "{said}"
+    );
+    let progress = err(&rebuilt);
+    assert!(
+        progress.contains("4000/4000 events, ") && !progress.contains(" 0/s"),
+        "{progress}"
+    );
+    assert_eq!(board(folder.path()), listed(2000));
+}
+
 #[test]
 fn the_list_is_flown_on_and_on_and_a_killed_process_has_noted_nothing_that_is_missing() {
     let folder = tempfile::tempdir().unwrap();

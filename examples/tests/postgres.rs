@@ -115,6 +115,11 @@ fn several_processes_share_the_flights_and_each_store_of_a_database_has_a_board_
             checked.contains(&departures) && checked.contains("checked: every flight"),
             "{checked}"
         );
+        // Built anew, the board counts each flight once, and nothing of the other store.
+        let rebuilt = said(airports, &database, &["--rebuild"]);
+        assert!(rebuilt.contains("the board is built anew"), "{rebuilt}");
+        let checked = said(airports, &database, &["--check"]);
+        assert!(checked.contains("checked: every flight"), "{checked}");
     }
 }
 

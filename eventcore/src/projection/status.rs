@@ -206,11 +206,16 @@ impl Report {
         (position, at.elapsed())
     }
 
-    /// Events per second.
+    /// Events per second; in the first second, those so far.
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     pub(super) fn rate(&self) -> f64 {
         let mut now = self.now();
         now.count(0);
-        now.rate
+        if now.rate > 0.0 {
+            return now.rate;
+        }
+        let (events, since) = now.counted;
+        events as f64 / since.elapsed().as_secs_f64().max(0.001)
     }
 
     /// The status as this process knows it better than the database.
