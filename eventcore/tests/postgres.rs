@@ -15,7 +15,7 @@ use eventcore::{
         AppendEvents, Appended, ExpectedVersion, NewEvent, ReadFeed, ReadStreams, StreamCursor,
     },
 };
-use server::{config, url};
+use server::{config, schema_of, url};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -91,16 +91,6 @@ fn everything(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     said
-}
-
-/// Schema names are unique, and so their tables; this finds them again.
-fn schema_of(config: &PostgresConfig) -> String {
-    let said = format!("{config:?}");
-    let start = said.find("test_").unwrap();
-    said[start..]
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

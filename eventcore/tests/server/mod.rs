@@ -29,3 +29,13 @@ pub fn patient(config: PostgresConfig) -> PostgresConfig {
 pub async fn store() -> PostgresEventStore {
     config().connect().await.unwrap()
 }
+
+/// Schema names are unique, and so their tables; this finds them again.
+pub fn schema_of(config: &PostgresConfig) -> String {
+    let said = format!("{config:?}");
+    let start = said.find("test_").unwrap();
+    said[start..]
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .collect()
+}

@@ -47,6 +47,9 @@ pub struct PostgresConfig {
     pub(super) request_timeout: Duration,
     pub(super) statement_timeout: Option<Duration>,
     pub(super) prepared_statements: bool,
+    pub(super) notifications: bool,
+    pub(super) poll_interval: Duration,
+    pub(super) notified_poll_interval: Duration,
     pub(super) migrate: bool,
 }
 
@@ -74,6 +77,9 @@ impl PostgresConfig {
             request_timeout: Duration::from_secs(10),
             statement_timeout: None,
             prepared_statements: true,
+            notifications: true,
+            poll_interval: Duration::from_millis(10),
+            notified_poll_interval: Duration::from_millis(250),
             migrate: true,
         };
         // The driver knows neither certificates nor our schema.
@@ -198,6 +204,28 @@ impl PostgresConfig {
         self
     }
 
+    /// Whether commits are announced with NOTIFY to other processes, and awaited with LISTEN, on a connection beside the
+    /// pool that is made when the first reader waits; true by default. It is only a hint: where nothing can be heard, the
+    /// server is asked more often.
+    pub fn notifications(mut self, notifications: bool) -> Self {
+        self.notifications = notifications;
+        self
+    }
+
+    /// How often the server is asked for the commits of other processes while somebody waits for them and no
+    /// notifications arrive; at least a millisecond, 10 milliseconds by default.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How often it is asked all the same while notifications arrive, for those that are lost with a process that dies;
+    /// at least a millisecond, 250 milliseconds by default.
+    pub fn notified_poll_interval(mut self, interval: Duration) -> Self {
+        self.notified_poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
     /// Whether [`connect`](Self::connect) creates or migrates the tables; true by default. Otherwise it only checks them.
     pub fn migrate_on_connect(mut self, migrate: bool) -> Self {
         self.migrate = migrate;
@@ -266,6 +294,9 @@ impl fmt::Debug for PostgresConfig {
             .field("request_timeout", &self.request_timeout)
             .field("statement_timeout", &self.statement_timeout)
             .field("prepared_statements", &self.prepared_statements)
+            .field("notifications", &self.notifications)
+            .field("poll_interval", &self.poll_interval)
+            .field("notified_poll_interval", &self.notified_poll_interval)
             .field("migrate_on_connect", &self.migrate)
             .finish_non_exhaustive()
     }

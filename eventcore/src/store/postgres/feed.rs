@@ -7,16 +7,17 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
-use tokio::{sync::Mutex, time};
+use tokio::sync::Mutex;
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use super::{
     error::corrupt,
+    hints::Listener,
     names::{Latest, Names},
     pool::{Pool, Query},
     reader::{Raw, SharedStrings, limit, number},
@@ -30,9 +31,6 @@ use crate::{
     },
     stream::StreamId,
 };
-
-/// How often the database is asked while somebody waits: others commit without telling this process.
-const INTERVAL: Duration = Duration::from_millis(10);
 
 /// So many events behind the head a reader is catching up, and remembers names. Nearer to it, the server looks up the few
 /// that a page can have.
@@ -53,10 +51,11 @@ pub(super) struct Feed {
     known: Mutex<Names>,
     /// Held by the one who asks for all who wait.
     asking: Mutex<()>,
+    listener: Listener,
 }
 
 impl Feed {
-    pub(super) fn new(pool: Pool, schema: &str) -> Arc<Self> {
+    pub(super) fn new(pool: Pool, schema: &str, listener: Listener) -> Arc<Self> {
         const ALL: [Type; 5] = [
             Type::INT8,
             Type::INT4,
@@ -100,6 +99,7 @@ impl Feed {
             head: Head::default(),
             known: Mutex::default(),
             asking: Mutex::new(()),
+            listener,
         })
     }
 
@@ -246,6 +246,11 @@ impl Feed {
         self.head.publish(head);
     }
 
+    /// Wakes those who wait, to find that the store is closed.
+    pub(super) fn close(&self) {
+        self.listener.end();
+    }
+
     pub(super) async fn wait(&self, after: Position) -> Result<(), EventStoreError> {
         let mut passed = pin!(self.head.passes(after));
         let mut asked = pin!(self.keep_asking());
@@ -258,10 +263,17 @@ impl Feed {
 
     /// One asks for all who wait, until it fails.
     async fn keep_asking(&self) -> Result<(), EventStoreError> {
-        let _asking = self.asking.lock().await;
+        let _asking = if let Ok(asking) = self.asking.try_lock() {
+            asking
+        } else {
+            // Whoever asks may have asked before what this one waits for.
+            self.listener.nudge();
+            self.asking.lock().await
+        };
+        let mut news = self.listener.news();
         loop {
             self.ask().await?;
-            time::sleep(INTERVAL).await;
+            news.come().await;
         }
     }
 

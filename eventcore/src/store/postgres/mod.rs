@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod feed;
 mod gather;
+mod hints;
 mod names;
 mod pool;
 mod projections;
@@ -82,9 +83,16 @@ impl PostgresEventStore {
         } else {
             schema::check(&pool, &config.schema).await?;
         }
-        let feed = feed::Feed::new(pool.clone(), &config.schema);
+        let channel = config
+            .notifications
+            .then(|| hints::Channel::new(pool.clone(), &config.schema));
+        let listener = hints::Listener::new(channel.clone(), config);
+        let feed = feed::Feed::new(pool.clone(), &config.schema, listener);
         let (writer, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(writer::Writer::new(pool.clone(), &config.schema).run(queue));
+        let announcer = channel.map(hints::Announcer::start);
+        let writing =
+            writer::Writer::new(pool.clone(), &config.schema, feed.clone(), announcer).run(queue);
+        tokio::spawn(writing);
         let reader = reader::Reader::new(pool.clone(), &config.schema);
         let place = projections::Place::live(pool.clone(), &config.schema);
         let shared = Shared {
@@ -116,6 +124,7 @@ impl PostgresEventStore {
             let _ = end.await;
         }
         self.shared.pool.close();
+        self.shared.feed.close();
     }
 }
 
@@ -134,13 +143,11 @@ impl EventStore for PostgresEventStore {
                 .await
                 .map_err(|_| EventStoreError::Closed)?;
             // The writer answers every job; if it is gone all the same, nobody knows how far it came.
-            let appended = answer
+            answer
                 .await
                 .map_err(|gone| EventStoreError::OutcomeUnknown {
                     source: gone.into(),
-                })??;
-            self.shared.feed.publish(appended.position);
-            Ok(appended)
+                })?
         })
     }
 

@@ -15,8 +15,9 @@ use deadpool::{
 };
 use tokio::{task::JoinHandle, time};
 use tokio_postgres::{
-    Client, Config, Row, Statement,
+    Client, Config, Row, Socket, Statement,
     config::Host,
+    tls::MakeTlsConnect,
     types::{ToSql, Type},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -88,6 +89,15 @@ impl Pool {
 
     pub(super) fn close(&self) {
         self.connections.close();
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// A connection of its own, beside the pool.
+    pub(super) async fn connect(&self) -> Result<(Client, Wire), Failure> {
+        self.connections.manager().connect().await
     }
 
     /// A connection that is not known to be broken.
@@ -310,11 +320,12 @@ pub(super) struct Hosts {
     tls: MakeRustlsConnect,
 }
 
-impl Manager for Hosts {
-    type Type = Session;
-    type Error = Failure;
+/// What carries the questions and answers of a client, as long as it is polled.
+pub(super) type Wire =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
-    async fn create(&self) -> Result<Session, Failure> {
+impl Hosts {
+    async fn connect(&self) -> Result<(Client, Wire), Failure> {
         let last = self.last.load(Ordering::Relaxed);
         let mut failed = Failure::NoAnswer(self.timeout);
         for (index, host) in self
@@ -327,19 +338,9 @@ impl Manager for Hosts {
         {
             // The driver's own time limit ends with the TCP connection; a server that hangs accepts those.
             match time::timeout(self.timeout, host.connect(self.tls.clone())).await {
-                Ok(Ok((client, connection))) => {
+                Ok(Ok(connected)) => {
                     self.last.store(index, Ordering::Relaxed);
-                    let task = tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(error = %Failure::from(error), "a connection to PostgreSQL ended");
-                        }
-                    });
-                    return Ok(Session {
-                        client: Arc::new(client),
-                        statements: HashMap::new(),
-                        of_sql: HashMap::new(),
-                        task,
-                    });
+                    return Ok(connected);
                 }
                 // What a server said is worth more than that one could not be reached.
                 Ok(Err(error)) if !failed.is_of_server() => failed = error.into(),
@@ -347,6 +348,26 @@ impl Manager for Hosts {
             }
         }
         Err(failed)
+    }
+}
+
+impl Manager for Hosts {
+    type Type = Session;
+    type Error = Failure;
+
+    async fn create(&self) -> Result<Session, Failure> {
+        let (client, wire) = self.connect().await?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = wire.await {
+                tracing::debug!(error = %Failure::from(error), "a connection to PostgreSQL ended");
+            }
+        });
+        Ok(Session {
+            client: Arc::new(client),
+            statements: HashMap::new(),
+            of_sql: HashMap::new(),
+            task,
+        })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Failure> {

@@ -4,6 +4,8 @@
 //! lock lives from there to the commit of the statement, inside the server. While one batch is under way the next one
 //! gathers; a commit that comes alone is sent at once.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{
@@ -15,6 +17,8 @@ use uuid::Uuid;
 use super::{
     batch::{Job, Waiting},
     error::{Failure, corrupt},
+    feed::Feed,
+    hints::Announcer,
     pool::{Pool, Query},
 };
 use crate::store::{
@@ -56,12 +60,25 @@ pub(super) enum Message {
 pub(super) struct Writer {
     pool: Pool,
     append: Query,
+    /// Where those of this process wait for what is committed …
+    feed: Arc<Feed>,
+    /// … and how others hear of it.
+    announcer: Option<Announcer>,
 }
 
 impl Writer {
-    pub(super) fn new(pool: Pool, schema: &str) -> Self {
-        let append = Query::new("append", APPEND, &TYPES, schema);
-        Self { pool, append }
+    pub(super) fn new(
+        pool: Pool,
+        schema: &str,
+        feed: Arc<Feed>,
+        announcer: Option<Announcer>,
+    ) -> Self {
+        Self {
+            pool,
+            append: Query::new("append", APPEND, &TYPES, schema),
+            feed,
+            announcer,
+        }
     }
 
     /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
@@ -86,10 +103,26 @@ impl Writer {
                 }
             }
             let jobs = waiting.next();
+            let mut head = Position::START;
             for (job, result) in self.commit(jobs).await {
                 waiting.learn(&job, &result);
+                if let Ok(Appended {
+                    position,
+                    events: 1..,
+                    ..
+                }) = &result
+                {
+                    head = head.max(*position);
+                }
                 let _ = job.reply.send(result);
             }
+            if head > Position::START {
+                self.feed.publish(head);
+                self.announcer.iter().for_each(Announcer::announce);
+            }
+        }
+        if let Some(announcer) = self.announcer {
+            announcer.end().await;
         }
     }
 
