@@ -52,7 +52,14 @@ impl fmt::Display for Failure {
                 error
                     .detail()
                     .map_or(Ok(()), |more| write!(f, ": {more}"))?;
-                error.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))
+                error.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))?;
+                if ["26000", "42P05"].contains(&code) {
+                    f.write_str(
+                        "; a pooler in transaction mode may be in between that keeps no prepared statements: set \
+                         `PostgresConfig::prepared_statements(false)`",
+                    )?;
+                }
+                Ok(())
             }
             Self::NoAnswer(time) => write!(f, "no answer within {time:?}"),
             Self::PoolExhausted => f.write_str("all connections of the pool are in use"),
