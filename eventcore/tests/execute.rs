@@ -134,9 +134,11 @@ async fn thirty_two_tasks_on_one_stream_all_succeed() {
         let tasks: Vec<_> = (0..32)
             .map(|_| {
                 let store = store.clone();
+                // The default, but for a disk that is very slow.
+                let policy = RetryPolicy::new().deadline(std::time::Duration::from_mins(10));
                 tokio::spawn(async move {
                     for _ in 0..20 {
-                        execute(&store, append(NoteEvent::Counted), RetryPolicy::new())
+                        execute(&store, append(NoteEvent::Counted), policy.clone())
                             .await
                             .unwrap();
                     }

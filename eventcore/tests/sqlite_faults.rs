@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -443,14 +443,12 @@ async fn a_damaged_row_is_an_error_that_says_so() {
     }
 }
 
-/// One wait for all that are queued, not one for each of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_stays_locked_keeps_nobody_waiting_for_long() {
+async fn a_file_that_stays_locked_is_busy_and_nothing_is_lost() {
     let file = File::new();
     let store = file.open().await;
     let locked = file.sql();
     locked.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let started = Instant::now();
     let tasks: Vec<_> = (0..20)
         .map(|number| {
             let (store, stream) = (store.clone(), format!("a-{number}"));
@@ -464,8 +462,6 @@ async fn a_file_that_stays_locked_keeps_nobody_waiting_for_long() {
             "{refused:?}"
         );
     }
-    // The first commit may have had a batch of its own, so two waits.
-    assert!(started.elapsed() < Duration::from_secs(14));
     locked.execute_batch("ROLLBACK").unwrap();
     store.append(commit(&[("a-1", 0)], 1)).await.unwrap();
 }
@@ -659,35 +655,23 @@ async fn child_that_may_only_read() {
     let Some(path) = std::env::var_os(READ_ONLY) else {
         return;
     };
-    let store = match SqliteEventStore::open(&path).await {
-        Ok(store) => store,
+    match SqliteEventStore::open(&path).await {
         Err(EventStoreError::ReadOnly { location, .. }) => {
             assert!(location.ends_with("events.db"), "{location}");
             println!("not opened, read-only");
-            return;
         }
-        Err(other) => panic!("{other:?}"),
-    };
-    for stream in ["a-1", "b-1"] {
-        let version = u64::from(stream == "a-1");
-        let refused = store.append(commit(&[(stream, version)], 1)).await;
-        assert!(
-            matches!(refused, Err(EventStoreError::ReadOnly { .. })),
-            "{refused:?}"
-        );
+        other => panic!("{other:?}"),
     }
-    assert_eq!(all(&store).await.len(), 1);
-    println!("not written, read-only");
 }
 
 /// By its permissions, which mean nothing to root: as root, the process that opens it is another user's.
 #[tokio::test]
 async fn a_file_without_permission_to_write_is_read_only() {
-    // SQLite reads a file that it may not write if it finds its log's index, or may make it; then an append is refused.
-    for (case, folder_mode, in_use, verdict) in [
-        ("file", 0o777, false, "not written, read-only"),
-        ("file and folder", 0o555, false, "not opened, read-only"),
-        ("in use", 0o555, true, "not written, read-only"),
+    // SQLite itself reads a file that it may not write if it finds its log's index, or may make it.
+    for (case, folder_mode, in_use) in [
+        ("file", 0o777, false),
+        ("file and folder", 0o555, false),
+        ("in use", 0o555, true),
     ] {
         let file = File::new();
         let store = file.open().await;
@@ -721,7 +705,7 @@ async fn a_file_without_permission_to_write_is_read_only() {
         let child = child.env(READ_ONLY, file.path());
         let output = child.output().expect("setpriv, of util-linux, is there");
         let said = String::from_utf8_lossy(&output.stdout);
-        let refused = output.status.success() && said.contains(verdict);
+        let refused = output.status.success() && said.contains("not opened, read-only");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(refused, "{case}: {said}{complaint}");
         assert!(std::fs::read(file.path()).unwrap() == before, "{case}");

@@ -63,8 +63,8 @@ impl Shared {
     }
 
     /// The error of a failed COMMIT: a full disk or a busy file is rolled back; after anything else nobody knows.
-    pub(super) fn of_commit(&self) -> EventStoreError {
-        match self.nothing_written(None) {
+    pub(super) fn of_commit(&self, path: Option<&Path>) -> EventStoreError {
+        match self.nothing_written(path) {
             error @ (EventStoreError::Busy { .. } | EventStoreError::StorageFull { .. }) => error,
             _ => EventStoreError::OutcomeUnknown {
                 source: Box::new(self.clone()),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
 
 use super::error::Shared;
 use crate::store::EventStoreError;
@@ -110,6 +110,10 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     let look = connection.transaction().map_err(failed)?;
     check(&look, path)?;
     look.finish().map_err(failed)?;
+    if connection.is_readonly(MAIN_DB).map_err(failed)? {
+        let read_only = ffi::Error::new(ffi::SQLITE_READONLY);
+        return Err(failed(rusqlite::Error::SqliteFailure(read_only, None)));
+    }
     connection.set_db_config(leave_log, false).map_err(failed)?;
     let mode = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
@@ -203,7 +207,7 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
 
 /// The schema version of the file, 0 for an empty one; an error for a file that is not ours.
 fn check(connection: &Connection, path: &Path) -> Result<i64, EventStoreError> {
-    let failed = |error: rusqlite::Error| match connection.is_readonly("main") {
+    let failed = |error: rusqlite::Error| match connection.is_readonly(MAIN_DB) {
         Ok(true) => Shared::from(error).of_read_only(path),
         _ => Shared::from(error).nothing_written(Some(path)),
     };

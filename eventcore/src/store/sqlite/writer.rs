@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     hint,
+    path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -219,7 +220,7 @@ impl Writer {
             }
             Err(failed) => {
                 for job in jobs {
-                    let _ = job.reply.send(Err(failed.to_error()));
+                    let _ = job.reply.send(Err(failed.to_error(self.path())));
                 }
             }
         }
@@ -274,6 +275,10 @@ impl Writer {
         self.statement("COMMIT")
             .map_err(|error| Failed::Commit(error.into()))?;
         Ok(results)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.connection.path().map(Path::new)
     }
 
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
@@ -498,10 +503,10 @@ impl Failed {
         error.cause()
     }
 
-    fn to_error(&self) -> EventStoreError {
+    fn to_error(&self, path: Option<&Path>) -> EventStoreError {
         match self {
-            Self::Begin(error) | Self::Insert(error) => error.nothing_written(None),
-            Self::Commit(error) => error.of_commit(),
+            Self::Begin(error) | Self::Insert(error) => error.nothing_written(path),
+            Self::Commit(error) => error.of_commit(path),
         }
     }
 
@@ -511,7 +516,7 @@ impl Failed {
             Self::Begin(_) => false,
             Self::Insert(_) => true,
             Self::Commit(error) => {
-                matches!(error.of_commit(), EventStoreError::StorageFull { .. })
+                matches!(error.of_commit(None), EventStoreError::StorageFull { .. })
             }
         }
     }
@@ -547,4 +552,77 @@ pub(super) fn sql(number: u64) -> i64 {
 fn number(stored: i64) -> Result<u64, Refused> {
     u64::try_from(stored)
         .map_err(|_| Refused::Alone(corrupt(format!("a version or position is {stored}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+    use crate::{
+        event::CommitId,
+        sqlite::{schema, watch::Watch},
+        store::{ExpectedVersion, NewEvent},
+    };
+
+    #[test]
+    fn all_that_are_queued_wait_once_for_a_locked_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.db");
+        let (place, watch) = (
+            Place::store(path.clone()),
+            Watch::start(path.clone()).unwrap(),
+        );
+        let mut connection = schema::open(&path).unwrap();
+        let waits = Arc::new(AtomicUsize::new(0));
+        let counted = waits.clone();
+        let count = move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        connection.busy_handler(Some(count)).unwrap();
+        let mut writer = Writer::new(connection, watch.publisher(), &place).unwrap();
+        let locked = Connection::open(&path).unwrap();
+        locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let queue = || {
+            let job = |number: usize| {
+                let expected = ExpectedVersion {
+                    stream: StreamId::new(format!("s-{number}")).unwrap(),
+                    version: Version::EMPTY,
+                };
+                let event = NewEvent {
+                    stream: 0,
+                    type_name: "Wrote",
+                    payload: "1".into(),
+                };
+                let (id, metadata) = (CommitId::generate(), Metadata::default());
+                let request = AppendEvents::new(id, vec![expected], vec![event], metadata, None);
+                let (reply, answer) = oneshot::channel();
+                let request = request.unwrap();
+                (Job { request, reply }, answer)
+            };
+            (0..20).map(job).unzip::<_, _, Vec<_>, Vec<_>>()
+        };
+        let (jobs, answers) = queue();
+        writer.batch(jobs);
+        for mut answer in answers {
+            let refused = answer.try_recv().unwrap();
+            assert!(
+                matches!(refused, Err(EventStoreError::Busy { .. })),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(waits.load(Ordering::Relaxed), 1);
+        locked.execute_batch("ROLLBACK").unwrap();
+        let (jobs, answers) = queue();
+        writer.batch(jobs);
+        assert!(
+            answers
+                .into_iter()
+                .all(|mut answer| answer.try_recv().unwrap().is_ok())
+        );
+    }
 }
