@@ -46,6 +46,7 @@ on_each_database! {
     an_event_that_fails_is_parked_and_replayed
     many_events_that_fail_are_parked_and_nothing_else
     what_the_database_refuses_is_parked_and_nothing_else
+    what_the_database_refuses_to_commit_is_parked_and_nothing_else
     a_leader_of_old_cannot_write
     a_standby_takes_over_at_once_after_a_clean_stop
     a_slow_projection_holds_up_no_other
@@ -275,6 +276,37 @@ async fn what_the_database_refuses_is_parked_and_nothing_else<D: Db>() {
     for letter in letters {
         let error = letter.error.to_lowercase();
         assert!(error.contains("check constraint"), "{error}");
+    }
+    running.stop().await.unwrap();
+}
+
+/// The database finds the fault when it commits, and does not say whose it is.
+async fn what_the_database_refuses_to_commit_is_parked_and_nothing_else<D: Db>() {
+    let db = D::fresh().await;
+    for round in 0..20 {
+        add(db.store(), round, 50).await;
+    }
+    let aside: HashSet<u64> = (1..=1000).filter(|n| n % 137 == 0 || n % 500 < 2).collect();
+    let allowed = (1..=1000).filter(|n| !aside.contains(n));
+    let allowed: Vec<_> = allowed.map(|n| format!("({n})")).collect();
+    let schema = format!(
+        "CREATE TABLE allowed (position BIGINT PRIMARY KEY);
+         INSERT INTO allowed VALUES {};
+         CREATE TABLE applied (position BIGINT PRIMARY KEY REFERENCES allowed DEFERRABLE INITIALLY DEFERRED)",
+        allowed.join(", ")
+    );
+    db.run(&schema).await;
+    let running = ProjectionRunner::new(db.store().clone(), Sums::default())
+        .on_error(ErrorPolicy::park())
+        .start();
+    running.wait_for(Position::new(1000), SOON).await.unwrap();
+    assert_eq!(db.sums().await, expected(db.store(), &aside).await);
+    let letters = dead_letters(db.store(), "sums").await.unwrap();
+    let parked: HashSet<u64> = letters.iter().map(|one| one.position.get()).collect();
+    assert_eq!(parked, aside);
+    for letter in letters {
+        let error = letter.error.to_lowercase();
+        assert!(error.contains("foreign key"), "{error}");
     }
     running.stop().await.unwrap();
 }

@@ -117,7 +117,8 @@ async fn the_read_model_is_exact_through_kills<D: Db>(database: &str) {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        tokio::time::sleep(Duration::from_millis(kill * 37 % 200)).await;
+        let spread = if is_long() { 2500 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(spread + kill * 37 % 200)).await;
         victim.kill().unwrap();
         victim.wait().unwrap();
         let record = db.store().record("sums").await.unwrap();

@@ -45,6 +45,8 @@ pub(super) enum Outcome {
     /// The event with this number could not be applied. Those before it are committed if the database cannot undo them,
     /// else nothing is.
     Failed(usize, Failure),
+    /// One of several events, nobody knows which, made the commit fail. Nothing is committed.
+    Unclear,
     Refused(LeaseError),
 }
 
@@ -118,8 +120,14 @@ where
             return Ok(Outcome::Failed(0, Failure { error, is_of_event }));
         }
         let progress = self.progress(done);
-        self.database.commit(tx, &self.lease, progress).await?;
-        Ok(Outcome::Done(done, is_cut_short))
+        match self.database.commit(tx, &self.lease, progress).await {
+            Err(LeaseError::Refused(_)) if done > 1 => Ok(Outcome::Unclear),
+            Err(LeaseError::Refused(error)) if done == 1 => {
+                let (error, is_of_event) = (error.into(), true);
+                Ok(Outcome::Failed(0, Failure { error, is_of_event }))
+            }
+            committed => committed.map(|()| Outcome::Done(done, is_cut_short)),
+        }
     }
 
     async fn apply(

@@ -139,6 +139,10 @@ pub enum LeaseError {
     /// written.
     #[error("another process leads this projection by now; nothing was written")]
     Lost,
+    /// The database refuses to commit what the projection wrote: a constraint that is checked only then does not hold.
+    /// Nothing was written.
+    #[error(transparent)]
+    Refused(EventStoreError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] EventStoreError),

@@ -112,7 +112,9 @@ where
                     place.resign(&lease).await?;
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                Err(LeaseError::Database(error)) => return Err(error.into()),
+                Err(LeaseError::Database(error) | LeaseError::Refused(error)) => {
+                    return Err(error.into());
+                }
             }
         }
     }

@@ -269,7 +269,7 @@ impl From<LeaseError> for Exit {
     fn from(error: LeaseError) -> Self {
         match error {
             LeaseError::Lost => Self::Lost,
-            LeaseError::Database(error) => Self::Failed(error.into()),
+            LeaseError::Database(error) | LeaseError::Refused(error) => Self::Failed(error.into()),
         }
     }
 }
@@ -401,7 +401,10 @@ where
                 if let Err(error) = prepared {
                     return Ok(Some((error, D::is_usable(&tx))));
                 }
-                database.commit(tx, &lease, progress).await.map(|()| None)
+                match database.commit(tx, &lease, progress).await {
+                    Err(LeaseError::Refused(error)) => Ok(Some((error.into(), true))),
+                    committed => committed.map(|()| None),
+                }
             });
             let error = match prepared.await {
                 Ok(Ok(None)) => return Ok(()),
@@ -414,7 +417,9 @@ where
                 }
                 Ok(Ok(Some((source, false)))) => EventStoreError::Unavailable { source },
                 Ok(Err(LeaseError::Lost)) => return Err(Exit::Lost),
-                Ok(Err(LeaseError::Database(error))) | Err(error) => error,
+                Ok(Err(LeaseError::Database(error) | LeaseError::Refused(error))) | Err(error) => {
+                    error
+                }
             };
             self.pause(&mut pauses, error).await?;
         }
@@ -432,17 +437,21 @@ where
         let mut next = 0;
         // Before this event batches end, since it could not be applied with others.
         let mut bad: Option<usize> = None;
+        // Those before this event are committed each by itself, to find the one that the commit fails for.
+        let mut alone = 0;
         let mut attempts = 0;
         loop {
             if self.shutdown.is_requested().await {
                 return Err(Exit::Stop);
             }
             let end = match bad {
+                _ if next < alone => next + 1,
                 Some(bad) if bad == next => next + 1,
                 Some(bad) if bad > next => bad.min(next + size.get()),
                 _ => next + size.get(),
             };
             let range = next..end.min(events.len());
+            let range_end = range.end;
             let started = Instant::now();
             match self.batch(lease, &events, range, up_to, None).await? {
                 Outcome::Done(done, is_cut_short) => {
@@ -494,8 +503,9 @@ where
                         attempts = 0;
                     }
                 }
+                Outcome::Unclear => alone = range_end,
                 Outcome::Refused(LeaseError::Lost) => return Err(Exit::Lost),
-                Outcome::Refused(LeaseError::Database(error)) => {
+                Outcome::Refused(LeaseError::Database(error) | LeaseError::Refused(error)) => {
                     self.pause(&mut pauses, error).await?;
                 }
             }
@@ -592,7 +602,9 @@ where
             let error = match run.await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(LeaseError::Lost)) => return Err(Exit::Lost),
-                Ok(Err(LeaseError::Database(error))) | Err(error) => error,
+                Ok(Err(LeaseError::Database(error) | LeaseError::Refused(error))) | Err(error) => {
+                    error
+                }
             };
             self.pause(&mut pauses, error).await?;
         }
@@ -605,7 +617,9 @@ where
             match self.runner.database.renew(lease, self.runner.term).await {
                 Ok(()) => return Ok(()),
                 Err(LeaseError::Lost) => return Err(Exit::Lost),
-                Err(LeaseError::Database(error)) => self.pause(&mut pauses, error).await?,
+                Err(LeaseError::Database(error) | LeaseError::Refused(error)) => {
+                    self.pause(&mut pauses, error).await?;
+                }
             }
         }
     }
@@ -647,6 +661,8 @@ where
                     });
                     self.commit(lease, progress).await?;
                 }
+                // It is one event.
+                Outcome::Unclear => {}
                 Outcome::Refused(error) => return Err(error.into()),
             }
         }

@@ -99,6 +99,12 @@ impl Failure {
         })
     }
 
+    /// Whether a constraint does not hold.
+    pub(super) fn is_violation(&self) -> bool {
+        self.of_server()
+            .is_some_and(|error| error.code().code().starts_with("23"))
+    }
+
     /// Whether another process created the same thing at the same time.
     pub(super) fn is_race(&self) -> bool {
         const RACES: [&str; 8] = [

@@ -185,7 +185,7 @@ impl Place {
                 .execute(&sql, &[&key, &big(position.get())])
                 .await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {

@@ -10,7 +10,7 @@ use super::{
     projections::Place,
     queued::Queued,
 };
-use crate::store::EventStoreError;
+use crate::{projection::LeaseError, store::EventStoreError};
 
 /// The most statements that are under way.
 const UNDER_WAY: usize = 128;
@@ -182,7 +182,7 @@ impl PostgresTransaction {
     }
 
     /// Ends it with a commit.
-    pub(super) async fn commit(mut self) -> Result<(), EventStoreError> {
+    pub(super) async fn commit(mut self) -> Result<(), LeaseError> {
         self.flush().await?;
         let Some(mut connection) = self.open.take() else {
             return Ok(());
@@ -191,7 +191,11 @@ impl PostgresTransaction {
             Ok(()) => Ok(()),
             Err(failure) => {
                 connection.discard();
-                Err(failure.of_commit())
+                Err(if failure.is_violation() {
+                    LeaseError::Refused(failure.nothing_written())
+                } else {
+                    failure.of_commit().into()
+                })
             }
         }
     }

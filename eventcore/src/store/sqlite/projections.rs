@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::{
     SqliteEventStore,
@@ -240,7 +240,12 @@ pub(super) fn commit(
     if !write().map_err(failed)? {
         return Err(LeaseError::Lost);
     }
-    transaction.commit().map_err(failed)
+    transaction.commit().map_err(|error| {
+        if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) {
+            return LeaseError::Refused(place.failed(error));
+        }
+        failed(error)
+    })
 }
 
 pub(super) async fn note(
