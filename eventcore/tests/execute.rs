@@ -596,3 +596,74 @@ async fn a_stream_twice_in_one_field_is_said_so() {
         "stream `note-1` is declared twice in `notes`; a command names each stream once"
     );
 }
+
+/// It is up to the command whether it wants one: `handle` sees that there is none.
+#[tokio::test]
+async fn a_field_without_a_stream_declares_none() {
+    #[derive(Command)]
+    struct Sweep {
+        #[stream]
+        notes: Vec<NoteId>,
+        #[stream]
+        log: Option<NoteId>,
+    }
+
+    #[derive(Debug, PartialEq, thiserror::Error)]
+    #[error("nothing to sweep")]
+    struct NothingToSweep;
+
+    impl CommandLogic for Sweep {
+        type State = usize;
+        type Error = NothingToSweep;
+
+        fn apply(&self, events: &mut usize, _: SweepEvent<'_>) {
+            *events += 1;
+        }
+
+        fn handle(&self, events: &usize, streams: SweepStreams<'_>) -> Result<(), NothingToSweep> {
+            eventcore::require!(*events < 3 || !streams.notes.is_empty(), NothingToSweep);
+            for (_, note) in &streams.notes {
+                note.append(NoteEvent::Counted);
+            }
+            if let Some(log) = streams.log {
+                log.append(NoteEvent::Counted);
+            }
+            Ok(())
+        }
+    }
+
+    for store in stores().await {
+        let sweep = |notes: &[u64], log: Option<u64>| Sweep {
+            notes: notes.iter().map(id).collect(),
+            log: log.map(id),
+        };
+        let nothing = execute(&store, sweep(&[], None), RetryPolicy::new())
+            .await
+            .unwrap();
+        assert_eq!(
+            (nothing.events_written(), nothing.position()),
+            (0, Position::START)
+        );
+        for log in 1..4 {
+            let done = execute(&store, sweep(&[], Some(9)), RetryPolicy::new())
+                .await
+                .unwrap();
+            assert_eq!(
+                (done.events_written(), done.position()),
+                (1, Position::new(log))
+            );
+        }
+        let error = execute(&store, sweep(&[], Some(9)), RetryPolicy::new())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, CommandError::BusinessRuleViolation(NothingToSweep)),
+            "{error}"
+        );
+        let done = execute(&store, sweep(&[1, 2], None), RetryPolicy::new())
+            .await
+            .unwrap();
+        assert_eq!(done.events_written(), 2);
+        assert_eq!(count(&store).await, 5);
+    }
+}
