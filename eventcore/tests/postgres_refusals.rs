@@ -130,7 +130,7 @@ async fn what_the_server_refuses_is_not_written_and_says_what_it_means() {
             // It left nothing, not even a position, and nothing is broken.
             let appended = append(&store, &format!("good-{code}"), "{}".to_owned()).await;
             assert_eq!(appended.unwrap().position.get(), number, "{at:?} {code}");
-            assert_eq!(positions(&store).await, Vec::from_iter(1..=number));
+            assert_eq!(positions(&store).await, (1..=number).collect::<Vec<_>>());
         }
     }
 }
@@ -153,7 +153,7 @@ async fn a_commit_that_finds_no_room_keeps_no_other_from_being_made() {
                 _ => panic!("{at:?}: commit {number} ended as {appended:?}"),
             }
         }
-        assert_eq!(positions(&store).await, Vec::from_iter(1..=56));
+        assert_eq!(positions(&store).await, (1..=56).collect::<Vec<_>>());
     }
 }
 
