@@ -5,6 +5,7 @@ mod check;
 #[path = "../database.rs"]
 mod database;
 mod domain;
+mod forgetful;
 mod too_early;
 #[path = "../verdict.rs"]
 mod verdict;
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 use database::Database;
 use domain::{LeftId, RightId, Write};
 use eventcore::{EventStore, RetryPolicy, execute};
+use forgetful::Forgetful;
 use tokio::task::JoinSet;
 use too_early::TooEarly;
 
@@ -54,6 +56,9 @@ enum Action {
         /// Acknowledge before the commit is durable, which the checker must find out
         #[arg(long)]
         control: bool,
+        /// Repeat a commit whose outcome is unknown under another id, which the checker must find out
+        #[arg(long, conflicts_with = "control")]
+        forgetful: bool,
         /// Go on when a command fails, after a while, and say how
         #[arg(long)]
         persevere: bool,
@@ -75,11 +80,14 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             clients,
             patience,
             control,
+            forgetful,
             persevere,
         } => {
             // The control has its streams to itself: what it loses, it loses to the kill and not to a conflict.
             let (store, sharing) = if control {
                 (Arc::new(TooEarly(store)) as _, 1)
+            } else if forgetful {
+                (Arc::new(Forgetful(store)) as _, 8)
             } else {
                 (store, 8)
             };
