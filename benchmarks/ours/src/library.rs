@@ -49,6 +49,31 @@ impl CommandLogic for Deposit {
     }
 }
 
+/// A deposit that goes on from the state which the one before it has folded.
+#[derive(Command)]
+#[command(cached)]
+struct CachedDeposit {
+    #[stream]
+    account: AccountId,
+    times: u32,
+}
+
+impl CommandLogic for CachedDeposit {
+    type State = i64;
+    type Error = Infallible;
+
+    fn apply(&self, balance: &mut i64, CachedDepositEvent::Account(event): CachedDepositEvent<'_>) {
+        fold(balance, &event);
+    }
+
+    fn handle(&self, _: &i64, streams: CachedDepositStreams<'_>) -> Result<(), Infallible> {
+        for _ in 0..self.times {
+            streams.account.append(AccountEvent::Deposited { amount: 1 });
+        }
+        Ok(())
+    }
+}
+
 #[derive(Command)]
 struct Transfer {
     #[stream]
@@ -75,18 +100,26 @@ impl CommandLogic for Transfer {
     }
 }
 
-pub struct Bank(pub Arc<dyn EventStore>);
+pub struct Bank {
+    pub store: Arc<dyn EventStore>,
+    pub cached: bool,
+}
 
 impl Accounts for Bank {
     const TRANSFERS: bool = true;
 
     async fn deposit(&self, account: u32, times: u32) -> Result<(), Failure> {
-        execute(&self.0, Deposit { account: AccountId(account), times }, RetryPolicy::new()).await?;
+        let account = AccountId(account);
+        if self.cached {
+            execute(&self.store, CachedDeposit { account, times }, RetryPolicy::new()).await?;
+        } else {
+            execute(&self.store, Deposit { account, times }, RetryPolicy::new()).await?;
+        }
         Ok(())
     }
 
     async fn transfer(&self, from: u32, to: u32) -> Result<(), Failure> {
-        execute(&self.0, Transfer { from: AccountId(from), to: AccountId(to) }, RetryPolicy::new()).await?;
+        execute(&self.store, Transfer { from: AccountId(from), to: AccountId(to) }, RetryPolicy::new()).await?;
         Ok(())
     }
 
@@ -94,7 +127,7 @@ impl Accounts for Bank {
         let (mut balance, mut after) = (0, Version::EMPTY);
         loop {
             let page = self
-                .0
+                .store
                 .read_streams(ReadStreams {
                     streams: vec![StreamCursor { stream: AccountId(account).stream_id()?, after }],
                     up_to: None,
