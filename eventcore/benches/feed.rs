@@ -1,5 +1,6 @@
 //! What a feed costs: catching up into memory and into rows, against a bare query that decodes the same rows, in turns;
-//! a filter that matches 1 event in 1,000; and how soon a subscriber sees a commit.
+//! into rows of which the database refuses 1 in 100; a filter that matches 1 event in 1,000; and how soon a subscriber sees
+//! a commit.
 //!
 //! On SQLite, and on PostgreSQL as well if `EVENTCORE_POSTGRES_URL` is set. `EVENTCORE_BENCH_EVENTS` sets the number of
 //! events (1,000,000).
@@ -18,8 +19,8 @@ use eventcore::{
     StreamId, StreamKey, Version,
     postgres::{PostgresConfig, PostgresEventStore, PostgresTransaction},
     projection::{
-        MemoryReadModel, MemoryTransaction, Projection, ProjectionDatabase, ProjectionRunner,
-        subscribe,
+        ErrorPolicy, MemoryReadModel, MemoryTransaction, Projection, ProjectionDatabase,
+        ProjectionRunner, subscribe,
     },
     sqlite::{SqliteEventStore, SqliteTransaction, rusqlite},
     store::{AppendEvents, ExpectedVersion, NewEvent},
@@ -100,6 +101,52 @@ impl Projection<PostgresTransaction> for Balances {
     }
 }
 
+/// The database refuses the events of 1 account in 100.
+struct Refused;
+
+const REFUSED: &str = "CREATE TABLE IF NOT EXISTS taken (position BIGINT PRIMARY KEY, account BIGINT NOT NULL CHECK (account % 100 <> 7))";
+
+impl Projection<SqliteTransaction> for Refused {
+    type Feed = (AccountId, AccountEvent);
+    type Error = rusqlite::Error;
+    const NAME: &'static str = "refused";
+
+    async fn prepare(&self, tx: &mut SqliteTransaction) -> rusqlite::Result<()> {
+        tx.execute_batch(REFUSED)
+    }
+
+    async fn apply(
+        &self,
+        (AccountId(account), _): Self::Feed,
+        event: &RecordedEvent,
+        tx: &mut SqliteTransaction,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO taken VALUES (?1, ?2)";
+        tx.execute(sql, (event.position.get(), account)).map(drop)
+    }
+}
+
+impl Projection<PostgresTransaction> for Refused {
+    type Feed = (AccountId, AccountEvent);
+    type Error = eventcore::EventStoreError;
+    const NAME: &'static str = "refused";
+
+    async fn prepare(&self, tx: &mut PostgresTransaction) -> Result<(), Self::Error> {
+        tx.execute_batch(REFUSED).await
+    }
+
+    async fn apply(
+        &self,
+        (AccountId(account), _): Self::Feed,
+        event: &RecordedEvent,
+        tx: &mut PostgresTransaction,
+    ) -> Result<(), Self::Error> {
+        let (position, account) = (event.position.get().cast_signed(), account.cast_signed());
+        tx.queue("INSERT INTO taken VALUES ($1, $2)", &[&position, &account])
+            .await
+    }
+}
+
 /// Events in commits of many; every thousandth is of another category.
 async fn fill(store: &impl EventStore, events: usize) {
     let mut versions = HashMap::<u64, u64>::new();
@@ -167,6 +214,7 @@ async fn measure<S>(name: &str, store: S, events: usize, bare: impl AsyncFn() ->
 where
     S: EventStore + ProjectionDatabase,
     Balances: Projection<S::Transaction>,
+    Refused: Projection<S::Transaction>,
 {
     fill(&store, events).await;
     let head = Position::new(events as u64);
@@ -205,6 +253,22 @@ where
     println!(
         "{name}: catch-up into rows              {:>10.0} events/s",
         rate(rows, into_rows.await)
+    );
+
+    let some = events.min(20_000);
+    let refused = timed(async {
+        let running = ProjectionRunner::new(store.clone(), Refused)
+            .on_error(ErrorPolicy::park())
+            .start();
+        running
+            .wait_for(Position::new(some as u64), hour)
+            .await
+            .expect("it catches up");
+        running.stop().await.expect("it runs");
+    });
+    println!(
+        "{name}: into rows, 1 in 100 is parked   {:>10.0} events/s",
+        rate(some, refused.await)
     );
 
     let rare = EventFilter::any_of([EventSelector::category("rare")]);
