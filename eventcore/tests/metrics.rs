@@ -141,12 +141,14 @@ impl Figures {
 
     /// A gauge whose values are whole numbers, or else rounded down.
     fn gauge(&self, name: &str) -> u64 {
+        let found = self.find_gauge(name);
+        found.unwrap_or_else(|| panic!("no {name} in {self:?}"))
+    }
+
+    fn find_gauge(&self, name: &str) -> Option<u64> {
         let kept = self.0.lock().unwrap();
-        let found = kept.gauges.get(name);
-        let bits = found
-            .unwrap_or_else(|| panic!("no {name} in {kept:?}"))
-            .load(Ordering::Relaxed);
-        f64::from_bits(bits) as u64
+        let bits = kept.gauges.get(name)?.load(Ordering::Relaxed);
+        Some(f64::from_bits(bits) as u64)
     }
 
     fn histogram(&self, name: &str) -> Vec<f64> {
@@ -316,5 +318,60 @@ fn projections_report_what_they_do() {
         assert_eq!(figures.gauge(&of("leads")), 0);
         assert_eq!(figures.gauge(&of("lag_events")), 5);
         assert!(figures.gauge(&of("lag_seconds")) >= 1);
+    });
+}
+
+/// Applies nothing from the tenth event on.
+struct Stuck;
+
+impl Projection<MemoryTransaction<()>> for Stuck {
+    type Feed = RecordedEvent;
+    type Error = String;
+    const NAME: &'static str = "stuck";
+
+    async fn apply(
+        &self,
+        event: RecordedEvent,
+        _: &RecordedEvent,
+        _: &mut MemoryTransaction<()>,
+    ) -> Result<(), String> {
+        if event.position.get() >= 10 {
+            return Err("not yet".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_lag_of_a_projection_that_is_stuck_is_reported_without_being_asked_for() {
+    recorded(async |figures| {
+        let store = Arc::new(MemoryEventStore::new());
+        for _ in 0..35 {
+            execute(&store, Note::new(true), RetryPolicy::new())
+                .await
+                .unwrap();
+        }
+        let ms = Duration::from_millis;
+        let model = MemoryReadModel::default();
+        let running = ProjectionRunner::into_database(store.clone(), model, Stuck)
+            .on_error(ErrorPolicy::retry().backoff(ms(10), ms(10)))
+            .start();
+        let lag = async |wanted: u64| {
+            while figures
+                .find_gauge("eventcore_projection_lag_events{projection=stuck}")
+                .is_none_or(|lag| lag != wanted)
+            {
+                tokio::time::sleep(ms(10)).await;
+            }
+        };
+        let patience = Duration::from_mins(2);
+        tokio::time::timeout(patience, lag(26)).await.unwrap();
+        for _ in 0..5 {
+            execute(&store, Note::new(true), RetryPolicy::new())
+                .await
+                .unwrap();
+        }
+        tokio::time::timeout(patience, lag(31)).await.unwrap();
+        running.stop().await.unwrap();
     });
 }

@@ -45,6 +45,7 @@ on_each_database! {
     an_event_that_fails_is_tried_again_until_it_is_mended
     an_event_that_fails_is_parked_and_replayed
     many_events_that_fail_are_parked_and_nothing_else
+    of_very_many_parked_events_each_is_listed_and_replayed
     what_the_database_refuses_is_parked_and_nothing_else
     what_the_database_refuses_to_commit_is_parked_and_nothing_else
     a_leader_of_old_cannot_write
@@ -190,7 +191,9 @@ async fn an_event_that_fails_is_parked_and_replayed<D: Db>() {
         .on_error(ErrorPolicy::park().attempts(3).backoff(ms(1), ms(1)))
         .start();
     running.wait_for(Position::new(100), SOON).await.unwrap();
-    let letters = dead_letters(db.store(), "sums").await.unwrap();
+    let letters = dead_letters(db.store(), "sums", Position::START)
+        .await
+        .unwrap();
     let parked: Vec<_> = letters.iter().map(|letter| letter.position.get()).collect();
     assert_eq!(parked, [1, 57, 58, 100]);
     assert!(
@@ -219,7 +222,9 @@ async fn an_event_that_fails_is_parked_and_replayed<D: Db>() {
     until(|| async { running.status().await.unwrap().parked == 3 }).await;
     assert_eq!(replay(db.store(), "sums", None).await.unwrap(), 3);
     until(|| async {
-        let letters = dead_letters(db.store(), "sums").await.unwrap();
+        let letters = dead_letters(db.store(), "sums", Position::START)
+            .await
+            .unwrap();
         matches!(&letters[..], [one] if one.position.get() == 58 && one.attempts == 4)
     })
     .await;
@@ -250,8 +255,37 @@ async fn many_events_that_fail_are_parked_and_nothing_else<D: Db>() {
         .start();
     running.wait_for(Position::new(2000), SOON).await.unwrap();
     assert_eq!(db.sums().await, expected(db.store(), &aside).await);
-    let letters = dead_letters(db.store(), "sums").await.unwrap();
+    let letters = dead_letters(db.store(), "sums", Position::START)
+        .await
+        .unwrap();
     assert_eq!(letters.len(), aside.len());
+    running.stop().await.unwrap();
+}
+
+async fn of_very_many_parked_events_each_is_listed_and_replayed<D: Db>() {
+    let db = D::fresh().await;
+    add(db.store(), 1, 1100).await;
+    let (sums, refused) = refusing(&(6..=1100).collect::<Vec<_>>());
+    let running = ProjectionRunner::new(db.store().clone(), sums)
+        .on_error(ErrorPolicy::park())
+        .start();
+    running.wait_for(Position::new(1100), SOON).await.unwrap();
+    let (mut parked, mut after) = (Vec::new(), Position::START);
+    loop {
+        let letters = dead_letters(db.store(), "sums", after).await.unwrap();
+        let Some(last) = letters.last() else { break };
+        after = last.position;
+        parked.extend(letters.iter().map(|letter| letter.position.get()));
+    }
+    assert!(parked.iter().copied().eq(6..=1100), "{parked:?}");
+    refused.lock().unwrap().clear();
+    // The last, behind a thousand that stay; then all of them.
+    let last = Some(Position::new(1100));
+    assert_eq!(replay(db.store(), "sums", last).await.unwrap(), 1);
+    until(|| async { running.status().await.unwrap().parked == 1094 }).await;
+    assert_eq!(replay(db.store(), "sums", None).await.unwrap(), 1094);
+    until(|| async { running.status().await.unwrap().parked == 0 }).await;
+    assert_exact(&db).await;
     running.stop().await.unwrap();
 }
 
@@ -270,7 +304,9 @@ async fn what_the_database_refuses_is_parked_and_nothing_else<D: Db>() {
         .start();
     running.wait_for(Position::new(2000), SOON).await.unwrap();
     assert_eq!(db.sums().await, expected(db.store(), &aside).await);
-    let letters = dead_letters(db.store(), "sums").await.unwrap();
+    let letters = dead_letters(db.store(), "sums", Position::START)
+        .await
+        .unwrap();
     let parked: HashSet<u64> = letters.iter().map(|one| one.position.get()).collect();
     assert_eq!(parked, aside);
     for letter in letters {
@@ -301,7 +337,9 @@ async fn what_the_database_refuses_to_commit_is_parked_and_nothing_else<D: Db>()
         .start();
     running.wait_for(Position::new(1000), SOON).await.unwrap();
     assert_eq!(db.sums().await, expected(db.store(), &aside).await);
-    let letters = dead_letters(db.store(), "sums").await.unwrap();
+    let letters = dead_letters(db.store(), "sums", Position::START)
+        .await
+        .unwrap();
     let parked: HashSet<u64> = letters.iter().map(|one| one.position.get()).collect();
     assert_eq!(parked, aside);
     for letter in letters {

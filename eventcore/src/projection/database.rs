@@ -88,8 +88,12 @@ pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
     /// What is known of a projection; `None` for one that never ran.
     fn record<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Option<ProjectionRecord>>;
 
-    /// The parked events of a projection, the first 1,000.
-    fn dead_letters<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Vec<DeadLetter>>;
+    /// The parked events of a projection after a position, the first 1,000, in commit order.
+    fn dead_letters<'a>(
+        &'a self,
+        name: &'a str,
+        after: Position,
+    ) -> DatabaseFuture<'a, Vec<DeadLetter>>;
 
     /// Asks whoever leads to apply one parked event again, or all of them; says how many.
     fn replay<'a>(&'a self, name: &'a str, position: Option<Position>)

@@ -260,14 +260,17 @@ impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<
         Box::pin(ready(Ok(Some(record))))
     }
 
-    fn dead_letters<'a>(&'a self, _: &'a str) -> DatabaseFuture<'a, Vec<DeadLetter>> {
-        let letters = self
-            .kept()
-            .dead_letters
-            .iter()
-            .take(1000)
-            .cloned()
-            .collect();
+    fn dead_letters<'a>(
+        &'a self,
+        _: &'a str,
+        after: Position,
+    ) -> DatabaseFuture<'a, Vec<DeadLetter>> {
+        let kept = self.kept();
+        let letters = kept.dead_letters.iter();
+        let letters = letters.filter(|letter| letter.position > after);
+        let mut letters: Vec<_> = letters.cloned().collect();
+        letters.sort_by_key(|letter| letter.position);
+        letters.truncate(1000);
         Box::pin(ready(Ok(letters)))
     }
 

@@ -11,6 +11,8 @@ use crate::Position;
 mod on {
     use super::{Duration, Position, ProjectionStatus};
 
+    pub const ENABLED: bool = true;
+
     pub fn batch(projection: &'static str, position: Position, events: u64, took: Duration) {
         metrics::counter!("eventcore_projection_events_total", "projection" => projection)
             .increment(events);
@@ -48,6 +50,8 @@ mod on {
 mod on {
     use super::{Duration, Position, ProjectionStatus};
 
+    pub const ENABLED: bool = false;
+
     pub fn batch(_: &'static str, _: Position, _: u64, _: Duration) {}
     pub fn error(_: &'static str) {}
     pub fn parked(_: &'static str) {}
@@ -55,4 +59,4 @@ mod on {
     pub fn lag(_: &str, _: &ProjectionStatus) {}
 }
 
-pub(super) use on::{batch, error, lag, leads, parked};
+pub(super) use on::{ENABLED, batch, error, lag, leads, parked};

@@ -53,15 +53,17 @@ pub use subscription::{Subscription, SubscriptionError, subscribe};
 
 use crate::{EventStoreError, Position};
 
-/// The events that a projection has put aside, the first 1,000, in commit order.
+/// The events that a projection has put aside after a position ([`Position::START`] for all), the first 1,000, in commit
+/// order. What comes then is found after the position of the last.
 ///
 /// # Errors
 /// What keeps the database from being asked.
 pub async fn dead_letters<D: ProjectionDatabase>(
     database: &D,
     name: &str,
+    after: Position,
 ) -> Result<Vec<DeadLetter>, EventStoreError> {
-    database.dead_letters(name).await
+    database.dead_letters(name, after).await
 }
 
 /// Asks whoever leads a projection to apply a parked event again, or all of them (`None`). It does so within a second;

@@ -39,7 +39,7 @@ where
     }
 
     fn spawn_rebuild(self, afresh: bool) -> RebuildHandle<S> {
-        let report = Report::new(P::NAME);
+        let report = Report::of_rebuild(P::NAME);
         let (store, told) = (self.store.clone(), report.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {

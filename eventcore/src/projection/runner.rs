@@ -15,9 +15,10 @@ use super::{
     ProjectionError, ProjectionHandle, SubscriptionError,
     batch::{Batch, BatchSize, Failure, Outcome},
     database::{DeadLetter, LastError, Progress},
+    metrics,
     pages::Pages,
     policy::Verdict,
-    status::{ProjectionState, Report},
+    status::{ProjectionState, Report, status},
 };
 use crate::{
     EventFilter, EventStore, EventStoreError, Position, RecordedEvent,
@@ -28,6 +29,8 @@ use crate::{
 const STANDBY: Duration = Duration::from_millis(100);
 /// How often the checkpoint is moved over events that the projection does not read.
 const PASSING: Duration = Duration::from_millis(50);
+/// How often the recorder of metrics is told how far behind the projection is.
+const MEASURED: Duration = Duration::from_secs(1);
 /// The pauses after a database or store that failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -183,6 +186,7 @@ where
                 requested: false,
             },
             until: None,
+            measured: None,
         };
         let end = run.stand_by().await.map(drop);
         run.report.ended(end.as_ref().err());
@@ -204,6 +208,7 @@ where
                 requested: false,
             },
             until: Some(head),
+            measured: None,
         };
         run.stand_by().await
     }
@@ -280,6 +285,8 @@ struct Run<'a, S, D, P, F> {
     shutdown: Shutdown<'a, F>,
     /// Where to end; `None` to go on for ever.
     until: Option<Position>,
+    /// When the recorder of metrics was told how far behind it is.
+    measured: Option<Instant>,
 }
 
 impl<S, D, P, F> Run<'_, S, D, P, F>
@@ -351,6 +358,7 @@ where
             if self.until.is_some_and(|until| lease.position >= until) {
                 return Err(Exit::Arrived);
             }
+            self.measure().await;
             let patience = if passed.is_some() { PASSING } else { tick };
             let page = tokio::time::timeout(patience, pages.next());
             match self.shutdown.or(page).await {
@@ -381,6 +389,7 @@ where
             if kept.elapsed() >= tick {
                 self.keep(lease).await?;
                 self.replay(lease).await?;
+                self.report.answered();
                 kept = Instant::now();
             }
         }
@@ -444,6 +453,7 @@ where
             if self.shutdown.is_requested().await {
                 return Err(Exit::Stop);
             }
+            self.measure().await;
             let end = match bad {
                 _ if next < alone => next + 1,
                 Some(bad) if bad == next => next + 1,
@@ -574,6 +584,7 @@ where
                 while let Some(left) = until.checked_duration_since(Instant::now()) {
                     self.sleep(left.min(self.runner.term / 3)).await?;
                     self.keep(lease).await?;
+                    self.measure().await;
                 }
                 Ok(false)
             }
@@ -610,6 +621,16 @@ where
         }
     }
 
+    /// Has the recorder of metrics know every now and then how far behind a live projection is, also one that is stuck.
+    async fn measure(&mut self) {
+        let is_due = self.measured.is_none_or(|last| last.elapsed() >= MEASURED);
+        if metrics::ENABLED && self.until.is_none() && is_due {
+            self.measured = Some(Instant::now());
+            // It tells the recorder.
+            let _ = status(&self.runner.store, &self.runner.database, P::NAME).await;
+        }
+    }
+
     /// Holds the lease for another term.
     async fn keep(&mut self, lease: &Lease) -> Result<(), Exit> {
         let mut pauses = Pauses::new();
@@ -624,49 +645,73 @@ where
         }
     }
 
-    /// Applies parked events again that somebody asked for.
+    /// Applies parked events again that somebody asked for: some of them, so that others need not wait for long.
     async fn replay(&mut self, lease: &mut Lease) -> Result<(), Exit> {
         let record = self.runner.database.record(P::NAME).await;
         if !record.is_ok_and(|record| record.is_some_and(|record| record.to_replay)) {
             return Ok(());
         }
-        let Ok(letters) = self.runner.database.dead_letters(P::NAME).await else {
-            return Ok(());
-        };
-        for letter in letters.into_iter().filter(|letter| letter.to_replay) {
-            let request = ReadFeed {
-                after: Position::new(letter.position.get().saturating_sub(1)),
-                filter: EventFilter::All,
-                limit: 1,
-            };
+        let mut after = Position::START;
+        loop {
+            let letters = self.runner.database.dead_letters(P::NAME, after).await;
             // What cannot be read now is tried at the next look.
-            let Ok(page) = self.runner.store.read_feed(request).await else {
+            let Some(last) = letters.as_ref().ok().and_then(|letters| letters.last()) else {
                 return Ok(());
             };
-            let (events, position) = (Arc::new(page.events), Some(letter.position));
-            match self
-                .batch(lease, &events, 0..1, lease.position, position)
-                .await?
-            {
-                Outcome::Done(..) => {
-                    tracing::info!(projection = P::NAME, position = %letter.position, "a parked event is applied");
+            after = last.position;
+            let letters = letters.unwrap_or_default().into_iter();
+            let mut letters = letters.filter(|letter| letter.to_replay).peekable();
+            if letters.peek().is_none() {
+                continue;
+            }
+            for letter in letters {
+                if self.shutdown.is_requested().await || !self.replay_one(lease, letter).await? {
+                    break;
                 }
-                Outcome::Failed(_, failure) => {
-                    let mut progress = self.progress(lease.position);
-                    progress.park = Some(DeadLetter {
-                        error: with_sources(&*failure.error),
-                        attempts: letter.attempts.saturating_add(1),
-                        to_replay: false,
-                        ..letter
-                    });
-                    self.commit(lease, progress).await?;
-                }
-                // It is one event.
-                Outcome::Unclear => {}
-                Outcome::Refused(error) => return Err(error.into()),
+            }
+            return Ok(());
+        }
+    }
+
+    /// Applies a parked event again; whether the next one can be tried.
+    async fn replay_one(&mut self, lease: &Lease, letter: DeadLetter) -> Result<bool, Exit> {
+        let position = letter.position;
+        let request = ReadFeed {
+            after: Position::new(position.get().saturating_sub(1)),
+            filter: EventFilter::All,
+            limit: 1,
+        };
+        let Ok(page) = self.runner.store.read_feed(request).await else {
+            return Ok(false);
+        };
+        let events = Arc::new(page.events);
+        let batch = self.batch(lease, &events, 0..1, lease.position, Some(position));
+        match batch.await? {
+            Outcome::Done(..) => {
+                tracing::info!(projection = P::NAME, %position, "a parked event is applied");
+                Ok(true)
+            }
+            Outcome::Failed(_, failure) if failure.is_of_event => {
+                let mut progress = self.progress(lease.position);
+                progress.park = Some(DeadLetter {
+                    error: with_sources(&*failure.error),
+                    attempts: letter.attempts.saturating_add(1),
+                    to_replay: false,
+                    ..letter
+                });
+                self.commit(lease, progress).await.map(|()| true)
+            }
+            Outcome::Failed(_, Failure { error: source, .. }) => {
+                let error = EventStoreError::Unavailable { source };
+                self.pause(&mut Pauses::new(), error).await.map(|()| false)
+            }
+            // It is one event.
+            Outcome::Unclear => Ok(false),
+            Outcome::Refused(LeaseError::Lost) => Err(Exit::Lost),
+            Outcome::Refused(LeaseError::Database(error) | LeaseError::Refused(error)) => {
+                self.pause(&mut Pauses::new(), error).await.map(|()| false)
             }
         }
-        Ok(())
     }
 
     fn progress(&self, position: Position) -> Progress {

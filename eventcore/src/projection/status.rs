@@ -87,6 +87,8 @@ pub(super) struct Report(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     name: &'static str,
+    /// The metrics are those of the live one.
+    is_rebuild: bool,
     position: watch::Sender<Position>,
     now: Mutex<Now>,
 }
@@ -105,6 +107,14 @@ struct Now {
 
 impl Report {
     pub(super) fn new(name: &'static str) -> Self {
+        Self::of(name, false)
+    }
+
+    pub(super) fn of_rebuild(name: &'static str) -> Self {
+        Self::of(name, true)
+    }
+
+    fn of(name: &'static str, is_rebuild: bool) -> Self {
         let now = Now {
             state: ProjectionState::Starting,
             last_error: None,
@@ -115,6 +125,7 @@ impl Report {
         };
         Self(Arc::new(Inner {
             name,
+            is_rebuild,
             position: watch::Sender::default(),
             now: Mutex::new(now),
         }))
@@ -122,6 +133,12 @@ impl Report {
 
     fn now(&self) -> MutexGuard<'_, Now> {
         self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leading(&self, leads: bool) {
+        if !self.0.is_rebuild {
+            metrics::leads(self.0.name, leads);
+        }
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -133,7 +150,7 @@ impl Report {
         now.leads = true;
         now.began = (position, Instant::now());
         now.state = ProjectionState::CatchingUp;
-        metrics::leads(self.0.name, true);
+        self.leading(true);
         self.0.position.send_replace(position);
     }
 
@@ -141,13 +158,21 @@ impl Report {
         let mut now = self.now();
         if now.state != state {
             now.leads = !matches!(state, ProjectionState::Standby { .. });
-            metrics::leads(self.0.name, now.leads);
+            self.leading(now.leads);
             tracing::debug!(
                 projection = self.0.name,
                 ?state,
                 "the state of the projection"
             );
             now.state = state;
+        }
+    }
+
+    /// The database answers: it is not waited for any longer.
+    pub(super) fn answered(&self) {
+        let is_waiting = self.now().state == ProjectionState::Waiting;
+        if is_waiting {
+            self.state(ProjectionState::Live);
         }
     }
 
@@ -159,24 +184,30 @@ impl Report {
             now.last_error = None;
             now.count(events);
         }
-        metrics::batch(self.0.name, position, events, took);
+        if !self.0.is_rebuild {
+            metrics::batch(self.0.name, position, events, took);
+        }
         tracing::trace!(projection = self.0.name, %position, events, ?took, "a batch is applied");
         self.0.position.send_replace(position);
     }
 
     pub(super) fn error(&self, error: LastError) {
-        metrics::error(self.0.name);
+        if !self.0.is_rebuild {
+            metrics::error(self.0.name);
+        }
         self.now().last_error = Some(error);
     }
 
     pub(super) fn parked(&self) {
-        metrics::parked(self.0.name);
+        if !self.0.is_rebuild {
+            metrics::parked(self.0.name);
+        }
     }
 
     pub(super) fn ended(&self, error: Option<&ProjectionError>) {
         let mut now = self.now();
         now.leads = false;
-        metrics::leads(self.0.name, false);
+        self.leading(false);
         now.state = match error {
             None => ProjectionState::Stopped,
             Some(error) => {

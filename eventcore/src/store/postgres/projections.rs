@@ -235,11 +235,16 @@ impl Place {
         }))
     }
 
-    async fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>, EventStoreError> {
+    async fn dead_letters(
+        &self,
+        name: &str,
+        after: Position,
+    ) -> Result<Vec<DeadLetter>, EventStoreError> {
         let sql =
             "SELECT position, error, attempts, parked_at, to_replay FROM eventcore.dead_letters
-                    WHERE projection = $1 ORDER BY position LIMIT 1000";
-        let rows = self.query(sql, &[&self.key(name)]).await?;
+                    WHERE projection = $1 AND position > $2 ORDER BY position LIMIT 1000";
+        let after = big(after.get());
+        let rows = self.query(sql, &[&self.key(name), &after]).await?;
         let letter = |row: &Row| {
             Ok(DeadLetter {
                 position: Position::new(number(row, 0)?),
@@ -462,8 +467,12 @@ macro_rules! of_place {
                 Box::pin(self.place().record(name))
             }
 
-            fn dead_letters<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Vec<DeadLetter>> {
-                Box::pin(self.place().dead_letters(name))
+            fn dead_letters<'a>(
+                &'a self,
+                name: &'a str,
+                after: Position,
+            ) -> DatabaseFuture<'a, Vec<DeadLetter>> {
+                Box::pin(self.place().dead_letters(name, after))
             }
 
             fn replay<'a>(

@@ -98,9 +98,13 @@ impl ProjectionDatabase for SqliteEventStore {
         Box::pin(self.query(move |connection| record(connection, &name)))
     }
 
-    fn dead_letters<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Vec<DeadLetter>> {
+    fn dead_letters<'a>(
+        &'a self,
+        name: &'a str,
+        after: Position,
+    ) -> DatabaseFuture<'a, Vec<DeadLetter>> {
         let name = name.to_owned();
-        Box::pin(self.query(move |connection| dead_letters(connection, &name)))
+        Box::pin(self.query(move |connection| dead_letters(connection, &name, after)))
     }
 
     fn replay<'a>(
@@ -306,10 +310,11 @@ pub(super) fn record(
 pub(super) fn dead_letters(
     connection: &Connection,
     name: &str,
+    after: Position,
 ) -> rusqlite::Result<Vec<DeadLetter>> {
     let sql =
         "SELECT position, error, attempts, parked_at, to_replay FROM main.eventcore_dead_letters
-               WHERE projection = ?1 ORDER BY position LIMIT 1000";
+               WHERE projection = ?1 AND position > ?2 ORDER BY position LIMIT 1000";
     let read = |row: &Row<'_>| {
         Ok(DeadLetter {
             position: Position::new(row.get(0)?),
@@ -321,7 +326,7 @@ pub(super) fn dead_letters(
     };
     connection
         .prepare_cached(sql)?
-        .query_map([name], read)?
+        .query_map(params![name, super::writer::sql(after.get())], read)?
         .collect()
 }
 

@@ -297,9 +297,14 @@ impl ProjectionDatabase for SqliteRebuild {
         )
     }
 
-    fn dead_letters<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Vec<DeadLetter>> {
+    fn dead_letters<'a>(
+        &'a self,
+        name: &'a str,
+        after: Position,
+    ) -> DatabaseFuture<'a, Vec<DeadLetter>> {
         let name = name.to_owned();
-        let read = move |connection: &Connection| projections::dead_letters(connection, &name);
+        let read =
+            move |connection: &Connection| projections::dead_letters(connection, &name, after);
         Box::pin(self.place.write(read))
     }
 
