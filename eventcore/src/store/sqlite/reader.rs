@@ -67,6 +67,8 @@ pub(super) struct Reader {
     pub(super) connection: Connection,
     pub(super) names: Names,
     most: Most,
+    /// The latest position in the snapshot, once it was asked for.
+    head: Option<Position>,
 }
 
 impl Reader {
@@ -75,6 +77,7 @@ impl Reader {
             connection,
             most,
             names: Names::default(),
+            head: None,
         }
     }
 
@@ -82,7 +85,7 @@ impl Reader {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let (mut jobs, mut closing) = (Vec::new(), Vec::new());
         while queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
-            let snapshot = self.statement("BEGIN").map_err(Shared::from);
+            let snapshot = self.begin().map_err(Shared::from);
             for job in jobs.drain(..) {
                 match job {
                     Job::Streams { reply, .. } if reply.is_closed() => {}
@@ -121,7 +124,7 @@ impl Reader {
 
     /// A page in a snapshot of its own, unless it is longer than this reader's most, or fails.
     pub(super) fn short_page(&mut self, request: &ReadStreams) -> Option<StreamsPage> {
-        self.statement("BEGIN").ok()?;
+        self.begin().ok()?;
         let page = self.page(request);
         if self.statement("COMMIT").is_err() {
             let _ = self.statement("ROLLBACK");
@@ -130,6 +133,11 @@ impl Reader {
             page.events.len() < self.most.events || request.limit <= self.most.events
         };
         page.ok().filter(is_whole)
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        self.head = None;
+        self.statement("BEGIN")
     }
 
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
@@ -244,8 +252,11 @@ impl Reader {
         Ok(Version::new(version.unwrap_or(0)))
     }
 
-    pub(super) fn head(&self) -> rusqlite::Result<Position> {
-        head(&self.connection)
+    pub(super) fn head(&mut self) -> rusqlite::Result<Position> {
+        if let Some(head) = self.head {
+            return Ok(head);
+        }
+        head(&self.connection).map(|head| *self.head.insert(head))
     }
 }
 
