@@ -404,6 +404,17 @@ async fn main() -> Result<(), Error> {
     while round < rounds {
         round += 1.0;
         run += 1;
+        // How far one sequencer goes.
+        for (place, (clients, rate, half)) in (1..).zip([
+            (1, "1 client alone, commands/s", "1 client alone, p50 ms"),
+            (8, "8 clients, commands/s", "8 clients, p50 ms"),
+            (512, "512 clients, commands/s", "512 clients, p50 ms"),
+        ]) {
+            let run = run + place * 2000;
+            let mut some = commands(shared.clone(), clients, seconds, run).await;
+            note(rate, some.per_second());
+            note(half, some.quantile(500).as_secs_f64() * 1e3);
+        }
         let mut many = commands(shared.clone(), 64, seconds, run).await;
         note("64 clients, commands/s", many.per_second());
         let (p50, p99) = (many.quantile(500), many.quantile(990));
