@@ -9,10 +9,12 @@ use std::{
 };
 
 use eventcore::{
-    CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
+    CommitId, EventFilter, EventStore, EventStoreError, MAX_EVENT_BYTES, Metadata, Position,
+    StreamId, Version,
     postgres::{PostgresConfig, PostgresEventStore, TlsMode},
     store::{
-        AppendEvents, Appended, ExpectedVersion, NewEvent, ReadFeed, ReadStreams, StreamCursor,
+        AppendEvents, Appended, ExpectedVersion, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS,
+        MAX_COMMIT_STREAMS, NewEvent, ReadFeed, ReadStreams, StreamCursor,
     },
 };
 use server::{config, schema_of, url};
@@ -190,6 +192,84 @@ async fn a_schema_that_is_newer_foreign_or_not_there_is_refused_and_left_alone()
             other => panic!("{other}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused() {
+    let database = raw(&url()).await;
+    let name = format!("latin_{}", uuid::Uuid::now_v7().simple());
+    let create = format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    );
+    database.batch_execute(&create).await.unwrap();
+    let (server, _) = url()
+        .rsplit_once('/')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    let latin = PostgresConfig::new(&format!("{server}/{name}")).unwrap();
+    for _ in 0..2 {
+        let error = refused(&latin).await.to_string();
+        assert!(error.contains("ENCODING 'UTF8'"), "{error}");
+    }
+    let schemas = raw(&format!("{server}/{name}"))
+        .await
+        .query(
+            "SELECT 1 FROM pg_namespace WHERE nspname = 'eventcore'",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert!(schemas.is_empty(), "something was left behind");
+    database
+        .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_largest_commits_are_made() {
+    let store = server::store().await;
+    let stream = |n: usize| StreamId::new(format!("note-{n}")).unwrap();
+    let expected = |streams: usize| {
+        let version = Version::EMPTY;
+        (0..streams)
+            .map(|n| ExpectedVersion {
+                stream: stream(n),
+                version,
+            })
+            .collect::<Vec<_>>()
+    };
+    let event = |stream: usize, payload: &str| NewEvent {
+        stream,
+        type_name: "Noted",
+        payload: payload.to_owned().into(),
+    };
+    // As many events and streams as a commit may have, and then as many bytes.
+    let many = (0..MAX_COMMIT_EVENTS).map(|n| event(n % MAX_COMMIT_STREAMS, "1"));
+    let many = (expected(MAX_COMMIT_STREAMS), many.collect::<Vec<_>>());
+    let large = format!("\"{}\"", "x".repeat(MAX_EVENT_BYTES - 2));
+    let count = MAX_COMMIT_BYTES / MAX_EVENT_BYTES;
+    let mut heavy = (expected(1), vec![event(0, &large); count]);
+    heavy.0[0].stream = stream(MAX_COMMIT_STREAMS);
+    let mut position = 0;
+    for (expected, events) in [many, heavy] {
+        position += events.len() as u64;
+        let (id, metadata) = (CommitId::generate(), Metadata::default());
+        let commit = AppendEvents::new(id, expected, events, metadata, None).unwrap();
+        let appended = store.append(commit.clone()).await.unwrap();
+        assert_eq!(
+            (appended.position.get(), appended.repeated),
+            (position, false)
+        );
+        assert_eq!(store.append(commit).await.unwrap(), appended);
+    }
+    let request = ReadFeed {
+        after: Position::new(position - 1),
+        filter: EventFilter::All,
+        limit: 1,
+    };
+    let last = store.read_feed(request).await.unwrap().events;
+    assert_eq!(last[0].payload, large.as_bytes());
 }
 
 #[tokio::test]

@@ -122,6 +122,15 @@ async fn migrate_in(connection: &mut Connection, pool: &Pool, schema: &str) -> R
         Found::Nothing => 0,
         Found::Version(version) => version,
     };
+    let utf8 = "SELECT count(*) FROM pg_catalog.pg_database
+                 WHERE datname = current_database() AND pg_encoding_to_char(encoding) = 'UTF8'";
+    if from == 0 && scalar(connection, schema, utf8).await? == 0 {
+        let source = "the encoding of the database is not UTF8, so it cannot hold every event; create another with \
+                      CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0";
+        return Err(Refused::Here(EventStoreError::Other {
+            source: source.into(),
+        }));
+    }
     for (version, sql) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > from) {
         connection.batch(&of_schema(sql, schema)).await?;
         let done = format!("INSERT INTO eventcore.schema_version (version) VALUES ({version})");
