@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use eventcore::{
-    CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError, Event,
-    EventStoreError, ExecuteOptions, ExecutePipeline, Position, RetryBound, RetryPolicy,
+    AppendStep, CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError,
+    Event, EventStoreError, ExecuteOptions, ExecutePipeline, Position, RetryBound, RetryPolicy,
     RetryReason, Step, StreamId, StreamKey, StreamResolver, Version, VersionConflict,
     command::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles, ReadOnly},
     require,
@@ -590,17 +590,22 @@ fn event(stream: usize, version: u64, position: u64, number: u64) -> StreamEvent
     }
 }
 
-/// To ask a store again that takes no more commits would settle nothing.
-#[test]
-fn an_open_outcome_of_a_store_that_takes_no_more_commits_ends_at_once_and_says_why() {
+/// The second try of a commit whose first one ended without an answer.
+fn append_again_after(said: &str) -> AppendStep<Add> {
     let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
     let page = empty(read.request());
     let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
     let unknown = EventStoreError::OutcomeUnknown {
-        source: "fsync".into(),
+        source: said.into(),
     };
     let sleep = expect_step!(append.resume(Err(unknown), Duration::ZERO), Sleep);
-    let again = expect_step!(sleep.resume(), AppendEvents);
+    expect_step!(sleep.resume(), AppendEvents)
+}
+
+/// To ask a store again that takes no more commits would settle nothing.
+#[test]
+fn an_open_outcome_of_a_store_that_takes_no_more_commits_ends_at_once_and_says_why() {
+    let again = append_again_after("fsync");
     let failed = EventStoreError::StorageFailed {
         source: "fsync".into(),
     };
@@ -619,14 +624,7 @@ fn an_open_outcome_of_a_store_that_takes_no_more_commits_ends_at_once_and_says_w
 /// What the store said before it fell silent is more than that it did.
 #[test]
 fn an_open_outcome_that_times_out_keeps_what_the_store_said() {
-    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
-    let page = empty(read.request());
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
-    let unknown = EventStoreError::OutcomeUnknown {
-        source: "cut in the middle".into(),
-    };
-    let sleep = expect_step!(append.resume(Err(unknown), Duration::ZERO), Sleep);
-    let again = expect_step!(sleep.resume(), AppendEvents);
+    let again = append_again_after("cut in the middle");
     let error = expect_step!(again.time_out(), Done).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("cut in the middle"), "{said}");
