@@ -269,7 +269,44 @@ async fn a_slow_consumer_is_one_page_ahead_and_no_more() {
     next(&mut events, 1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(store.reads.load(Ordering::Relaxed), 2);
+    // The first page is small.
     next(&mut events, 1500).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(store.reads.load(Ordering::Relaxed), 3);
+    assert_eq!(store.reads.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn pages_of_large_events_are_short() {
+    let store = Bad::with(0).await;
+    let large = format!("\"{}\"", "x".repeat(500_000));
+    for version in 0..40 {
+        let stream = StreamId::new("a-1").unwrap();
+        let expected = vec![ExpectedVersion {
+            stream,
+            version: Version::new(5 * version),
+        }];
+        let events = (0..5).map(|_| NewEvent {
+            stream: 0,
+            type_name: "Large",
+            payload: large.clone().into(),
+        });
+        let events = events.collect();
+        let commit = AppendEvents::new(
+            CommitId::generate(),
+            expected,
+            events,
+            Metadata::default(),
+            None,
+        );
+        store.append(commit.unwrap()).await.unwrap();
+    }
+    let mut events = subscribe(&store, Position::START, EventFilter::All);
+    assert!(next(&mut events, 200).await.into_iter().eq(1..=200));
+    // The first page has 64 events, since nobody knows yet that they are large.
+    let rest = (200 - 64) / 16;
+    let reads = store.reads.load(Ordering::Relaxed);
+    assert!(
+        reads > rest,
+        "{reads} pages of 500 kB events, which 8 MiB hold 16 of"
+    );
 }

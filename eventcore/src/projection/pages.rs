@@ -13,6 +13,12 @@ use crate::{
     store::{FeedPage, MAX_PAGE_EVENTS, ReadFeed},
 };
 
+/// About how large a page may be: events are counted, and some are large.
+const BYTES: usize = 8 * 1024 * 1024;
+/// What an event takes beside its payload, roughly.
+const ENVELOPE: usize = 256;
+/// The most events of the first page, before it is known how large they are.
+const FIRST: usize = 64;
 /// How often a reader at the end looks for itself, whatever it was told.
 const POLL: Duration = Duration::from_secs(1);
 /// How long a reader that was refused waits before it asks again.
@@ -22,10 +28,12 @@ type Fetch<'a> = Pin<Box<dyn Future<Output = Result<FeedPage, EventStoreError>> 
 
 /// Holds one page at most that nobody has asked for yet.
 pub(super) struct Pages<'a> {
-    /// Begins to fetch what comes after a position, some time later after a failure.
-    begin: Box<dyn Fn(Position, Option<Duration>) -> Fetch<'a> + Send + 'a>,
+    /// Begins to fetch so many events after a position, some time later after a failure.
+    begin: Box<dyn Fn(Position, usize, Option<Duration>) -> Fetch<'a> + Send + 'a>,
     is_dense: bool,
     after: Position,
+    limit: usize,
+    is_full: bool,
     fetch: Option<Fetch<'a>>,
     pause: Option<Duration>,
 }
@@ -37,13 +45,21 @@ impl<'a> Pages<'a> {
         filter: EventFilter,
     ) -> Self {
         let is_dense = filter == EventFilter::All;
-        let begin = move |after, pause| -> Fetch<'a> {
-            Box::pin(fetch(store.clone(), after, filter.clone(), pause))
+        let begin = move |after, limit, pause| -> Fetch<'a> {
+            let filter = filter.clone();
+            let request = ReadFeed {
+                after,
+                filter,
+                limit,
+            };
+            Box::pin(fetch(store.clone(), request, pause))
         };
         Self {
             begin: Box::new(begin),
             is_dense,
             after,
+            limit: FIRST,
+            is_full: false,
             fetch: None,
             pause: None,
         }
@@ -57,7 +73,7 @@ impl<'a> Pages<'a> {
         let pause = self.pause.take();
         let mut fetch = match self.fetch.take() {
             Some(fetch) => fetch,
-            None => (self.begin)(self.after, pause),
+            None => (self.begin)(self.after, self.limit, pause),
         };
         let Poll::Ready(result) = fetch.as_mut().poll(context) else {
             self.fetch = Some(fetch);
@@ -69,8 +85,10 @@ impl<'a> Pages<'a> {
         match &checked {
             Ok(page) => {
                 self.after = page.up_to;
+                self.is_full = page.events.len() >= self.limit;
+                self.limit = next_limit(self.limit, page);
                 // Polled once, so that the store sets to work.
-                let mut next = (self.begin)(self.after, None);
+                let mut next = (self.begin)(self.after, self.limit, None);
                 self.fetch = match next.as_mut().poll(context) {
                     Poll::Pending => Some(next),
                     Poll::Ready(result) => Some(Box::pin(std::future::ready(result))),
@@ -81,27 +99,37 @@ impl<'a> Pages<'a> {
         Poll::Ready(checked)
     }
 
+    /// Whether the last page had as many events as were asked for, so that there may be more.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     pub(super) async fn next(&mut self) -> Result<FeedPage, SubscriptionError> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 }
 
+/// How many events the next page may have, if they are as large as those of this one.
+fn next_limit(limit: usize, page: &FeedPage) -> usize {
+    let sizes = page.events.iter();
+    let size: usize = sizes.map(|event| event.payload.len() + ENVELOPE).sum();
+    match size.checked_div(page.events.len()) {
+        Some(mean) => (BYTES / mean.max(1)).clamp(1, MAX_PAGE_EVENTS),
+        None => limit,
+    }
+}
+
 async fn fetch<S: EventStore>(
     store: S,
-    after: Position,
-    filter: EventFilter,
+    request: ReadFeed,
     pause: Option<Duration>,
 ) -> Result<FeedPage, EventStoreError> {
+    let after = request.after;
     if let Some(pause) = pause {
         tokio::time::sleep(pause).await;
     }
     loop {
-        let request = ReadFeed {
-            after,
-            filter: filter.clone(),
-            limit: MAX_PAGE_EVENTS,
-        };
-        let page = store.read_feed(request).await?;
+        let page = store.read_feed(request.clone()).await?;
         if page.up_to != after || !page.events.is_empty() {
             return Ok(page);
         }

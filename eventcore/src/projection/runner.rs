@@ -369,6 +369,11 @@ where
                 Some(Ok(Ok(page))) => {
                     (pauses, passed) = (Pauses::new(), None);
                     self.page(lease, page, &mut size).await?;
+                    self.report.state(if pages.is_full() {
+                        ProjectionState::CatchingUp
+                    } else {
+                        ProjectionState::Live
+                    });
                     committed = Instant::now();
                 }
                 Some(Ok(Err(SubscriptionError::Store(error)))) => {
@@ -384,6 +389,7 @@ where
                 let events = Vec::new();
                 self.page(lease, FeedPage { events, up_to }, &mut size)
                     .await?;
+                self.report.state(ProjectionState::Live);
                 (passed, committed) = (None, Instant::now());
             }
             if kept.elapsed() >= tick {
@@ -477,7 +483,6 @@ where
                     self.report
                         .progress(lease.position, done, started.elapsed());
                     if is_end {
-                        self.report.state(ProjectionState::of_page(events.len()));
                         return Ok(());
                     }
                 }

@@ -69,17 +69,6 @@ pub enum ProjectionState {
     Failed,
 }
 
-impl ProjectionState {
-    /// After a page with so many events.
-    pub(super) fn of_page(events: usize) -> Self {
-        if events < crate::store::MAX_PAGE_EVENTS {
-            Self::Live
-        } else {
-            Self::CatchingUp
-        }
-    }
-}
-
 /// What a runner tells its handle.
 #[derive(Debug, Clone)]
 pub(super) struct Report(Arc<Inner>);
