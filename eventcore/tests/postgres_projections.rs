@@ -4,12 +4,24 @@
 mod projection;
 mod server;
 
-use eventcore::{
-    EventStoreError, RecordedEvent,
-    postgres::PostgresTransaction,
-    projection::{Projection, ProjectionError, ProjectionRunner, status},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
-use projection::{Db, Postgres};
+
+use eventcore::{
+    EventStoreError, Position, RecordedEvent,
+    postgres::PostgresTransaction,
+    projection::{
+        ErrorPolicy, Projection, ProjectionError, ProjectionRunner, ProjectionState, replay, status,
+    },
+};
+use projection::{Db, Postgres, add};
+
+const SOON: Duration = Duration::from_mins(2);
 
 /// Queues what it prepares; the server refuses the second statement.
 struct Unprepared;
@@ -61,4 +73,64 @@ async fn what_prepare_has_queued_fails_as_prepare() {
     );
     let seen = status(db.store(), db.store(), "unprepared").await.unwrap();
     assert_eq!(seen.leader, None, "it holds the lease");
+}
+
+/// Refuses an event at first; then the connection breaks some times while it is applied.
+#[derive(Default)]
+struct Broken(Arc<AtomicU32>);
+
+impl Projection<PostgresTransaction> for Broken {
+    type Feed = RecordedEvent;
+    type Error = EventStoreError;
+    const NAME: &'static str = "broken";
+
+    async fn apply(
+        &self,
+        event: RecordedEvent,
+        _: &RecordedEvent,
+        tx: &mut PostgresTransaction,
+    ) -> Result<(), EventStoreError> {
+        if event.position.get() != 5 {
+            return Ok(());
+        }
+        let sql = match self.0.load(Ordering::Relaxed) {
+            0 => "SELECT 1 / 0",
+            1 | 2 => "SELECT pg_terminate_backend(pg_backend_pid())",
+            _ => return Ok(()),
+        };
+        let done = tx.execute(sql, &[]).await.map(drop);
+        if self.0.load(Ordering::Relaxed) > 0 {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_loses_its_connection_is_made_later() {
+    let db = Postgres::fresh().await;
+    add(db.store(), 1, 9).await;
+    let broken = Broken::default();
+    let times = broken.0.clone();
+    let running = ProjectionRunner::new(db.store().clone(), broken)
+        .on_error(ErrorPolicy::park().attempts(1))
+        .start();
+    running.wait_for(Position::new(9), SOON).await.unwrap();
+    assert_eq!(running.status().await.unwrap().parked, 1);
+    times.store(1, Ordering::Relaxed);
+    assert_eq!(replay(db.store(), "broken", None).await.unwrap(), 1);
+    let started = Instant::now();
+    loop {
+        let seen = running.status().await.unwrap();
+        if seen.parked == 0 && seen.state == ProjectionState::Live {
+            break;
+        }
+        assert!(
+            started.elapsed() < SOON && !running.is_finished(),
+            "{seen:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(times.load(Ordering::Relaxed), 3, "it broke twice");
+    running.stop().await.unwrap();
 }
