@@ -282,8 +282,13 @@ where
     let took = search.await;
     println!("{name}: 1 in 1,000, {matches} of {events}     {took:>10.2?}");
 
+    live(name, &store, head).await;
+}
+
+/// How long after a commit a live subscriber sees it.
+async fn live(name: &str, store: &impl EventStore, head: Position) {
     let mut latencies = Vec::new();
-    let mut live = subscribe(&store, head, EventFilter::All);
+    let mut live = subscribe(store, head, EventFilter::All);
     for version in 0..1000 {
         let expected = vec![ExpectedVersion {
             stream: StreamId::new("live-1").expect("an id"),

@@ -763,6 +763,56 @@ fn schedule() -> impl Strategy<Value = Schedule> {
         )
 }
 
+/// What is appended is what the command must have decided.
+fn check_append(
+    log: &Log,
+    follow: bool,
+    request: &AppendEvents,
+    decided_on: &State,
+) -> Result<(), TestCaseError> {
+    // It decides on all events of its streams, in commit order, the discovered ones and the new ones among them.
+    let (state, found) = fixpoint(log, follow);
+    prop_assert_eq!(decided_on, &state);
+    // Nothing but the declared and the discovered streams, each with the version that was read.
+    let mut streams: Vec<_> = request
+        .expected()
+        .iter()
+        .map(|e| e.stream.to_string())
+        .collect();
+    for expected in request.expected() {
+        let held = log
+            .iter()
+            .filter(|(s, _)| expected.stream.key() == s.to_string())
+            .count();
+        prop_assert_eq!(expected.version.get(), held as u64);
+    }
+    for name in [1, 2].iter().chain(&found).map(|key| format!("sum-{key}")) {
+        prop_assert!(streams.contains(&name), "{} is not guarded", name);
+    }
+    streams.sort();
+    streams.dedup();
+    prop_assert_eq!(streams.len(), request.expected().len(), "a stream twice");
+    // What it writes is what `handle` decides.
+    let written: Vec<_> = request
+        .events()
+        .iter()
+        .map(|e| {
+            (
+                request.expected()[e.stream].stream.to_string(),
+                e.payload.clone(),
+            )
+        })
+        .collect();
+    let mut wanted = vec![("sum-1".to_owned(), Bytes::from("1"))];
+    wanted.extend(
+        found
+            .iter()
+            .map(|key| (format!("sum-{key}"), Bytes::from("1"))),
+    );
+    prop_assert_eq!(written, wanted);
+    Ok(())
+}
+
 fn run_to_the_end<C: CommandLogic<Error = TooMuch>>(
     command: C,
     decided_on: &Mutex<State>,
@@ -799,46 +849,7 @@ fn run_to_the_end<C: CommandLogic<Error = TooMuch>>(
             }
             Step::AppendEvents(append) => {
                 let request = append.request().clone();
-                // It decides on all events of its streams, in commit order, the discovered ones and the new ones among them.
-                let (state, found) = fixpoint(&log, follow);
-                prop_assert_eq!(&*decided_on.lock().unwrap(), &state);
-                // Nothing but the declared and the discovered streams, each with the version that was read.
-                let mut streams: Vec<_> = request
-                    .expected()
-                    .iter()
-                    .map(|e| e.stream.to_string())
-                    .collect();
-                for expected in request.expected() {
-                    let held = log
-                        .iter()
-                        .filter(|(s, _)| expected.stream.key() == s.to_string())
-                        .count();
-                    prop_assert_eq!(expected.version.get(), held as u64);
-                }
-                for name in [1, 2].iter().chain(&found).map(|key| format!("sum-{key}")) {
-                    prop_assert!(streams.contains(&name), "{} is not guarded", name);
-                }
-                streams.sort();
-                streams.dedup();
-                prop_assert_eq!(streams.len(), request.expected().len(), "a stream twice");
-                // What it writes is what `handle` decides.
-                let written: Vec<_> = request
-                    .events()
-                    .iter()
-                    .map(|e| {
-                        (
-                            request.expected()[e.stream].stream.to_string(),
-                            e.payload.clone(),
-                        )
-                    })
-                    .collect();
-                let mut wanted = vec![("sum-1".to_owned(), Bytes::from("1"))];
-                wanted.extend(
-                    found
-                        .iter()
-                        .map(|key| (format!("sum-{key}"), Bytes::from("1"))),
-                );
-                prop_assert_eq!(written, wanted);
+                check_append(&log, follow, &request, &decided_on.lock().unwrap())?;
                 let answer = appends.next().and_then(Answer::error);
                 unknown |= matches!(answer, Some(EventStoreError::OutcomeUnknown { .. }));
                 if matches!(answer, Some(EventStoreError::VersionConflict(_))) {
