@@ -394,9 +394,10 @@ async fn a_connection_that_carries_nothing_ends_by_the_deadline() {
     assert!(
         matches!(
             outcome,
-            Err(CommandError::EventStoreError(
-                EventStoreError::Unavailable { .. }
-            ))
+            Err(
+                CommandError::EventStoreError(EventStoreError::Unavailable { .. })
+                    | CommandError::DeadlineExceeded { .. }
+            )
         ),
         "{outcome:?}"
     );
