@@ -14,7 +14,7 @@ use std::{
 
 use eventcore::{
     EventStoreError, Position, RecordedEvent,
-    postgres::PostgresTransaction,
+    postgres::{PostgresConfig, PostgresTransaction, tokio_postgres},
     projection::{
         ErrorPolicy, Projection, ProjectionError, ProjectionRunner, ProjectionState, replay, status,
     },
@@ -133,4 +133,69 @@ async fn a_replay_that_loses_its_connection_is_made_later() {
     }
     assert_eq!(times.load(Ordering::Relaxed), 3, "it broke twice");
     running.stop().await.unwrap();
+}
+
+const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+/// One of several that count in rows of their own.
+struct Counting<const NUMBER: usize>;
+
+impl<const NUMBER: usize> Projection<PostgresTransaction> for Counting<NUMBER> {
+    type Feed = RecordedEvent;
+    type Error = EventStoreError;
+    const NAME: &'static str = NAMES[NUMBER];
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        tx: &mut PostgresTransaction,
+    ) -> Result<(), EventStoreError> {
+        let sql = "INSERT INTO counts VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET events = counts.events + 1";
+        tx.queue(sql, &[&NAMES[NUMBER]]).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_projections_share_few_connections() {
+    let db = Postgres::fresh().await;
+    db.run("CREATE TABLE counts (name TEXT PRIMARY KEY, events BIGINT NOT NULL)")
+        .await;
+    let url = format!(
+        "{}?options=-c%20search_path%3D{}",
+        server::url(),
+        db.location()
+    );
+    let config = PostgresConfig::new(&url).unwrap();
+    let config = server::patient(config.schema(db.location()).unwrap()).pool_size(2);
+    let store = config.connect().await.unwrap();
+    macro_rules! start {
+        ($($number:literal)*) => {
+            [$(ProjectionRunner::new(store.clone(), Counting::<$number>).start()),*]
+        };
+    }
+    let running = start!(0 1 2 3 4 5 6 7);
+    for _ in 0..20 {
+        let position = add(&store, 1, 50).await;
+        for one in &running {
+            one.wait_for(position, SOON).await.unwrap();
+        }
+    }
+    for one in running {
+        one.stop().await.unwrap();
+    }
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let rows = client
+        .query("SELECT name, events FROM counts ORDER BY name", &[])
+        .await
+        .unwrap();
+    let counts: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let expected: Vec<_> = NAMES
+        .iter()
+        .map(|name| ((*name).to_owned(), 1000))
+        .collect();
+    assert_eq!(counts, expected);
 }

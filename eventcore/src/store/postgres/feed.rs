@@ -4,14 +4,18 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    panic::resume_unwind,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::SystemTime,
 };
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::Mutex,
+    task::{JoinError, JoinHandle},
+};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
@@ -103,7 +107,16 @@ impl Feed {
         })
     }
 
-    pub(super) async fn page(&self, request: &ReadFeed) -> Result<FeedPage, EventStoreError> {
+    /// A page, read in a task of its own: whoever waits for it may have something else to do first, as a slow reader has,
+    /// and would keep a connection from the others meanwhile.
+    pub(super) async fn fetch(
+        feed: Arc<Self>,
+        request: ReadFeed,
+    ) -> Result<FeedPage, EventStoreError> {
+        ended(tokio::spawn(async move { feed.page(&request).await }).await)
+    }
+
+    async fn page(&self, request: &ReadFeed) -> Result<FeedPage, EventStoreError> {
         let behind = self.head.get().get().saturating_sub(request.after.get());
         let is_named = behind < FAR || matches!(request.filter, EventFilter::Stream(_));
         if !is_named
@@ -251,18 +264,18 @@ impl Feed {
         self.listener.end();
     }
 
-    pub(super) async fn wait(&self, after: Position) -> Result<(), EventStoreError> {
+    pub(super) async fn wait(self: &Arc<Self>, after: Position) -> Result<(), EventStoreError> {
         let mut passed = pin!(self.head.passes(after));
-        let mut asked = pin!(self.keep_asking());
+        let mut asked = Task(tokio::spawn(self.clone().keep_asking()));
         poll_fn(|context| match passed.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => asked.as_mut().poll(context),
+            Poll::Pending => Pin::new(&mut asked.0).poll(context).map(ended),
         })
         .await
     }
 
     /// One asks for all who wait, until it fails.
-    async fn keep_asking(&self) -> Result<(), EventStoreError> {
+    async fn keep_asking(self: Arc<Self>) -> Result<(), EventStoreError> {
         let _asking = if let Ok(asking) = self.asking.try_lock() {
             asking
         } else {
@@ -272,7 +285,9 @@ impl Feed {
         };
         let mut news = self.listener.news();
         loop {
-            self.ask().await?;
+            let feed = self.clone();
+            // To its end, so that the connection is as good as before.
+            ended(tokio::spawn(async move { feed.ask().await }).await)?;
             news.come().await;
         }
     }
@@ -285,6 +300,23 @@ impl Feed {
         self.head.publish(Position::new(head));
         Ok(())
     }
+}
+
+/// A task that ends when nobody wants it any longer.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What came of a task. One that did not end was stopped with its runtime.
+fn ended<T>(result: Result<Result<T, EventStoreError>, JoinError>) -> Result<T, EventStoreError> {
+    result.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => Err(EventStoreError::Closed),
+    })
 }
 
 fn recorded(

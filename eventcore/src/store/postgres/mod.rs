@@ -152,7 +152,7 @@ impl EventStore for PostgresEventStore {
     }
 
     fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
-        Box::pin(async move { self.shared.feed.page(&request).await })
+        Box::pin(feed::Feed::fetch(self.shared.feed.clone(), request))
     }
 
     fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
