@@ -9,8 +9,10 @@ use eventcore::{
     CommitId, EventFilter, EventSelector, EventStore, Metadata, Position, RecordedEvent, StreamId,
     Version,
     postgres::{PostgresConfig, PostgresEventStore},
+    projection::subscribe,
     store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed},
 };
+use futures_util::StreamExt;
 use server::{config, url};
 use tokio_postgres::NoTls;
 
@@ -206,5 +208,27 @@ async fn every_event_has_its_own_stream_and_type() {
                 );
             }
         }
+    }
+}
+
+/// A page is fetched ahead of each of them, and nobody takes it.
+#[tokio::test]
+async fn readers_that_are_slow_keep_no_connection() {
+    let store = config().pool_size(2).connect().await.unwrap();
+    let append = async |category| {
+        let commit = commit(CommitId::generate(), category, 0..2000, "Opened");
+        store.append(commit).await.unwrap().position
+    };
+    append("a").await;
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        let mut events = subscribe(&store, Position::START, EventFilter::All);
+        assert_eq!(events.next().await.unwrap().unwrap().position.get(), 1);
+        slow.push(events);
+    }
+    assert_eq!(append("b").await.get(), 4000);
+    assert_eq!(log(&store, 0, &EventFilter::All, 1000).await.len(), 4000);
+    for events in &mut slow {
+        assert_eq!(events.next().await.unwrap().unwrap().position.get(), 2);
     }
 }
