@@ -324,13 +324,15 @@ async fn one_client(
     }))
 }
 
-/// Commands per second of this many processes with `clients` clients each.
-async fn processes(count: u64, clients: u64, seconds: f64) -> Result<f64, Error> {
-    let schema = schema();
-    drop(store(&schema).await?);
+/// Commands per second of this many processes with `clients` clients each, on so many logs.
+async fn processes(count: u64, logs: usize, clients: u64, seconds: f64) -> Result<f64, Error> {
+    let schemas: Vec<_> = (0..logs).map(|_| schema()).collect();
+    for schema in &schemas {
+        drop(store(schema).await?);
+    }
     let program = std::env::current_exe()?;
     let mut children = Vec::new();
-    for run in 0..count {
+    for (run, schema) in (0..count).zip(schemas.iter().cycle()) {
         let child = Command::new(&program)
             .env(
                 "BENCH_WORKER",
@@ -435,10 +437,12 @@ async fn main() -> Result<(), Error> {
         let [one, pair] = one_client(shared.clone(), seconds, run + 1000).await?;
         note("1 client, p50 ms", one.as_secs_f64() * 1e3);
         note("bare round-trip pair, p50 ms", pair.as_secs_f64() * 1e3);
-        let alone = processes(1, 64, seconds).await?;
-        let both = processes(2, 64, seconds).await?;
+        let alone = processes(1, 1, 64, seconds).await?;
+        let both = processes(2, 1, 64, seconds).await?;
+        let apart = processes(2, 2, 64, seconds).await?;
         note("1 process, commands/s", alone);
         note("2 processes, commands/s", both);
+        note("2 processes with a log each, commands/s", apart);
         note(
             "RATIO to four round trips (at least 8)",
             many.per_second() / four,
