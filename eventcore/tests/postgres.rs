@@ -103,6 +103,8 @@ async fn many_may_migrate_at_once_and_it_happens_once() {
             let config = config.clone();
             // Each has connections of its own: to the server the same as a process.
             tokio::spawn(async move {
+                // Some come while others are in the middle of it.
+                tokio::time::sleep(Duration::from_millis(n / 2 * 10)).await;
                 if n % 2 == 0 {
                     config.migrate().await.unwrap();
                 }

@@ -140,19 +140,21 @@ async fn migrate_in(connection: &mut Connection, pool: &Pool, schema: &str) -> R
 }
 
 async fn look(connection: &mut Connection, pool: &Pool, schema: &str) -> Result<Found, Refused> {
-    let tables = "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                  WHERE n.nspname = $schema AND c.relname ";
-    let ours = scalar(connection, schema, &format!("{tables} = 'schema_version'")).await?;
-    if ours == 0 {
-        let names = "IN ('events', 'streams', 'event_types', 'sequencer', 'idempotency')";
-        if scalar(connection, schema, &format!("{tables} {names}")).await? > 0 {
+    // In one statement: between two, another process may make all of them.
+    let tables = "SELECT coalesce(max(CASE c.relname WHEN 'schema_version' THEN 2 ELSE 1 END), 0)::bigint
+                    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = $schema AND c.relname IN ('schema_version', 'events', 'streams', 'event_types',
+                                                               'sequencer', 'idempotency')";
+    match scalar(connection, schema, tables).await? {
+        0 => return Ok(Found::Nothing),
+        1 => {
             return Err(Refused::Here(EventStoreError::NotAnEventStore {
                 location: pool.location().to_owned(),
                 reason: "the schema holds tables of another application with the same names; choose another schema"
                     .to_owned(),
             }));
         }
-        return Ok(Found::Nothing);
+        _ => {}
     }
     let found = scalar(
         connection,
