@@ -2,18 +2,23 @@
 //!
 //! Whoever asks while few questions are under way asks at once, in its own task. Others wait; when an answer arrives, one
 //! of them asks for all who wait. It knows nothing of what is asked.
+//!
+//! A task that asks may have something else to do first than to take its answer. So whoever has waited for long asks as well.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 /// How many questions may be under way at a time. Fewer make for larger ones.
 const UNDER_WAY: usize = 2;
 /// The most that travel together.
 const TOGETHER: usize = 64;
+/// How long one waits for others: longer than all but a question that nobody goes on with.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Gather<R, T> {
     state: Mutex<State<R, T>>,
@@ -58,11 +63,15 @@ impl<R, T> Gather<R, T> {
         loop {
             let lead = match self.join(&request) {
                 Ok(lead) => lead,
-                Err(reply) => match reply.await {
-                    Ok(Reply::Answer(answer)) => return Turn::Answered(answer),
-                    Ok(Reply::Lead(lead)) => lead,
+                Err(reply) => match timeout(PATIENCE, reply).await {
+                    Ok(Ok(Reply::Answer(answer))) => return Turn::Answered(answer),
+                    Ok(Ok(Reply::Lead(lead))) => lead,
                     // Whoever asked for us was dropped.
-                    Err(_) => continue,
+                    Ok(Err(_)) => continue,
+                    Err(_) => Lead {
+                        gather: self.clone(),
+                        is_extra: true,
+                    },
                 },
             };
             return Turn::Ask(lead.take(request));
@@ -76,7 +85,10 @@ impl<R, T> Gather<R, T> {
         let mut state = self.state();
         if state.free > 0 {
             state.free -= 1;
-            return Ok(Lead(self.clone()));
+            return Ok(Lead {
+                gather: self.clone(),
+                is_extra: false,
+            });
         }
         let (reply, answer) = oneshot::channel();
         state.waiting.push_back(Waiting {
@@ -116,12 +128,16 @@ impl<R, T> Together<R, T> {
 }
 
 /// The right to ask. It goes to the next who waits when it is dropped, by whatever way.
-struct Lead<R, T>(Arc<Gather<R, T>>);
+struct Lead<R, T> {
+    gather: Arc<Gather<R, T>>,
+    /// Beyond the number that may ask, because they do not go on.
+    is_extra: bool,
+}
 
 impl<R, T> Lead<R, T> {
     fn take(self, own: Arc<R>) -> Together<R, T> {
         let (mut requests, mut replies) = (vec![own], Vec::new());
-        let mut state = self.0.state();
+        let mut state = self.gather.state();
         while requests.len() < TOGETHER
             && let Some(waiting) = state.waiting.pop_front()
         {
@@ -141,20 +157,23 @@ impl<R, T> Lead<R, T> {
 
 impl<R, T> Drop for Lead<R, T> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.gather.state();
         let next = loop {
             match state.waiting.pop_front() {
                 Some(waiting) if waiting.reply.is_closed() => {}
                 Some(waiting) => break waiting,
                 None => {
-                    state.free += 1;
+                    state.free += usize::from(!self.is_extra);
                     return;
                 }
             }
         };
         drop(state);
         // If it is gone by now, this drops the new right, and so passes it on.
-        let _ = next.reply.send(Reply::Lead(Self(self.0.clone())));
+        let _ = next.reply.send(Reply::Lead(Self {
+            gather: self.gather.clone(),
+            is_extra: self.is_extra,
+        }));
     }
 }
 
@@ -162,10 +181,7 @@ impl<R, T> Drop for Lead<R, T> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -212,6 +228,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn those_who_ask_and_do_not_go_on_hold_nobody_up_for_good() {
+        let gather = Gather::new();
+        let stuck = [lead(&gather, 1).await, lead(&gather, 2).await];
+        let waiting: Vec<_> = (10..100)
+            .map(|n| tokio::spawn(double(gather.clone(), n)))
+            .collect();
+        // It waits the longest, and is not there when it may ask.
+        let mut gone = Box::pin(gather.turn(3));
+        assert!(timeout(Duration::ZERO, &mut gone).await.is_err());
+        for (number, waiting) in (10..).zip(waiting) {
+            assert_eq!(waiting.await.unwrap(), number * 2);
+        }
+        assert_eq!(gather.state().free, 0);
+        drop((stuck, gone));
+        assert_eq!(gather.state().free, UNDER_WAY);
+    }
+
+    #[tokio::test]
     async fn who_is_dropped_while_asking_leaves_nobody_behind() {
         let gather = Gather::new();
         let first = lead(&gather, 1).await;
@@ -241,7 +275,7 @@ mod tests {
                 tokio::spawn(async move {
                     if number.is_multiple_of(3) {
                         let time = Duration::from_micros(number % 50);
-                        let _ = tokio::time::timeout(time, double(gather, number)).await;
+                        let _ = timeout(time, double(gather, number)).await;
                     } else {
                         assert_eq!(double(gather, number).await, number * 2);
                         answered.fetch_add(1, Ordering::Relaxed);
