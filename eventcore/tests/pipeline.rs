@@ -331,9 +331,7 @@ fn reads_then_appends_then_succeeds() {
 
 #[test]
 fn a_conflict_sleeps_reads_again_and_succeeds() {
-    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
-    let page = empty(read.request());
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = first_append(RetryPolicy::new());
     let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
     assert_eq!(sleep.context().failed_attempts, 1);
     assert!(matches!(sleep.context().reason, RetryReason::Conflict(_)));
@@ -398,12 +396,7 @@ fn retries_are_exhausted() {
 
 #[test]
 fn the_deadline_ends_the_retries() {
-    let read = expect_step!(
-        start(add(5), RetryPolicy::new().deadline(Duration::from_secs(2))),
-        ReadStreams
-    );
-    let page = empty(read.request());
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = first_append(RetryPolicy::new().deadline(Duration::from_secs(2)));
     let error =
         expect_step!(append.resume(Err(conflict()), Duration::from_secs(2)), Done).unwrap_err();
     assert!(
@@ -424,9 +417,7 @@ fn an_open_outcome_repeats_the_same_commit_and_ends_as_unknown_only_past_the_dea
     let unknown = || EventStoreError::OutcomeUnknown {
         source: "cut".into(),
     };
-    let read = expect_step!(start(add(5), RetryPolicy::never()), ReadStreams);
-    let page = empty(read.request());
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = first_append(RetryPolicy::never());
     let (id, payload) = (
         append.request().commit_id(),
         append.request().events().to_vec(),
@@ -590,11 +581,16 @@ fn event(stream: usize, version: u64, position: u64, number: u64) -> StreamEvent
     }
 }
 
+/// The append of 5, after a read of empty streams.
+fn first_append(policy: RetryPolicy) -> AppendStep<Add> {
+    let read = expect_step!(start(add(5), policy), ReadStreams);
+    let page = empty(read.request());
+    expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents)
+}
+
 /// The second try of a commit whose first one ended without an answer.
 fn append_again_after(said: &str) -> AppendStep<Add> {
-    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
-    let page = empty(read.request());
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = first_append(RetryPolicy::new());
     let unknown = EventStoreError::OutcomeUnknown {
         source: said.into(),
     };

@@ -289,6 +289,25 @@ async fn of_very_many_parked_events_each_is_listed_and_replayed<D: Db>() {
     running.stop().await.unwrap();
 }
 
+/// The projection runs to the last event and puts aside these events, with this complaint, and no others.
+async fn assert_parks<D: Db>(db: &D, last: Position, aside: &HashSet<u64>, complaint: &str) {
+    let running = ProjectionRunner::new(db.store().clone(), Sums::default())
+        .on_error(ErrorPolicy::park())
+        .start();
+    running.wait_for(last, SOON).await.unwrap();
+    assert_eq!(db.sums().await, expected(db.store(), aside).await);
+    let letters = dead_letters(db.store(), "sums", Position::START)
+        .await
+        .unwrap();
+    let parked: HashSet<u64> = letters.iter().map(|one| one.position.get()).collect();
+    assert_eq!(parked, *aside);
+    for letter in letters {
+        let error = letter.error.to_lowercase();
+        assert!(error.contains(complaint), "{error}");
+    }
+    running.stop().await.unwrap();
+}
+
 /// Even where the answer of the database comes after the next events were applied: then the batch is applied once more, and
 /// each answer waited for.
 async fn what_the_database_refuses_is_parked_and_nothing_else<D: Db>() {
@@ -299,21 +318,7 @@ async fn what_the_database_refuses_is_parked_and_nothing_else<D: Db>() {
     db.run("CREATE TABLE applied (position BIGINT PRIMARY KEY CHECK (position % 37 <> 0 AND position % 500 > 2))")
         .await;
     let aside: HashSet<u64> = (1..=2000).filter(|n| n % 37 == 0 || n % 500 < 3).collect();
-    let running = ProjectionRunner::new(db.store().clone(), Sums::default())
-        .on_error(ErrorPolicy::park())
-        .start();
-    running.wait_for(Position::new(2000), SOON).await.unwrap();
-    assert_eq!(db.sums().await, expected(db.store(), &aside).await);
-    let letters = dead_letters(db.store(), "sums", Position::START)
-        .await
-        .unwrap();
-    let parked: HashSet<u64> = letters.iter().map(|one| one.position.get()).collect();
-    assert_eq!(parked, aside);
-    for letter in letters {
-        let error = letter.error.to_lowercase();
-        assert!(error.contains("check constraint"), "{error}");
-    }
-    running.stop().await.unwrap();
+    assert_parks(&db, Position::new(2000), &aside, "check constraint").await;
 }
 
 /// The database finds the fault when it commits, and does not say whose it is.
@@ -332,21 +337,7 @@ async fn what_the_database_refuses_to_commit_is_parked_and_nothing_else<D: Db>()
         allowed.join(", ")
     );
     db.run(&schema).await;
-    let running = ProjectionRunner::new(db.store().clone(), Sums::default())
-        .on_error(ErrorPolicy::park())
-        .start();
-    running.wait_for(Position::new(1000), SOON).await.unwrap();
-    assert_eq!(db.sums().await, expected(db.store(), &aside).await);
-    let letters = dead_letters(db.store(), "sums", Position::START)
-        .await
-        .unwrap();
-    let parked: HashSet<u64> = letters.iter().map(|one| one.position.get()).collect();
-    assert_eq!(parked, aside);
-    for letter in letters {
-        let error = letter.error.to_lowercase();
-        assert!(error.contains("foreign key"), "{error}");
-    }
-    running.stop().await.unwrap();
+    assert_parks(&db, Position::new(1000), &aside, "foreign key").await;
 }
 
 async fn a_leader_of_old_cannot_write<D: Db>() {

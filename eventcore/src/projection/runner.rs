@@ -486,25 +486,21 @@ where
                         return Ok(());
                     }
                 }
-                Outcome::Failed(done, failure) if !failure.is_of_event => {
-                    if !D::ROLLS_BACK && done > 0 {
-                        next += done;
-                        lease.position = last_of(&events, next, lease.position);
-                        self.report
-                            .progress(lease.position, done, started.elapsed());
-                    }
-                    let source = failure.error;
-                    self.pause(&mut pauses, EventStoreError::Unavailable { source })
-                        .await?;
-                }
                 Outcome::Failed(done, failure) => {
-                    bad = Some(next + done);
+                    let failed = next + done;
                     if !D::ROLLS_BACK && done > 0 {
-                        next += done;
+                        next = failed;
                         lease.position = last_of(&events, next, lease.position);
                         self.report
                             .progress(lease.position, done, started.elapsed());
                     }
+                    if !failure.is_of_event {
+                        let source = failure.error;
+                        self.pause(&mut pauses, EventStoreError::Unavailable { source })
+                            .await?;
+                        continue;
+                    }
+                    bad = Some(failed);
                     // Those before it have to be applied again without it.
                     if D::ROLLS_BACK && done > 0 {
                         continue;

@@ -271,6 +271,14 @@ fn log(file: &File) -> Vec<(String, u64, EventId)> {
     rows.into_iter().map(|(row, _)| row).collect()
 }
 
+/// The file may have so many pages.
+fn allow_pages(writer: &Writer, pages: u32) {
+    writer
+        .connection
+        .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+        .unwrap();
+}
+
 fn play(rounds: Vec<Round>) -> Result<(), TestCaseError> {
     let file = File::new();
     let (mut writer, mut other) = (file.writer(), file.writer());
@@ -309,23 +317,14 @@ fn play(rounds: Vec<Round>) -> Result<(), TestCaseError> {
                 let pages: u32 = locked
                     .query_row("PRAGMA page_count", [], |row| row.get(0))
                     .unwrap();
-                let most = |_: &rusqlite::Row<'_>| Ok(());
-                let pages = pages + more;
-                writer
-                    .connection
-                    .pragma_update_and_check(None, "max_page_count", pages, most)
-                    .unwrap();
+                allow_pages(&writer, pages + more);
             }
             Fault::CommitFails => file.fails.store(true, Ordering::Relaxed),
         }
         let answers = batch(&mut writer, requests.clone());
         let _ = locked.execute_batch("ROLLBACK");
         file.fails.store(false, Ordering::Relaxed);
-        let most = |_: &rusqlite::Row<'_>| Ok(());
-        writer
-            .connection
-            .pragma_update_and_check(None, "max_page_count", u32::MAX - 1, most)
-            .unwrap();
+        allow_pages(&writer, u32::MAX - 1);
         for (request, answer) in requests.iter().zip(answers) {
             match (&round.fault, answer) {
                 (Fault::Locked, Err(EventStoreError::Busy { .. }))
