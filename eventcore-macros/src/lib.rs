@@ -146,8 +146,32 @@ fn derive(
     input: TokenStream,
     expand: fn(syn::DeriveInput) -> proc_macro2::TokenStream,
 ) -> TokenStream {
-    match syn::parse(input) {
-        Ok(input) => expand(input).into(),
-        Err(error) => error.into_compile_error().into(),
+    read(input.into())
+        .map_or_else(syn::Error::into_compile_error, expand)
+        .into()
+}
+
+/// The type that a derive is given. `syn` reads `_` as the name of a field; Rust does not, and no code could refer to it.
+fn read(tokens: proc_macro2::TokenStream) -> syn::Result<syn::DeriveInput> {
+    let input: syn::DeriveInput = syn::parse2(tokens)?;
+    let fields: Vec<&syn::Fields> = match &input.data {
+        syn::Data::Struct(data) => vec![&data.fields],
+        syn::Data::Enum(data) => data
+            .variants
+            .iter()
+            .map(|variant| &variant.fields)
+            .collect(),
+        syn::Data::Union(_) => Vec::new(),
+    };
+    let names = fields
+        .into_iter()
+        .flatten()
+        .filter_map(|field| field.ident.as_ref());
+    match names.into_iter().find(|name| *name == "_") {
+        Some(name) => Err(syn::Error::new(
+            name.span(),
+            "a field needs a name; `_` is none",
+        )),
+        None => Ok(input),
     }
 }

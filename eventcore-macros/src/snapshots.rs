@@ -11,7 +11,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use quote::{ToTokens, quote};
 use syn::{Attribute, DeriveInput, Item, Meta, Token, punctuated::Punctuated};
 
-use crate::{command, event, event_feed, stream_key};
+use crate::{command, event, event_feed, read, stream_key};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui-tests/expand")
@@ -131,7 +131,7 @@ fn items() -> Vec<TokenStream> {
 /// Gives the tokens to every derive. Whatever they are, code comes back, errors among it or not. Says whether they are
 /// a type at all; rustc gives no others to a derive.
 fn answers_with_code(tokens: TokenStream) -> bool {
-    let Ok(input) = syn::parse2::<DeriveInput>(tokens) else {
+    let Ok(input) = read(tokens) else {
         return false;
     };
     for expand in [
@@ -144,6 +144,19 @@ fn answers_with_code(tokens: TokenStream) -> bool {
         assert!(syn::parse2::<syn::File>(code.clone()).is_ok(), "{code}");
     }
     true
+}
+
+/// Found by `no_tokens_make_a_derive_panic`.
+#[test]
+fn a_field_without_a_name_is_an_error_and_gives_no_code_around_it() {
+    for tokens in [
+        "struct Deposit { #[stream] _: AccountId }",
+        "struct AccountId { _: Uuid }",
+        "enum AccountEvent { Deposited { amount: u64, _: u64 } }",
+    ] {
+        let error = read(tokens.parse().unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "a field needs a name; `_` is none");
+    }
 }
 
 #[test]
@@ -315,7 +328,7 @@ fn no_odd_token_makes_a_derive_panic() {
     let mut types = 0;
     for tokens in items() {
         for at in 0..size(&tokens) {
-            for odd in ["__", "r#type", "Self", "\"\"", "'a", "()"] {
+            for odd in ["_", "__", "r#type", "Self", "\"\"", "'a", "()"] {
                 let what = What::Replace(odd);
                 types += usize::from(answers_with_code(edited(&tokens, &Edit { at, what })));
             }
@@ -331,7 +344,9 @@ fn no_tokens_make_a_derive_panic() {
     let types = Cell::new(0);
     let config = ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(2000)
+        ..ProptestConfig::with_cases(
+            std::env::var("PROPTEST_CASES").map_or(2000, |cases| cases.parse().unwrap()),
+        )
     };
     let inputs = (any::<usize>(), proptest::collection::vec(edit(), 1..4));
     let result = TestRunner::new(config).run(&inputs, |(item, edits)| {
