@@ -394,6 +394,14 @@ async fn rows_cannot_be_changed_or_removed() {
             "SELECT 7, stream, version, type, event_id, recorded_at, '2', NULL FROM events",
         ),
         (
+            "events",
+            "SELECT 0, 7, 7, type, event_id, recorded_at, '2', NULL FROM events",
+        ),
+        (
+            "events",
+            "SELECT 7, stream, 0, type, event_id, recorded_at, '2', NULL FROM events",
+        ),
+        (
             "idempotency",
             "SELECT key, 7, 7, commit_id FROM idempotency",
         ),

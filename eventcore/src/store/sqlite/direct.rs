@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::{
+    names::StreamIds,
     reader::{Most, Reader},
     schema,
 };
@@ -57,10 +58,10 @@ struct Short {
 pub(super) struct Call<'d>(&'d Direct);
 
 impl Direct {
-    pub(super) fn open(path: &Path) -> Result<Self, EventStoreError> {
+    pub(super) fn open(path: &Path, ids: StreamIds) -> Result<Self, EventStoreError> {
         let connection = schema::open_reader(path, Duration::ZERO)?;
         let short = Short {
-            reader: Reader::new(connection, SHORT),
+            reader: Reader::new(connection, SHORT, ids),
             pause: 0,
         };
         Ok(Self {
@@ -159,7 +160,7 @@ mod tests {
                 connection.execute(insert, values).unwrap();
             }
         }
-        Direct::open(&path).unwrap()
+        Direct::open(&path, StreamIds::default()).unwrap()
     }
 
     fn request(streams: &[&str]) -> ReadStreams {

@@ -105,19 +105,20 @@ impl SqliteEventStore {
         let connection = schema::open(&path)?;
         let watch = watch::Watch::start(path.clone())?;
         let place = place::Place::store(path.clone());
-        let writer = writer::Writer::new(connection, watch.publisher(), &place)?;
+        let ids = names::StreamIds::default();
+        let writer = writer::Writer::new(connection, watch.publisher(), &place, ids.clone())?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         spawn("eventcore-writer", move || writer.run(queue))?;
         let mut readers = Vec::with_capacity(READERS);
         for _ in 0..READERS {
             let reader = schema::open_reader(&path, schema::BUSY)?;
-            let reader = reader::Reader::new(reader, reader::Most::default());
+            let reader = reader::Reader::new(reader, reader::Most::default(), ids.clone());
             let (jobs, queue) = mpsc::channel(QUEUE);
             spawn("eventcore-reader", move || reader.run(queue))?;
             readers.push(jobs);
         }
         let shared = Shared {
-            direct: direct::Direct::open(&path)?,
+            direct: direct::Direct::open(&path, ids)?,
             path,
             writer: jobs,
             readers,

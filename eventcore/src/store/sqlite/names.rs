@@ -1,6 +1,9 @@
-//! What a reader remembers of the interned names. Rows of streams and types never change once they are committed.
+//! What is remembered of the interned names. Rows of streams and types never change once they are committed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -13,9 +16,29 @@ use crate::{
 /// Streams that are remembered, in each direction.
 const CACHE: usize = 100_000;
 
-#[derive(Default)]
+/// The ids of streams that are committed, as far as the threads of a store have met them. Cloning gives another handle.
+#[derive(Clone, Default)]
+pub(super) struct StreamIds(Arc<RwLock<HashMap<StreamId, i64>>>);
+
+impl StreamIds {
+    pub(super) fn get(&self, stream: &StreamId) -> Option<i64> {
+        let ids = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        ids.get(stream).copied()
+    }
+
+    /// Remembers what is committed.
+    pub(super) fn learn(&self, committed: impl IntoIterator<Item = (StreamId, i64)>) {
+        let mut ids = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() >= CACHE {
+            ids.clear();
+        }
+        ids.extend(committed);
+    }
+}
+
+/// The names that a reader knows.
 pub(super) struct Names {
-    ids: HashMap<StreamId, i64>,
+    ids: StreamIds,
     streams: HashMap<i64, StreamId>,
     /// The type with id n stands at n - 1.
     types: Vec<EventType>,
@@ -34,13 +57,21 @@ pub(super) enum Selected {
 }
 
 impl Names {
+    pub(super) fn new(ids: StreamIds) -> Self {
+        Self {
+            ids,
+            streams: HashMap::new(),
+            types: Vec::new(),
+        }
+    }
+
     pub(super) fn stream_id(
-        &mut self,
+        &self,
         connection: &Connection,
         stream: &StreamId,
     ) -> Result<Option<i64>, EventStoreError> {
         if let Some(id) = self.ids.get(stream) {
-            return Ok(Some(*id));
+            return Ok(Some(id));
         }
         let sql = "SELECT id FROM streams WHERE name = ?1";
         let mut statement = connection.prepare_cached(sql).map_err(of_read)?;
@@ -49,10 +80,7 @@ impl Names {
             .optional()
             .map_err(of_read)?;
         if let Some(id) = id {
-            if self.ids.len() >= CACHE {
-                self.ids.clear();
-            }
-            self.ids.insert(stream.clone(), id);
+            self.ids.learn([(stream.clone(), id)]);
         }
         Ok(id)
     }

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Reply,
     error::{Shared, corrupt, of_read},
-    names::Names,
+    names::{Names, StreamIds},
     writer::{earlier, sql},
 };
 use crate::store::{
@@ -72,11 +72,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(connection: Connection, most: Most) -> Self {
+    pub(super) fn new(connection: Connection, most: Most, ids: StreamIds) -> Self {
         Self {
             connection,
             most,
-            names: Names::default(),
+            names: Names::new(ids),
             head: None,
         }
     }

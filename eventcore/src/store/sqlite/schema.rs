@@ -47,18 +47,28 @@ CREATE TABLE idempotency (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// The tables whose rows are for ever, and when a new row would take the place of one: REPLACE fires no DELETE trigger.
+/// The tables whose rows are for ever, and when a new row is refused: REPLACE would put it in the place of another
+/// without firing a DELETE trigger. Events only come at the end, of the log and of their stream, so one look at each end
+/// tells.
 const APPEND_ONLY: [(&str, &str); 4] = [
-    ("streams", "id = NEW.id OR name = NEW.name"),
+    (
+        "streams",
+        "EXISTS (SELECT 1 FROM streams WHERE id = NEW.id OR name = NEW.name)",
+    ),
     (
         "event_types",
-        "id = NEW.id OR (category = NEW.category AND name = NEW.name)",
+        "EXISTS (SELECT 1 FROM event_types
+                 WHERE id = NEW.id OR (category = NEW.category AND name = NEW.name))",
     ),
     (
         "events",
-        "position = NEW.position OR (stream = NEW.stream AND version = NEW.version)",
+        "NEW.position <= (SELECT max(position) FROM events)
+         OR NEW.version <= (SELECT max(version) FROM events WHERE stream = NEW.stream)",
     ),
-    ("idempotency", "key = NEW.key"),
+    (
+        "idempotency",
+        "EXISTS (SELECT 1 FROM idempotency WHERE key = NEW.key)",
+    ),
 ];
 
 /// What projections keep beside their read models. A place where one is rebuilt has these tables too.
@@ -133,8 +143,8 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     if check(&transaction, path)? == 0 {
         transaction.execute_batch(SCHEMA_1).map_err(failed)?;
         transaction.execute_batch(PROJECTIONS).map_err(failed)?;
-        for (table, same) in APPEND_ONLY {
-            let insert = format!("WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})");
+        for (table, taken) in APPEND_ONLY {
+            let insert = format!("WHEN {taken}");
             for (change, when) in [("UPDATE", ""), ("DELETE", ""), ("INSERT", &insert)] {
                 let sql = format!(
                     "CREATE TRIGGER {table}_no_{change} BEFORE {change} ON {table} {when}

@@ -22,6 +22,7 @@ use super::{
     direct::has_company,
     disk::Disk,
     error::{Shared, corrupt},
+    names::StreamIds,
     place::Place,
     schema::BUSY,
     transaction::busy,
@@ -56,6 +57,10 @@ pub(super) struct Job {
 pub(super) struct Writer {
     connection: Connection,
     cache: Cache,
+    /// What the readers need not look up.
+    ids: StreamIds,
+    /// Streams that got a row in the present batch.
+    interned: Vec<(StreamId, i64)>,
     /// Changes when another connection commits; then the cached heads are stale.
     data_version: i64,
     watch: Publisher,
@@ -158,12 +163,15 @@ impl Writer {
         mut connection: Connection,
         watch: Publisher,
         place: &Place,
+        ids: StreamIds,
     ) -> Result<Self, EventStoreError> {
         let failed = |error| Shared::from(error).nothing_written(Some(place.path()));
         place.disk.attach(&mut connection).map_err(failed)?;
         let writer = Self {
             connection,
             cache: Cache::default(),
+            ids,
+            interned: Vec::new(),
             data_version: -1,
             watch,
             turns: place.turns.clone(),
@@ -203,6 +211,9 @@ impl Writer {
         match self.try_batch(&jobs) {
             Ok(results) => {
                 // Before the answers: to whoever has one, the event is there.
+                if !self.interned.is_empty() {
+                    self.ids.learn(self.interned.drain(..));
+                }
                 if let Some(position) = self.cache.position {
                     self.watch.publish(Position::new(position));
                 }
@@ -230,6 +241,7 @@ impl Writer {
         &mut self,
         jobs: &[Job],
     ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+        self.interned.clear();
         let outcome = self.transaction(jobs);
         if let Err(failed) = &outcome {
             self.cache = Cache::default();
@@ -344,7 +356,11 @@ impl Writer {
             };
             let stream = match head.id {
                 Some(id) => id,
-                None => *head.id.insert(self.intern_stream(target.stream.as_str())?),
+                None => {
+                    let id = self.intern_stream(target.stream.as_str())?;
+                    self.interned.push((target.stream.clone(), id));
+                    *head.id.insert(id)
+                }
             };
             let category = target.stream.category();
             let event_type = self

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     EventSelector, StreamId,
     store::sqlite::{
+        names::StreamIds,
         reader::{Most, Reader},
         schema,
     },
@@ -26,7 +27,7 @@ fn log(folder: &tempfile::TempDir, events: u64) -> Reader {
     connection.execute(insert, [sql(events)]).unwrap();
     drop(connection);
     let connection = schema::open_reader(&path, schema::BUSY).unwrap();
-    Reader::new(connection, Most::default())
+    Reader::new(connection, Most::default(), StreamIds::default())
 }
 
 fn page(reader: &mut Reader, filter: EventFilter, limit: usize) -> FeedPage {

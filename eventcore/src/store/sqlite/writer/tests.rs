@@ -19,12 +19,16 @@ use crate::{
     store::{ExpectedVersion, IdempotencyKey, NewEvent},
 };
 
+/// How many streams there are.
+const STREAMS: u64 = 6;
+
 struct File {
     path: PathBuf,
     _folder: tempfile::TempDir,
     watch: Watch,
     fails: Arc<AtomicBool>,
     waits: Arc<AtomicUsize>,
+    ids: StreamIds,
 }
 
 impl File {
@@ -37,6 +41,7 @@ impl File {
             _folder: folder,
             fails: Arc::default(),
             waits: Arc::default(),
+            ids: StreamIds::default(),
         }
     }
 
@@ -52,7 +57,7 @@ impl File {
         connection.busy_handler(Some(wait)).unwrap();
         let fail = move || fails.load(Ordering::Relaxed);
         connection.commit_hook(Some(fail)).unwrap();
-        Writer::new(connection, self.watch.publisher(), &place).unwrap()
+        Writer::new(connection, self.watch.publisher(), &place, self.ids.clone()).unwrap()
     }
 
     fn sql(&self) -> Connection {
@@ -153,7 +158,7 @@ struct Round {
 fn commit() -> impl Strategy<Value = Commit> {
     let off = prop_oneof![8 => Just(0), 1 => Just(-1_i64), 1 => Just(1)];
     (
-        prop::collection::btree_map(0..6_u64, off, 1..4),
+        prop::collection::btree_map(0..STREAMS, off, 1..4),
         0..4_usize,
         prop_oneof![4 => Just(5_usize), 1 => Just(9_000)],
         prop::option::weighted(0.2, 0..4_u8),
@@ -175,7 +180,7 @@ fn round() -> impl Strategy<Value = Round> {
         2 => (0..12_u32).prop_map(Fault::Full),
         1 => Just(Fault::CommitFails),
     ];
-    let other = prop::option::weighted(0.3, 0..6_u64);
+    let other = prop::option::weighted(0.3, 0..STREAMS);
     (other, fault, prop::collection::vec(commit(), 1..8)).prop_map(|(other, fault, commits)| {
         Round {
             other,
@@ -271,6 +276,19 @@ fn log(file: &File) -> Vec<(String, u64, EventId)> {
     rows.into_iter().map(|(row, _)| row).collect()
 }
 
+/// What the readers are told of the streams, in place of the lookup.
+fn assert_ids_are_those_of_the_file(file: &File) {
+    let sql = "SELECT name, id FROM streams";
+    let connection = file.sql();
+    let mut statement = connection.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    let rows: HashMap<String, i64> = rows.unwrap().map(Result::unwrap).collect();
+    for number in 0..STREAMS {
+        let stream = StreamId::new(format!("s-{number}")).unwrap();
+        assert_eq!(file.ids.get(&stream).as_ref(), rows.get(stream.as_str()));
+    }
+}
+
 /// The file may have so many pages.
 fn allow_pages(writer: &Writer, pages: u32) {
     writer
@@ -349,6 +367,7 @@ fn play(rounds: Vec<Round>) -> Result<(), TestCaseError> {
             }
         }
         prop_assert_eq!(log(&file), model.log.clone());
+        assert_ids_are_those_of_the_file(&file);
     }
     Ok(())
 }
