@@ -354,13 +354,12 @@ impl Writer {
             else {
                 continue; // `AppendEvents` has checked it.
             };
-            let stream = match head.id {
-                Some(id) => id,
-                None => {
-                    let id = self.intern_stream(target.stream.as_str())?;
-                    self.interned.push((target.stream.clone(), id));
-                    *head.id.insert(id)
-                }
+            let stream = if let Some(id) = head.id {
+                id
+            } else {
+                let id = self.intern_stream(target.stream.as_str())?;
+                self.interned.push((target.stream.clone(), id));
+                *head.id.insert(id)
             };
             let category = target.stream.category();
             let event_type = self
