@@ -1,7 +1,13 @@
 //! What the benchmarks run: accounts, a deposit on one stream, a transfer on two.
 #![allow(dead_code, missing_docs)]
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use eventcore::{
     Command, CommandLogic, CommitId, Event, EventStore, Metadata, RetryPolicy, StreamId, StreamKey,
@@ -97,8 +103,8 @@ impl CommandLogic for Transfer {
     }
 }
 
-/// Runs `commands` commands by `clients` clients at once; client c of n uses accounts of its own, new every 4 commands
-/// so that streams stay short.
+/// Runs `commands` commands by `clients` clients at once. Each uses accounts of its own, new every 4 commands so that
+/// streams stay short, and numbered as they are opened, like those of a lone client.
 pub async fn clients<S: EventStore + 'static>(
     store: Arc<S>,
     clients: u64,
@@ -106,12 +112,16 @@ pub async fn clients<S: EventStore + 'static>(
     two_streams: bool,
     base: u64,
 ) {
+    let opened = Arc::new(AtomicU64::new(base));
     let tasks = (0..clients).map(|client| {
-        let store = store.clone();
+        let (store, opened) = (store.clone(), opened.clone());
         let share = commands / clients + u64::from(client < commands % clients);
         tokio::spawn(async move {
+            let mut account = base;
             for number in 0..share {
-                let account = base + (client << 32) + (number / 4) * 2;
+                if number % 4 == 0 {
+                    account = opened.fetch_add(2, Ordering::Relaxed);
+                }
                 let policy = RetryPolicy::new();
                 if two_streams {
                     let command = Transfer {

@@ -12,7 +12,9 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, OptionalExtension, params,
+    Connection, OptionalExtension,
+    config::DbConfig,
+    params,
     types::{ToSqlOutput, ValueRef},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -167,6 +169,9 @@ impl Writer {
     ) -> Result<Self, EventStoreError> {
         let failed = |error| Shared::from(error).nothing_written(Some(place.path()));
         place.disk.attach(&mut connection).map_err(failed)?;
+        // They keep others from changing what is there. This connection only inserts, and never in the place of a row.
+        let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+        connection.set_db_config(triggers, false).map_err(failed)?;
         let writer = Self {
             connection,
             cache: Cache::default(),
