@@ -11,7 +11,7 @@ use std::{
 
 use deadpool::{
     Runtime,
-    managed::{Manager, Metrics, Object, RecycleError, RecycleResult},
+    managed::{Manager, Metrics, Object, QueueMode, RecycleError, RecycleResult},
 };
 use tokio::{task::JoinHandle, time};
 use tokio_postgres::{
@@ -69,6 +69,8 @@ impl Pool {
         };
         let connections = deadpool::managed::Pool::builder(hosts)
             .max_size(config.pool_size)
+            // The connection used last: its server process is awake, and its caches and the processor's know the tables.
+            .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(config.request_timeout))
             .runtime(Runtime::Tokio1)
             .build()
