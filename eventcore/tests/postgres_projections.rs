@@ -6,7 +6,7 @@ mod server;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -198,4 +198,46 @@ async fn many_projections_share_few_connections() {
         .map(|name| ((*name).to_owned(), 1000))
         .collect();
     assert_eq!(counts, expected);
+}
+
+/// What the server says of the plans on the connections that the projection gets: how projections' own statements are
+/// planned, how many statements there are that read or write events, and how often one of these was planned anew.
+#[derive(Clone, Default)]
+struct Plans(Arc<Mutex<Vec<(String, i64, i64)>>>);
+
+impl Projection<PostgresTransaction> for Plans {
+    type Feed = RecordedEvent;
+    type Error = EventStoreError;
+    const NAME: &'static str = "plans";
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        tx: &mut PostgresTransaction,
+    ) -> Result<(), EventStoreError> {
+        let sql = "SELECT current_setting('plan_cache_mode'), count(*), coalesce(sum(custom_plans), 0)::bigint
+                     FROM pg_prepared_statements WHERE statement ~ '\\.(events|append)\\M'";
+        let rows = tx.query(sql, &[]).await?;
+        let plans = (rows[0].get(0), rows[0].get(1), rows[0].get(2));
+        self.0.lock().unwrap().push(plans);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_on_events_are_planned_once_and_those_of_a_projection_as_elsewhere() {
+    let store = server::config().pool_size(2).connect().await.unwrap();
+    let plans = Plans::default();
+    let running = ProjectionRunner::new(store.clone(), plans.clone()).start();
+    for _ in 0..20 {
+        let position = add(&store, 1, 1).await;
+        running.wait_for(position, SOON).await.unwrap();
+    }
+    running.stop().await.unwrap();
+    let plans = plans.0.lock().unwrap();
+    assert!(plans.iter().any(|(_, statements, _)| *statements > 1));
+    for (mode, _, planned_anew) in &*plans {
+        assert_eq!((mode.as_str(), *planned_anew), ("auto", 0));
+    }
 }

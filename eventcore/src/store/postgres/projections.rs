@@ -37,9 +37,10 @@ pub(super) struct Place {
     rebuild: Option<Box<str>>,
 }
 
-/// What a projection commits is durable a moment later: what a crash takes back, it takes back with the checkpoint.
+/// What a projection commits is durable a moment later: what a crash takes back, it takes back with the checkpoint. Its
+/// statements are planned as they would be elsewhere.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off;
-     SET LOCAL idle_in_transaction_session_timeout = '60s'";
+     SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL plan_cache_mode TO DEFAULT";
 
 impl Place {
     pub(super) fn live(pool: Pool, schema: &str) -> Arc<Self> {
