@@ -1,9 +1,11 @@
 //! The feed of PostgreSQL far behind the head, where rows have numbers for names: they are always the names of the log that
 //! the server has now.
 
+#[path = "server/proxy.rs"]
+mod proxy;
 mod server;
 
-use std::ops::Range;
+use std::{ops::Range, pin::pin, time::Duration};
 
 use eventcore::{
     CommitId, EventFilter, EventSelector, EventStore, Metadata, Position, RecordedEvent, StreamId,
@@ -13,7 +15,8 @@ use eventcore::{
     store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed},
 };
 use futures_util::StreamExt;
-use server::{config, url};
+use proxy::{Mode, Proxy};
+use server::{config, patient, url};
 use tokio_postgres::NoTls;
 
 async fn raw() -> tokio_postgres::Client {
@@ -140,6 +143,72 @@ async fn names_are_forgotten_with_the_history_that_they_are_from() {
             }
         }
     }
+}
+
+/// The server is replaced after a page has come, whose streams and types are numbers, and before their names are asked
+/// for. The one that takes over has the same numbers, for others.
+#[tokio::test]
+async fn names_are_not_those_of_a_history_that_came_after_the_page() {
+    let config = config();
+    let direct = config.connect().await.unwrap();
+    let schema = schema(&config);
+    let client = raw().await;
+    // 300 streams, and the second event of each after the first ones of all.
+    let history = |category: &str| {
+        format!(
+            "TRUNCATE {schema}.events, {schema}.streams, {schema}.event_types RESTART IDENTITY;
+             INSERT INTO {schema}.streams (name) SELECT '{category}-' || i FROM generate_series(1, 300) i;
+             INSERT INTO {schema}.event_types (category, name) VALUES ('{category}', 'Of.{category}');
+             INSERT INTO {schema}.events
+             SELECT i + 1, 1 + i % 300, 1 + i / 300, 1, gen_random_uuid(), now(), '1' FROM generate_series(0, 599) i;
+             UPDATE {schema}.sequencer SET position = 600"
+        )
+    };
+    client.batch_execute(&history("lost")).await.unwrap();
+
+    let url = url();
+    let (who, rest) = url.split_once('@').unwrap();
+    let (address, database) = rest.split_once('/').unwrap();
+    let proxy = Proxy::start(address, 0, Duration::ZERO).await;
+    let through = format!("{who}@{}/{database}?sslmode=disable", proxy.address);
+    let through = PostgresConfig::new(&through)
+        .unwrap()
+        .schema(&schema)
+        .unwrap();
+    let reader = patient(through).connect().await.unwrap();
+    let page = async |store: &PostgresEventStore, after: u64| {
+        let request = ReadFeed {
+            after: Position::new(after),
+            filter: EventFilter::All,
+            limit: 100,
+        };
+        store.read_feed(request).await.unwrap().events
+    };
+    // From now on it knows that the head is far away.
+    assert_eq!(page(&reader, 0).await.len(), 100);
+
+    let mut reading = pin!(page(&reader, 300));
+    tokio::select! {
+        biased;
+        () = proxy.hold(b"is_stream") => {}
+        _ = &mut reading => panic!("no names were asked for"),
+    }
+    client.batch_execute(&history("found")).await.unwrap();
+    proxy.mode(Mode::Forward);
+    let read = reading.await;
+    let named = |events: &[RecordedEvent]| {
+        let named = events.iter().map(|event| {
+            (
+                event.event_id,
+                event.stream.clone(),
+                event.type_name.clone(),
+            )
+        });
+        named.collect::<Vec<_>>()
+    };
+    assert_eq!(read.len(), 100);
+    assert_eq!(named(&read), named(&page(&direct, 300).await));
+    assert_eq!(&*read[0].type_name, "Of.found");
 }
 
 /// More streams than are remembered, from anywhere, through every filter, for several readers at once.

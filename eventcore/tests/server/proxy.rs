@@ -2,6 +2,7 @@
 //!
 //! It takes what the store sends at a time for one request, and what the server sends next for its response: the store
 //! asks one question at a time on a connection, and these are short.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
     collections::HashMap,
@@ -80,6 +81,8 @@ struct State {
     percent: u8,
     /// What the next append meets, whatever chance says.
     next: Option<(Fault, Mode)>,
+    /// The next request with this text waits, in the mode `Pause`, until it is `Forward` again.
+    hold: Option<&'static [u8]>,
     /// The faults that appends met.
     met: HashMap<Fault, usize>,
 }
@@ -91,6 +94,7 @@ impl Proxy {
             random: fastrand::Rng::with_seed(seed),
             percent: 0,
             next: None,
+            hold: None,
             met: HashMap::new(),
         };
         let shared = Arc::new(Shared {
@@ -120,6 +124,14 @@ impl Proxy {
 
     pub fn mode(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
+    }
+
+    /// Lets the next request with this text wait, and all that comes then, until the mode is `Forward` again. Ends when one
+    /// waits.
+    pub async fn hold(&self, text: &'static [u8]) {
+        let mut mode = self.shared.mode.subscribe();
+        self.shared.state.lock().unwrap().hold = Some(text);
+        mode.wait_for(|mode| *mode == Mode::Pause).await.unwrap();
     }
 
     /// How many appends met each fault so far.
@@ -167,6 +179,10 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
                 let request = request.get(..read.ok()?)?;
                 if request.is_empty() {
                     return None;
+                }
+                if shared.is_held(request) {
+                    shared.mode.send_replace(Mode::Pause);
+                    mode.wait_for(|mode| *mode == Mode::Forward).await.ok()?;
                 }
                 let fault;
                 (fault, then.1) = shared.fault(request);
@@ -237,6 +253,16 @@ impl Shared {
             *state.met.entry(fault).or_default() += 1;
         }
         (fault, then)
+    }
+
+    fn is_held(&self, request: &[u8]) -> bool {
+        let has = |text: &&[u8]| request.windows(text.len()).any(|window| window == *text);
+        self.state
+            .lock()
+            .unwrap()
+            .hold
+            .take_if(|text| has(text))
+            .is_some()
     }
 
     /// Some of the bytes, not all.
