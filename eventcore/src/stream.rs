@@ -243,7 +243,7 @@ pub enum StreamIdError {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a stream key",
     label = "this type does not say which stream it names",
-    note = "wrap it in a newtype: `#[derive(StreamKey)] #[stream_key(category = \"…\", event = …)] struct MyId({Self});`",
+    note = "derive it: `#[derive(StreamKey)] #[stream_key(category = \"…\", event = …)]` above a newtype of your own, or above a new one, `struct MyId({Self});`",
     note = "`Option<K>` and `Vec<K>` of a key are stream fields too; a raw `StreamId` field says what it holds: `#[stream(event = MyEvent)]`"
 )]
 pub trait StreamKey: Sized {

@@ -20,7 +20,7 @@ const PINNED: &str = "1.95.";
 const OURS: &[&str] = &[
     "`#[",
     "derive it",
-    "= note: wrap it",
+    "= note: `execute` takes the store first",
     "read-only",
     "cannot be appended",
     "is not an event",

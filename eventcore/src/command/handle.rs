@@ -28,7 +28,7 @@ impl Access for Writable {}
 
 /// The events that a stream takes: those of its key.
 #[diagnostic::on_unimplemented(
-    message = "event `{Self}` cannot be appended to an `{K}` stream",
+    message = "event `{Self}` cannot be appended to a stream of `{K}`",
     label = "an event of another kind",
     note = "a stream takes the event type that its key names: `#[stream_key(event = …)]`, or `#[stream(event = …)]` on a raw `StreamId`"
 )]

@@ -98,7 +98,8 @@ pub trait CommandStreams {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no command logic",
     label = "this command does not say what it does",
-    note = "write `impl CommandLogic for {Self}` with `apply` and `handle`"
+    note = "write `impl CommandLogic for {Self}` with `apply` and `handle`",
+    note = "`execute` takes the store first: `execute(&store, command, RetryPolicy::new())`"
 )]
 pub trait CommandLogic: CommandStreams {
     /// What the decision is based on. It starts from its default.
