@@ -386,6 +386,29 @@ async fn the_password_is_nowhere_to_be_seen() {
     }
 }
 
+#[tokio::test]
+async fn who_cannot_connect_is_told_to_what_and_what_is_missing() {
+    let nobody = PostgresConfig::new("postgres://me:secret@127.0.0.1:1/db").unwrap();
+    let error = refused(&nobody).await;
+    assert!(
+        matches!(error, EventStoreError::Unavailable { .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("127.0.0.1:1/db"), "{error}");
+
+    let (url, host) = (url(), url());
+    let host = host.split_once('@').unwrap().1;
+    let user = url.split([':', '/', '@']).nth(3).unwrap();
+    let without = PostgresConfig::new(&format!("postgres://{user}@{host}")).unwrap();
+    let error = refused(&without).await;
+    // No server that comes back changes that.
+    assert!(matches!(error, EventStoreError::Other { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("postgres://user:password@"),
+        "{error}"
+    );
+}
+
 /// Whether the store's own connections are encrypted.
 async fn is_encrypted(config: &PostgresConfig, name: &str) -> bool {
     let store = config.connect().await.unwrap();
@@ -431,8 +454,11 @@ async fn tls_is_what_was_asked_for() {
     let stranger = PostgresConfig::new(&url())
         .unwrap()
         .tls(TlsMode::VerifyFull);
-    let error = everything(&stranger.connect().await.unwrap_err());
-    assert!(error.contains("ertificate"), "{error}");
+    let error = refused(&stranger).await.to_string();
+    assert!(
+        error.contains("ertificate") && error.contains("sslrootcert"),
+        "{error}"
+    );
     // The right server under another name.
     let (_, rest) = url()
         .split_once("@127.0.0.1")

@@ -250,6 +250,11 @@ async fn what_is_no_event_store_is_refused_and_left_alone() {
         matches!(nowhere, EventStoreError::Other { .. }),
         "{nowhere:?}"
     );
+    let said = nowhere.to_string();
+    assert!(
+        said.contains("no/such/folder.db") && said.contains("its folder must exist"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -45,7 +45,8 @@ impl fmt::Display for Failure {
             Self::Driver(error) => {
                 let Some(error) = error.as_db_error() else {
                     error.fmt(f)?;
-                    return error.source().map_or(Ok(()), |why| write!(f, ": {why}"));
+                    let why = why(error);
+                    return why.map_or(Ok(()), |why| write!(f, ": {why}{}", advice(&why)));
                 };
                 let code = error.code().code();
                 write!(f, "{} (SQLSTATE {code})", error.message())?;
@@ -74,6 +75,32 @@ impl std::error::Error for Failure {
             Self::Driver(error) => Some(error.as_ref()),
             Self::NoAnswer(_) | Self::PoolExhausted | Self::Closed => None,
         }
+    }
+}
+
+/// A failure, and which store was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{location}: {source}")]
+struct At {
+    location: String,
+    source: Failure,
+}
+
+/// What the driver says when the server asks for a password and there is none.
+const PASSWORD_MISSING: &str = "password missing";
+
+fn why(error: &tokio_postgres::Error) -> Option<String> {
+    error.source().map(ToString::to_string)
+}
+
+/// What to do about that.
+fn advice(why: &str) -> &'static str {
+    if why == PASSWORD_MISSING {
+        "; the server asks for it: write `postgres://user:password@host/database`"
+    } else if why.contains("UnknownIssuer") {
+        "; name the certificate of the authority that signed the server's, `?sslrootcert=/path/ca.pem`"
+    } else {
+        ""
     }
 }
 
@@ -131,6 +158,10 @@ impl Failure {
         let Some(error) = self.of_server() else {
             return match self {
                 Self::Closed => EventStoreError::Closed,
+                // It will be missing the next time, too.
+                Self::Driver(error) if why(error).as_deref() == Some(PASSWORD_MISSING) => {
+                    EventStoreError::Other { source }
+                }
                 Self::PoolExhausted => EventStoreError::Busy { source },
                 _ => EventStoreError::Unavailable { source },
             };
@@ -168,7 +199,22 @@ impl Failure {
                 location: location.to_owned(),
                 source: Box::new(self.clone()),
             },
-            _ => self.nothing_written(),
+            _ => match self.nothing_written() {
+                EventStoreError::Unavailable { .. } => EventStoreError::Unavailable {
+                    source: Box::new(self.at(location)),
+                },
+                EventStoreError::Other { .. } => EventStoreError::Other {
+                    source: Box::new(self.at(location)),
+                },
+                error => error,
+            },
+        }
+    }
+
+    fn at(&self, location: &str) -> At {
+        At {
+            location: location.to_owned(),
+            source: self.clone(),
         }
     }
 

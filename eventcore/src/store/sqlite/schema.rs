@@ -109,9 +109,22 @@ pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
     }
 }
 
+/// SQLite names the file and not the reason.
+fn advised(error: EventStoreError) -> EventStoreError {
+    match error {
+        EventStoreError::Other { source } => {
+            let advice =
+                "its folder must exist and be writable, and it must be a file or not be there yet";
+            let source = format!("{source}; {advice}").into();
+            EventStoreError::Other { source }
+        }
+        error => error,
+    }
+}
+
 fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
-    let mut connection = Connection::open(path).map_err(failed)?;
+    let mut connection = Connection::open(path).map_err(|error| advised(failed(error)))?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     // Before anything is written, WAL mode included; a log that another application left is not checked in either.
     let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
