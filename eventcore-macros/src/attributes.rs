@@ -342,9 +342,54 @@ mod tests {
     fn a_misspelling_is_recognized_and_another_word_is_not() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "ab"), 2);
+        assert_eq!(distance("ab", ""), 2);
+        assert_eq!(distance("a", "abc"), 2);
         let names = ["read", "event", "discovers"];
         assert_eq!(closest("reed", names.into_iter()), Some("read"));
         assert_eq!(closest("discover", names.into_iter()), Some("discovers"));
         assert_eq!(closest("write", names.into_iter()), None);
+    }
+    /// What is said about `attribute`, which takes `once` and `many`, and the arguments that were read of it.
+    fn read(attribute: &str, bare: bool) -> (Vec<String>, Vec<&'static str>) {
+        let arguments = [
+            Argument::once("once", "once"),
+            Argument::repeated("many", "many"),
+        ];
+        let reader = Reader::new("test", &arguments);
+        let mut reader = if bare { reader.bare() } else { reader };
+        let attributes = Attribute::parse_outer
+            .parse_str(attribute)
+            .expect("an attribute");
+        let (mut errors, mut names) = (Errors::default(), Vec::new());
+        for attribute in &attributes {
+            reader.read(attribute, &mut errors, |name, _, _| {
+                names.push(name);
+                Ok(())
+            });
+        }
+        let said = errors.0.into_iter().flatten();
+        (said.map(|error| error.to_string()).collect(), names)
+    }
+
+    #[test]
+    fn an_attribute_without_arguments_is_an_error_where_it_says_nothing() {
+        assert_eq!(read("#[test]", true), (vec![], vec![]));
+        let (said, _) = read("#[test]", false);
+        let usage = "this attribute needs arguments: `#[test(once)]` or `#[test(many)]`";
+        assert_eq!(said, [usage]);
+    }
+
+    #[test]
+    fn after_an_error_it_goes_on_behind_the_next_comma() {
+        let (said, names) = read("#[test(once 1 2, many, once, 3 4, many)]", false);
+        assert_eq!(names, ["once", "many", "many"]);
+        assert_eq!(
+            said,
+            [
+                "expected `,`",
+                "`once` is given twice; remove one of them",
+                "expected the name of an argument; write `#[test(once)]` or `#[test(many)]`",
+            ]
+        );
     }
 }

@@ -201,3 +201,26 @@ fn slot(input: ParseStream) -> syn::Result<Slot> {
         ty: input.parse()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many slots there are, and what is said about them.
+    fn slots(tokens: &str) -> (usize, String) {
+        let mut errors = Errors::default();
+        let tokens = tokens.parse().expect("tokens");
+        let slots = discovers(Span::call_site(), tokens, &mut errors);
+        (slots.len(), quote::quote!(#errors).to_string())
+    }
+
+    #[test]
+    fn a_slot_takes_comments_and_stream_and_no_other_attribute() {
+        let commented = "/// Who pays.\n #[stream(read)] payer: Option<AccountId>";
+        assert_eq!(slots(commented), (1, String::new()));
+        let (count, said) = slots("#[serde(skip)] payer: Option<AccountId>");
+        assert_eq!(count, 0);
+        let refused = "a slot takes `#[stream(…)]` and no other attribute";
+        assert!(said.contains(refused), "{said}");
+    }
+}
