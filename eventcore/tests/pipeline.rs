@@ -9,8 +9,9 @@ use std::{
 use bytes::Bytes;
 use eventcore::{
     AppendStep, CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError,
-    Event, EventStoreError, ExecuteOptions, ExecutePipeline, Position, RetryBound, RetryPolicy,
-    RetryReason, Step, StreamId, StreamKey, StreamResolver, Version, VersionConflict,
+    Event, EventStoreError, ExecuteOptions, ExecutePipeline, MetricsHook, Position, RetryBound,
+    RetryContext, RetryPolicy, RetryReason, Step, StreamId, StreamKey, StreamResolver, Version,
+    VersionConflict,
     command::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles, ReadOnly},
     require,
     store::{AppendEvents, Appended, ReadStreams, StreamEvent, StreamsPage},
@@ -541,6 +542,97 @@ fn what_is_read_after_a_conflict_may_come_from_a_server_that_lags_behind() {
         panic!("it reads anew")
     };
     assert_eq!(read.request().streams[0].after, Version::EMPTY);
+}
+
+/// A command that follows the latest of the numbers that it has read, wherever that leads.
+#[derive(Debug, eventcore::Command)]
+#[command(discovers(to: Option<Key>))]
+struct Redirect {
+    #[stream]
+    from: Key,
+}
+
+impl CommandLogic for Redirect {
+    type State = Option<u64>;
+    type Error = Infallible;
+
+    fn apply(&self, latest: &mut Option<u64>, event: RedirectEvent<'_>) {
+        let (RedirectEvent::From(Added(number)) | RedirectEvent::To(Added(number))) = event;
+        *latest = Some(number);
+    }
+
+    fn handle(&self, _: &Option<u64>, streams: RedirectStreams<'_>) -> Result<(), Infallible> {
+        if let Some(to) = streams.to {
+            to.append(Added(9));
+        }
+        Ok(())
+    }
+}
+
+impl StreamResolver for Redirect {
+    fn discover_related_streams(&self, latest: &Option<u64>) -> RedirectDiscovered {
+        RedirectDiscovered {
+            to: latest.map(Key),
+        }
+    }
+}
+
+/// As many streams in the same field are not the same streams.
+#[test]
+fn a_discovered_stream_gives_way_to_another_one() {
+    // The first number leads to a stream that leads on to another one, which leads to itself.
+    let log = vec![(1, 101), (101, 102), (102, 102)];
+    let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
+    let options = ExecuteOptions::from(RetryPolicy::new());
+    let mut step = ExecutePipeline::new(Redirect { from: Key(1) }, options, id).start();
+    let mut asked = Vec::new();
+    let append = loop {
+        step = match step {
+            Step::ReadStreams(read) => {
+                let streams = read.request().streams.iter();
+                asked.extend(streams.map(|cursor| cursor.stream.to_string()));
+                let page = page_of(&log, read.request(), 10);
+                read.resume(Ok(page), Duration::ZERO)
+            }
+            Step::AppendEvents(append) => break append,
+            _ => panic!("it reads until it has all its streams, and then it appends"),
+        };
+    };
+    assert_eq!(asked, ["sum-1", "sum-101", "sum-102"]);
+    let request = append.request();
+    let written = request.events().iter().map(|event| event.stream);
+    let written: Vec<_> = written
+        .map(|stream| request.expected()[stream].stream.as_str())
+        .collect();
+    assert_eq!(
+        written,
+        ["sum-102"],
+        "it goes to the stream that was found last"
+    );
+}
+
+/// Remembers what it is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<RetryContext>>);
+
+impl MetricsHook for Told {
+    fn on_retry_attempt(&self, context: &RetryContext) {
+        self.0.lock().unwrap().push(context.clone());
+    }
+}
+
+#[test]
+fn a_wait_lasts_as_long_as_it_says_and_the_hook_is_told_of_it() {
+    let told = Arc::new(Told::default());
+    let hour = Duration::from_hours(1);
+    let policy = RetryPolicy::new().base_delay(hour).max_delay(hour);
+    let append = first_append(policy.metrics_hook(told.clone()));
+    let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
+    assert_eq!(sleep.duration(), sleep.context().delay);
+    assert!(sleep.duration() > Duration::ZERO, "it waits for nothing");
+    assert!(told.0.lock().unwrap().is_empty(), "nobody has reported yet");
+    sleep.report();
+    assert_eq!(*told.0.lock().unwrap(), [sleep.context().clone()]);
 }
 
 fn assert_lags(error: CommandError<TooMuch>) {
