@@ -31,3 +31,10 @@ pub mod postgres {}
 
 #[doc = include_str!("../docs/high-availability.md")]
 pub mod high_availability {}
+
+#[doc = include_str!("../docs/side-by-side.md")]
+#[doc = "\n"]
+#[doc = include_str!("../docs/side-by-side-memory.svg")]
+#[doc = include_str!("../docs/side-by-side-embedded.svg")]
+#[doc = include_str!("../docs/side-by-side-postgres.svg")]
+pub mod side_by_side {}

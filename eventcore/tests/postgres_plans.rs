@@ -1,5 +1,6 @@
-//! How PostgreSQL runs the statements of the feed: what a page costs does not grow with the log, whether or not the server
-//! has statistics yet, and whether it plans for these values or for all.
+//! How PostgreSQL runs the statements that read: what a page costs does not grow with the log nor with a stream, whether
+//! the plan is from the time when the log was empty, or the server has no statistics yet, or has some, and whether it plans
+//! for these values or for all.
 
 mod server;
 
@@ -7,7 +8,12 @@ use server::{config, url};
 use tokio_postgres::NoTls;
 
 /// The statements, the types of their parameters, and a page in the middle of a log.
-const STATEMENTS: [(&str, &str, &str); 6] = [
+const STATEMENTS: [(&str, &str, &str); 7] = [
+    (
+        include_str!("../src/store/postgres/sql/read_streams.sql"),
+        "text[], bigint[], int[], bigint[], int[], text[], int[]",
+        "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[0, 0], ARRAY[90000, 90000], ARRAY[1024, 1024], NULL, NULL",
+    ),
     (
         include_str!("../src/store/postgres/sql/read_feed.sql"),
         "bigint, int, bigint, uuid, timestamptz",
@@ -41,7 +47,7 @@ const STATEMENTS: [(&str, &str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn a_page_of_the_feed_is_read_from_indexes_alone_and_not_compiled() {
+async fn a_page_is_read_from_indexes_alone_and_not_compiled() {
     let config = config();
     config.migrate().await.unwrap();
     let (client, connection) = tokio_postgres::connect(&url(), NoTls).await.unwrap();
@@ -60,14 +66,14 @@ async fn a_page_of_the_feed_is_read_from_indexes_alone_and_not_compiled() {
            FROM generate_series(1, 100000) i;
          UPDATE {schema}.sequencer SET position = 100000"
     );
-    client.batch_execute(&fill).await.unwrap();
-    for statistics in ["", "ANALYZE"] {
-        if statistics == "ANALYZE" {
-            let analyze = ["streams", "event_types", "events"]
-                .map(|table| format!("ANALYZE {schema}.{table}"))
-                .join("; ");
-            client.batch_execute(&analyze).await.unwrap();
-        }
+    let analyze =
+        ["streams", "event_types", "events"].map(|table| format!("ANALYZE {schema}.{table}"));
+    for (stage, change) in [
+        ("empty", ""),
+        ("filled", &fill),
+        ("analyzed", &analyze.join("; ")),
+    ] {
+        client.batch_execute(change).await.unwrap();
         for mode in ["force_custom_plan", "force_generic_plan"] {
             for (sql, types, values) in STATEMENTS {
                 let sql = sql.replace("eventcore.", &format!("{schema}."));
@@ -96,7 +102,14 @@ async fn a_page_of_the_feed_is_read_from_indexes_alone_and_not_compiled() {
                     "Seq Scan on streams",
                     "Seq Scan on events ",
                 ] {
-                    assert!(!plan.contains(slow), "{mode} {statistics}: {slow}\n{plan}");
+                    // What is few may be hashed: event types, and all in an empty log, as the statement is prepared anew
+                    // when the log has grown.
+                    let may_be =
+                        slow == "Hash" && (stage == "empty" || types.starts_with("text[]"));
+                    assert!(
+                        may_be || !plan.contains(slow),
+                        "{mode} {stage}: {slow}\n{plan}"
+                    );
                 }
             }
         }

@@ -250,12 +250,13 @@ impl Feed {
             Some(last) if is_full => last.position,
             _ => head,
         };
-        self.head.publish(head);
+        self.publish(head);
         Ok(FeedPage { events, up_to })
     }
 
     /// Tells those who wait what was committed in this process.
     pub(super) fn publish(&self, head: Position) {
+        self.pool.has_seen(head);
         self.head.publish(head);
     }
 
@@ -297,7 +298,7 @@ impl Feed {
         let rows = rows.map_err(|failure| failure.nothing_written())?;
         let head = rows.first().map_or(Ok(0), |row| number(row, 0));
         let head = head.map_err(|error| corrupt(error.to_string()))?;
-        self.head.publish(Position::new(head));
+        self.publish(Position::new(head));
         Ok(())
     }
 }

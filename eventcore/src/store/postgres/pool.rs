@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{PostgresConfig, error::Failure, queued::Queued, tls};
-use crate::store::EventStoreError;
+use crate::store::{EventStoreError, Position};
 
 /// A statement with the types of its parameters.
 pub(super) struct Query {
@@ -53,6 +53,8 @@ pub(super) struct Pool {
     location: Arc<str>,
     request_timeout: Duration,
     prepared: bool,
+    /// How long the log is, as far as is known.
+    log: Arc<AtomicU64>,
 }
 
 impl Pool {
@@ -83,7 +85,13 @@ impl Pool {
             location: config.location().into(),
             request_timeout: config.request_timeout,
             prepared: config.prepared_statements,
+            log: Arc::default(),
         })
+    }
+
+    /// The log reaches to this position.
+    pub(super) fn has_seen(&self, head: Position) {
+        self.log.fetch_max(head.get(), Ordering::Relaxed);
     }
 
     pub(super) fn location(&self) -> &str {
@@ -110,6 +118,7 @@ impl Pool {
             session,
             request_timeout: self.request_timeout,
             prepared: self.prepared,
+            log: self.log.load(Ordering::Relaxed),
         })
     }
 
@@ -130,6 +139,8 @@ pub(super) struct Connection {
     session: Option<Object<Hosts>>,
     request_timeout: Duration,
     prepared: bool,
+    /// How long the log was when it was taken out.
+    log: u64,
 }
 
 impl Connection {
@@ -138,7 +149,8 @@ impl Connection {
         if !self.prepared {
             return Ok(());
         }
-        self.answer(async |session: &mut Session| session.statement(query).await.map(drop))
+        let log = self.log;
+        self.answer(async |session: &mut Session| session.statement(query, log).await.map(drop))
             .await
     }
 
@@ -148,10 +160,10 @@ impl Connection {
         query: &Query,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        let prepared = self.prepared;
+        let (prepared, log) = (self.prepared, self.log);
         self.answer(async |session: &mut Session| {
             if prepared {
-                let statement = session.statement(query).await?;
+                let statement = session.statement(query, log).await?;
                 session.client.query(&statement, parameters).await
             } else {
                 let typed: Vec<_> = parameters
@@ -275,22 +287,46 @@ impl Drop for Doubtful {
 /// One connection and what was prepared on it. It is closed when this is dropped.
 pub(super) struct Session {
     client: Arc<Client>,
-    statements: HashMap<&'static str, Statement>,
+    statements: HashMap<&'static str, Prepared>,
     /// Those of projections, by their text.
     of_sql: HashMap<Box<str>, Statement>,
     task: JoinHandle<()>,
+}
+
+/// A statement, planned for a log of some length.
+struct Prepared {
+    statement: Statement,
+    log: u64,
+}
+
+impl Prepared {
+    /// What is best for a few rows is not for many, and the server plans again only once it has looked at the tables, a
+    /// minute later or so.
+    fn is_outgrown(&self, log: u64) -> bool {
+        log / 2 > self.log.max(500)
+    }
 }
 
 /// Statements of projections that a connection keeps. Whoever writes values into the text makes more than that.
 const KEPT: usize = 256;
 
 impl Session {
-    async fn statement(&mut self, query: &Query) -> Result<Statement, tokio_postgres::Error> {
-        if let Some(statement) = self.statements.get(query.name) {
-            return Ok(statement.clone());
+    async fn statement(
+        &mut self,
+        query: &Query,
+        log: u64,
+    ) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(prepared) = self.statements.get(query.name)
+            && !prepared.is_outgrown(log)
+        {
+            return Ok(prepared.statement.clone());
         }
         let statement = self.client.prepare_typed(&query.sql, query.types).await?;
-        self.statements.insert(query.name, statement.clone());
+        let prepared = Prepared {
+            statement: statement.clone(),
+            log,
+        };
+        self.statements.insert(query.name, prepared);
         Ok(statement)
     }
 }

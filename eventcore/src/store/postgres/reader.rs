@@ -66,7 +66,12 @@ impl Reader {
     ) -> Vec<Result<StreamsPage, EventStoreError>> {
         match self.rows(requests).await {
             Ok(rows) => match pages(requests, &rows) {
-                Ok(pages) => pages.into_iter().map(Ok).collect(),
+                Ok(pages) => {
+                    if let Some(head) = pages.iter().map(|page| page.snapshot).max() {
+                        self.pool.has_seen(head);
+                    }
+                    pages.into_iter().map(Ok).collect()
+                }
                 Err(broken) => requests
                     .iter()
                     .map(|_| Err(corrupt(broken.to_string())))

@@ -22,7 +22,7 @@ SELECT 'version', a.request, a.n::integer, e.version, NULL, NULL, NULL
   FROM asked a
  CROSS JOIN LATERAL (
      SELECT e.version FROM eventcore.events e
-      WHERE e.stream = a.id AND e.position <= a.up_to ORDER BY e.version DESC LIMIT 1
+      WHERE e.stream = a.id AND (e.position > a.up_to) IS NOT TRUE ORDER BY e.version DESC LIMIT 1
  ) e
 UNION ALL
 SELECT 'event', p.request, p.n::integer, p.version, p.position, t.name, p.payload
@@ -32,7 +32,7 @@ SELECT 'event', p.request, p.n::integer, p.version, p.position, t.name, p.payloa
         FROM asked a
        CROSS JOIN LATERAL (
            SELECT e.version, e.position, e.type, e.payload FROM eventcore.events e
-            WHERE e.stream = a.id AND e.version > a.after AND e.position <= a.up_to
+            WHERE e.stream = a.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
             ORDER BY e.version LIMIT a.most
        ) e
   ) p
