@@ -208,7 +208,7 @@ struct Planned {
     /// The connection and the text.
     what: (i32, String),
     name: String,
-    planned_anew: i64,
+    custom_plans: i64,
 }
 
 #[derive(Clone, Default)]
@@ -232,7 +232,7 @@ impl Projection<PostgresTransaction> for Plans {
             mode: row.get(0),
             what: (row.get(1), row.get(2)),
             name: row.get(3),
-            planned_anew: row.get(4),
+            custom_plans: row.get(4),
         });
         self.0.lock().unwrap().extend(planned);
         Ok(())
@@ -253,7 +253,7 @@ async fn statements_on_events_are_planned_once_for_a_log_of_one_size() {
     let prepared_again = || {
         let (plans, mut names) = (plans.0.lock().unwrap(), HashMap::new());
         for planned in &*plans {
-            assert_eq!((planned.mode.as_str(), planned.planned_anew), ("auto", 0));
+            assert_eq!((planned.mode.as_str(), planned.custom_plans), ("auto", 0));
             let first = names.entry(planned.what.clone()).or_insert(&planned.name);
             if *first != &planned.name {
                 return true;
