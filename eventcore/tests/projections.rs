@@ -578,4 +578,11 @@ async fn a_name_that_is_none_is_refused<D: Db>() {
     let runner = ProjectionRunner::new(db.store().clone(), projection::BadName);
     let error = runner.run_until(std::future::pending()).await.unwrap_err();
     assert!(error.to_string().contains("`no/name`"), "{error}");
+    // Whoever started it and looks at its status is told as well.
+    let mut started = ProjectionRunner::new(db.store().clone(), projection::BadName).start();
+    started.join().await.unwrap_err();
+    let status = started.status().await.unwrap();
+    let said = status.last_error.unwrap().message;
+    assert!(said.contains("`no/name`"), "{said}");
+    assert_eq!(status.state, ProjectionState::Failed);
 }

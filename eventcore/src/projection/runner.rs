@@ -177,7 +177,10 @@ where
         report: Report,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ProjectionError> {
-        super::check_name(P::NAME)?;
+        if let Err(error) = super::check_name(P::NAME) {
+            report.ended(Some(&error));
+            return Err(error);
+        }
         let mut run = Run {
             runner: self,
             report,
