@@ -151,8 +151,8 @@ pub async fn wait_for<D: ProjectionDatabase>(
 pub enum WaitError {
     /// It took too long.
     #[error(
-        "projection `{projection}` has come to position {reached} and not to {position} within {waited:?}; see its status \
-         for whether it runs"
+        "projection `{projection}` has come to position {reached} and not to {position} within {waited:.1?}; see its status \
+         for whether one of this name runs, and for its last error"
     )]
     Timeout {
         /// The projection.
