@@ -110,14 +110,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, EventStoreError> {
 }
 
 /// SQLite names the file and not the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; its folder must exist and be writable, and it must be a file or not be there yet")]
+struct NotOpened(#[source] Box<dyn std::error::Error + Send + Sync>);
+
 fn advised(error: EventStoreError) -> EventStoreError {
     match error {
-        EventStoreError::Other { source } => {
-            let advice =
-                "its folder must exist and be writable, and it must be a file or not be there yet";
-            let source = format!("{source}; {advice}").into();
-            EventStoreError::Other { source }
-        }
+        EventStoreError::Other { source } => EventStoreError::Other {
+            source: NotOpened(source).into(),
+        },
         error => error,
     }
 }
