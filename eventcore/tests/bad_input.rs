@@ -3,9 +3,14 @@
 use std::convert::Infallible;
 
 use eventcore::{
-    Command, CommandError, CommandLogic, DeclarationError, DecodeError, EncodeError, Event,
-    EventStore, ExecuteOptions, Position, RetryPolicy, StreamId, StreamIdError, StreamKey, execute,
-    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
+    Command, CommandError, CommandLogic, CommitId, DeclarationError, DecodeError, EncodeError,
+    Event, EventStore, ExecuteOptions, MAX_EVENT_BYTES, Metadata, Position, RetryPolicy, StreamId,
+    StreamIdError, StreamKey, Version, execute,
+    store::{
+        AppendEvents, AppendRefused, Appended, ExpectedVersion, FeedPage, MAX_COMMIT_BYTES,
+        MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent, ReadFeed, ReadStreams, StoreFuture,
+        StreamsPage,
+    },
 };
 
 /// A store that must not be asked anything.
@@ -219,4 +224,48 @@ async fn too_many_declared_streams_are_refused_before_any_io() {
         } => {}
         other => panic!("{other}"),
     }
+}
+
+/// The bounds are what a commit may still have. That it may have no more, the contract suite asks.
+#[test]
+fn a_commit_may_be_as_large_as_its_bounds() {
+    let expected = |streams: usize| {
+        let one = |number| ExpectedVersion {
+            stream: StreamId::new(format!("note-{number}")).unwrap(),
+            version: Version::EMPTY,
+        };
+        (0..streams).map(one).collect()
+    };
+    let events = |payload: String, events| {
+        let event = NewEvent {
+            stream: 0,
+            type_name: "Noted",
+            payload: payload.into(),
+        };
+        vec![event; events]
+    };
+    let commit = |expected, events| -> Result<usize, AppendRefused> {
+        let commit = AppendEvents::new(
+            CommitId::generate(),
+            expected,
+            events,
+            Metadata::default(),
+            None,
+        )?;
+        Ok(commit.expected().len() + commit.events().len())
+    };
+    let most = commit(expected(MAX_COMMIT_STREAMS), vec![]);
+    assert_eq!(most, Ok(MAX_COMMIT_STREAMS));
+    let most = commit(expected(1), events("1".to_owned(), MAX_COMMIT_EVENTS));
+    assert_eq!(most, Ok(1 + MAX_COMMIT_EVENTS));
+    let (count, rest) = (
+        MAX_COMMIT_BYTES / MAX_EVENT_BYTES,
+        MAX_COMMIT_BYTES % MAX_EVENT_BYTES,
+    );
+    assert_eq!(
+        rest, 0,
+        "or these events are not as many bytes as a commit may have"
+    );
+    let largest = format!("\"{}\"", "x".repeat(MAX_EVENT_BYTES - 2));
+    assert_eq!(commit(expected(1), events(largest, count)), Ok(1 + count));
 }

@@ -544,6 +544,47 @@ fn what_is_read_after_a_conflict_may_come_from_a_server_that_lags_behind() {
     assert_eq!(read.request().streams[0].after, Version::EMPTY);
 }
 
+/// A command whose state is remembered.
+#[derive(Debug, eventcore::Command)]
+#[command(cached)]
+struct Tally {
+    #[stream]
+    to: Key,
+}
+
+impl CommandLogic for Tally {
+    type State = u64;
+    type Error = Infallible;
+
+    fn apply(&self, count: &mut u64, _: TallyEvent<'_>) {
+        *count += 1;
+    }
+
+    fn handle(&self, count: &u64, streams: TallyStreams<'_>) -> Result<(), Infallible> {
+        streams.to.append(Added(*count));
+        Ok(())
+    }
+}
+
+/// It has a state of its own then, which is as new as any.
+#[test]
+fn what_is_remembered_is_not_asked_for_once_something_was_read() {
+    let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
+    let options = ExecuteOptions::from(RetryPolicy::new());
+    let step = ExecutePipeline::new(Tally { to: Key(1) }, options, id).start();
+    let read = expect_step!(step, ReadStreams);
+    assert!(read.recalls().is_some(), "before the first read");
+    let log = vec![(1, 1), (1, 2)];
+    let page = page_of(&log, read.request(), 1);
+    let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
+    assert_eq!(read.recalls(), None, "between two pages");
+    let page = page_of(&log, read.request(), 1);
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
+    let read = expect_step!(sleep.resume(), ReadStreams);
+    assert_eq!(read.recalls(), None, "after a conflict");
+}
+
 /// A command that follows the latest of the numbers that it has read, wherever that leads.
 #[derive(Debug, eventcore::Command)]
 #[command(discovers(to: Option<Key>))]
