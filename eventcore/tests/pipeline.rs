@@ -585,7 +585,8 @@ fn what_is_remembered_is_not_asked_for_once_something_was_read() {
     assert_eq!(read.recalls(), None, "after a conflict");
 }
 
-/// A command that follows the latest of the numbers that it has read, wherever that leads.
+/// A command that follows the latest of the numbers that it has read, wherever that leads. It appends the versions of its
+/// streams, as two digits.
 #[derive(Debug, eventcore::Command)]
 #[command(discovers(to: Option<Key>))]
 struct Redirect {
@@ -603,8 +604,9 @@ impl CommandLogic for Redirect {
     }
 
     fn handle(&self, _: &Option<u64>, streams: RedirectStreams<'_>) -> Result<(), Infallible> {
+        let from = streams.from.version().get();
         if let Some(to) = streams.to {
-            to.append(Added(9));
+            to.append(Added(to.version().get() * 10 + from));
         }
         Ok(())
     }
@@ -622,7 +624,7 @@ impl StreamResolver for Redirect {
 #[test]
 fn a_discovered_stream_gives_way_to_another_one() {
     // The first number leads to a stream that leads on to another one, which leads to itself.
-    let log = vec![(1, 101), (101, 102), (102, 102)];
+    let log = vec![(1, 101), (101, 102), (102, 102), (102, 102)];
     let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
     let options = ExecuteOptions::from(RetryPolicy::new());
     let mut step = ExecutePipeline::new(Redirect { from: Key(1) }, options, id).start();
@@ -641,14 +643,18 @@ fn a_discovered_stream_gives_way_to_another_one() {
     };
     assert_eq!(asked, ["sum-1", "sum-101", "sum-102"]);
     let request = append.request();
-    let written = request.events().iter().map(|event| event.stream);
-    let written: Vec<_> = written
-        .map(|stream| request.expected()[stream].stream.as_str())
-        .collect();
+    let [event] = request.events() else {
+        panic!("one event: {request:?}")
+    };
+    let to = &request.expected()[event.stream];
     assert_eq!(
-        written,
-        ["sum-102"],
+        to.stream.as_str(),
+        "sum-102",
         "it goes to the stream that was found last"
+    );
+    assert_eq!(
+        event.payload, "21",
+        "the versions of both streams, as they were read"
     );
 }
 
