@@ -710,6 +710,18 @@ fn a_store_that_goes_back_is_found_out() {
     );
 }
 
+/// The same for the end of a stream that does not come.
+#[test]
+fn a_store_that_holds_back_the_end_of_a_stream_is_found_out() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let mut page = empty(read.request());
+    page.versions[0] = Version::new(2);
+    let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
+    let said = error.to_string();
+    let ends = "stream `sum-1` is at version 2 and ends after event 0";
+    assert!(said.contains(ends), "{said}");
+}
+
 fn event(stream: usize, version: u64, position: u64, number: u64) -> StreamEvent {
     StreamEvent {
         stream,
