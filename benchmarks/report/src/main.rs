@@ -38,6 +38,10 @@ milliseconds, and how many times as fast `eventcore` is. A dash: the library can
 What is done *by hand* is no library: it folds in SQL, so that no event ever leaves the database, checks no versions, names no
 types, and keeps no order that a reader could follow. Where it is ahead, the difference is what these cost. With many
 clients it is behind, because there every command has a transaction of its own.
+
+On a stream of 10,000 events `eventcore` 2.1 is ahead on PostgreSQL and level on SQLite: it reads the whole stream as one answer,
+however long it is. Here a command reads pages of 1,024 events, so that its memory does not grow with history. What such a
+stream wants is `#[command(cached)]`, which reads what is new and no more.
 ";
 
 const RUNS: [(Workload, u32, &str); 8] = [
