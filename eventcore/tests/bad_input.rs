@@ -256,6 +256,9 @@ fn a_commit_may_be_as_large_as_its_bounds() {
     };
     let most = commit(expected(MAX_COMMIT_STREAMS), vec![]);
     assert_eq!(most, Ok(MAX_COMMIT_STREAMS));
+    let no_json = "{".repeat(MAX_EVENT_BYTES);
+    let refused = commit(expected(1), events(no_json, 1));
+    assert!(matches!(refused, Err(AppendRefused::NotJson { .. })));
     let most = commit(expected(1), events("1".to_owned(), MAX_COMMIT_EVENTS));
     assert_eq!(most, Ok(1 + MAX_COMMIT_EVENTS));
     let (count, rest) = (
