@@ -79,8 +79,15 @@ impl EventStore for Hanging {
     }
 }
 
-async fn noted(store: &Hanging) -> Result<ExecutionResponse, CommandError<Infallible>> {
-    let options = ExecuteOptions::new().deadline(Duration::from_millis(50));
+const SHORT: Duration = Duration::from_millis(50);
+/// Enough for a read that answers at once on a machine that is busy.
+const LONGER: Duration = Duration::from_secs(2);
+
+async fn noted(
+    store: &Hanging,
+    deadline: Duration,
+) -> Result<ExecutionResponse, CommandError<Infallible>> {
+    let options = ExecuteOptions::new().deadline(deadline);
     let command = execute(store, Note { note: NoteId(1) }, options);
     tokio::time::timeout(Duration::from_secs(20), command)
         .await
@@ -90,7 +97,7 @@ async fn noted(store: &Hanging) -> Result<ExecutionResponse, CommandError<Infall
 #[tokio::test]
 async fn a_read_that_hangs_ends_at_the_deadline_with_nothing_written() {
     let store = Hanging::default();
-    match noted(&store).await.unwrap_err() {
+    match noted(&store, SHORT).await.unwrap_err() {
         error @ CommandError::DeadlineExceeded { attempts: 1, .. } => {
             assert!(error.to_string().contains("50ms"), "{error}");
         }
@@ -107,7 +114,7 @@ async fn an_append_that_hangs_ends_at_the_deadline_with_an_open_outcome() {
             commits,
             ..Hanging::default()
         };
-        let error = noted(&store).await.unwrap_err();
+        let error = noted(&store, LONGER).await.unwrap_err();
         assert!(
             matches!(error, CommandError::OutcomeUnknown { .. }),
             "{error}"
