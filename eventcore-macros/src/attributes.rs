@@ -349,6 +349,7 @@ mod tests {
         assert_eq!(closest("discover", names.into_iter()), Some("discovers"));
         assert_eq!(closest("write", names.into_iter()), None);
     }
+
     /// What is said about `attribute`, which takes `once` and `many`, and the arguments that were read of it.
     fn read(attribute: &str, bare: bool) -> (Vec<String>, Vec<&'static str>) {
         let arguments = [

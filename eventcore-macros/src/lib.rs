@@ -163,11 +163,11 @@ fn read(tokens: proc_macro2::TokenStream) -> syn::Result<syn::DeriveInput> {
             .collect(),
         syn::Data::Union(_) => Vec::new(),
     };
-    let names = fields
+    let mut names = fields
         .into_iter()
         .flatten()
         .filter_map(|field| field.ident.as_ref());
-    match names.into_iter().find(|name| *name == "_") {
+    match names.find(|name| *name == "_") {
         Some(name) => Err(syn::Error::new(
             name.span(),
             "a field needs a name; `_` is none",

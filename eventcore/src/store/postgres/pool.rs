@@ -52,7 +52,6 @@ pub(super) struct Pool {
     connections: deadpool::managed::Pool<Hosts>,
     location: Arc<str>,
     request_timeout: Duration,
-    prepared: bool,
     /// How long the log is, as far as is known.
     log: Arc<AtomicU64>,
 }
@@ -84,7 +83,6 @@ impl Pool {
             connections,
             location: config.location().into(),
             request_timeout: config.request_timeout,
-            prepared: config.prepared_statements,
             log: Arc::default(),
         })
     }
@@ -117,7 +115,7 @@ impl Pool {
         Ok(Connection {
             session,
             request_timeout: self.request_timeout,
-            prepared: self.prepared,
+            prepared: self.connections.manager().prepared,
             log: self.log.load(Ordering::Relaxed),
         })
     }

@@ -2,6 +2,8 @@
 -- commit), 'version' (of a stream, unless 0), 'event' (by request, in commit order).
 -- The parameters stand in sub-selects so that the planner does not look into them: it would take a plan for these values
 -- to be cheaper than the one for all values, and plan anew each time, which costs far more than the statement.
+-- `(position > up_to) IS NOT TRUE` is `position <= up_to`, but the planner does not take it to leave few events: then it
+-- would collect and sort a whole stream to find its end, which is the first entry of the index from behind.
 WITH head AS MATERIALIZED (
     SELECT position FROM eventcore.sequencer
 ), asked AS MATERIALIZED (
