@@ -461,6 +461,36 @@ fn a_store_that_leaves_out_an_event_is_found_out() {
 }
 
 /// A leader that was replaced while it hung answers a page, with what it knew. Nothing is damaged: all is read anew.
+/// Nothing is known of the size of the first events. Further pages are about as large as 16 MiB, by the one before them.
+#[test]
+fn pages_are_bounded_by_their_bytes_too() {
+    let mut read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    assert_eq!(read.request().limit, 128);
+    // How long each event of the next pages is, and the limit after it.
+    let pages = [
+        (1, 1024),
+        (10 * 1024, 1024),
+        (64 * 1024, 256),
+        (8 * 1024 * 1024, 2),
+        (32 * 1024 * 1024, 1),
+        (1, 1024),
+    ];
+    for (number, (bytes, next)) in (0..).zip(pages) {
+        let events = [2 * number + 1, 2 * number + 2].map(|version| StreamEvent {
+            payload: format!("1{}", " ".repeat(bytes - 1)).into(),
+            ..event(0, version, version, 1)
+        });
+        let page = StreamsPage {
+            versions: vec![Version::new(1000), Version::EMPTY],
+            events: events.into(),
+            snapshot: Position::new(1000),
+            already_committed: None,
+        };
+        read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
+        assert_eq!(read.request().limit, next, "after events of {bytes} bytes");
+    }
+}
+
 #[test]
 fn a_page_from_a_server_that_lags_behind_is_not_folded() {
     let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);

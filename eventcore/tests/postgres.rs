@@ -629,6 +629,45 @@ async fn payloads_come_back_byte_for_byte_and_can_be_queried() {
     );
 }
 
+/// A value of the server's is less than 1 GiB, and so is a message of its.
+#[tokio::test]
+async fn a_page_of_more_than_the_server_can_give_at_once_is_read_in_parts() {
+    const EVENTS: u64 = 130;
+    let config = config();
+    let store = config.connect().await.unwrap();
+    let schema = schema_of(&config);
+    let fill = format!(
+        "INSERT INTO {schema}.streams (name) VALUES ('large-1');
+         INSERT INTO {schema}.event_types (category, name) VALUES ('large', 'Large');
+         INSERT INTO {schema}.events
+         SELECT i, 1, i, 1, gen_random_uuid(), now(), ('\"' || repeat('x', {MAX_EVENT_BYTES} - 2) || '\"')::json
+           FROM generate_series(1, {EVENTS}) i;
+         UPDATE {schema}.sequencer SET position = {EVENTS}"
+    );
+    raw(&url()).await.batch_execute(&fill).await.unwrap();
+    let mut after = 0;
+    while after < EVENTS {
+        let cursor = StreamCursor {
+            stream: StreamId::new("large-1").unwrap(),
+            after: Version::new(after),
+        };
+        let request = ReadStreams {
+            streams: vec![cursor],
+            up_to: None,
+            limit: 1000,
+            idempotency_key: None,
+        };
+        let page = store.read_streams(request).await.unwrap();
+        assert_eq!(page.versions, [Version::new(EVENTS)]);
+        assert!(!page.events.is_empty());
+        for event in page.events {
+            after += 1;
+            assert_eq!(event.version.get(), after);
+            assert_eq!(event.payload.len(), MAX_EVENT_BYTES);
+        }
+    }
+}
+
 /// Keeps the sequencer locked until it is dropped.
 async fn lock(config: &PostgresConfig) -> tokio_postgres::Client {
     let client = raw(&url()).await;

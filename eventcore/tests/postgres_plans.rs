@@ -11,8 +11,9 @@ use tokio_postgres::NoTls;
 const STATEMENTS: [(&str, &str, &str); 7] = [
     (
         include_str!("../src/store/postgres/sql/read_streams.sql"),
-        "text[], bigint[], int[], bigint[], int[], text[], int[]",
-        "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[0, 0], ARRAY[90000, 90000], ARRAY[1024, 1024], NULL, NULL",
+        "text[], bigint[], int[], bigint[], int[], bigint[], text[], int[], bigint, uuid, timestamptz",
+        "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[0, 0], ARRAY[90000, 90000], ARRAY[1024, 1024], ARRAY[512, 512], NULL, NULL, 50000, \
+         gen_random_uuid(), now()",
     ),
     (
         include_str!("../src/store/postgres/sql/read_feed.sql"),

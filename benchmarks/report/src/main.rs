@@ -39,9 +39,8 @@ What is done *by hand* is no library: it folds in SQL, so that no event ever lea
 types, and keeps no order that a reader could follow. Where it is ahead, the difference is what these cost. With many
 clients it is behind, because there every command has a transaction of its own.
 
-On a stream of 10,000 events `eventcore` 2.1 reads all of them as one answer, however many there are. Here a command reads pages
-of 1,024 events, so that its memory does not grow with history; where that is behind, this is why. What such a stream wants
-is `#[command(cached)]`, which reads what is new and no more.
+On a stream of 10,000 events a command reads pages of bounded size, so that its memory does not grow with history. What such a
+stream wants is `#[command(cached)]`, which reads what is new and no more.
 ";
 
 const RUNS: [(Workload, u32, &str); 8] = [

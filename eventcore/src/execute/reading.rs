@@ -9,13 +9,31 @@ use crate::{
     stream::StreamId,
 };
 
+/// The most events of a first page: all that most streams have, and of a size that memory has even if they are large.
+const FIRST_PAGE: usize = 128;
+/// About so many bytes of payloads a further page has, to go by the one before it.
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
 /// Every stream read in this attempt, in the order of reading. A round reads those from `round` on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reading {
     streams: Vec<ReadStream>,
     round: usize,
     /// The last of the events that were remembered. It is read once more, to see that it is still there.
     remembered: Option<LastEvent>,
+    /// The most events of the next page.
+    limit: usize,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            streams: Vec::new(),
+            round: 0,
+            remembered: None,
+            limit: FIRST_PAGE,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -123,7 +141,7 @@ impl Reading {
         ReadStreams {
             streams: self.current().iter().enumerate().map(cursor).collect(),
             up_to: page.map(|page| page.snapshot),
-            limit: MAX_PAGE_EVENTS,
+            limit: self.limit,
             idempotency_key: key.filter(|_| page.is_none() && self.round == 0).cloned(),
         }
     }
@@ -171,6 +189,11 @@ impl Reading {
                  replica that lags behind",
                 stream.seen, stream.id, stream.version
             )));
+        }
+        if !page.events.is_empty() {
+            let bytes: usize = page.events.iter().map(|event| event.payload.len()).sum();
+            let fit = page.events.len().saturating_mul(PAGE_BYTES) / bytes.max(1);
+            self.limit = fit.clamp(1, MAX_PAGE_EVENTS);
         }
         let complete = current.iter().all(|stream| stream.seen == stream.version);
         match current.iter().find(|stream| stream.seen < stream.version) {

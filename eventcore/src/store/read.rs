@@ -45,7 +45,8 @@ pub struct ReadStreams {
 pub struct StreamsPage {
     /// The version of each requested stream in the snapshot, in the order of the request.
     pub versions: Vec<Version>,
-    /// The events, ordered by position. Fewer than the limit mean that there are no more in the snapshot.
+    /// The events, ordered by position; none only if there are no more in the snapshot. A store may return fewer than were
+    /// asked for, where they are large: there are more while a stream was not read up to its version.
     pub events: Vec<StreamEvent>,
     /// The position of the store's latest event when the snapshot was taken.
     pub snapshot: Position,

@@ -126,6 +126,12 @@ impl Failure {
         })
     }
 
+    /// Whether the server cannot give so much at a time.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.of_server()
+            .is_some_and(|error| *error.code() == SqlState::PROGRAM_LIMIT_EXCEEDED)
+    }
+
     /// Whether a constraint does not hold.
     pub(super) fn is_violation(&self) -> bool {
         self.of_server()

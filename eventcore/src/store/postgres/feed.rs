@@ -3,6 +3,7 @@
 //! A page far behind the head has its streams and types as numbers; names that are not known take a second round trip.
 
 use std::{
+    collections::HashMap,
     future::{Future, poll_fn},
     panic::resume_unwind,
     pin::{Pin, pin},
@@ -22,9 +23,9 @@ use uuid::Uuid;
 use super::{
     error::corrupt,
     hints::Listener,
-    names::{Latest, Names},
+    names::{self, Latest, Names},
     pool::{Pool, Query},
-    reader::{Raw, SharedStrings, limit, number},
+    reader::{Raw, limit, number},
     writer::big,
 };
 use crate::{
@@ -77,13 +78,6 @@ impl Feed {
             Type::TEXT_ARRAY,
             Type::TEXT_ARRAY,
         ];
-        const NAMES: [Type; 5] = [
-            Type::INT8_ARRAY,
-            Type::INT4_ARRAY,
-            Type::INT8,
-            Type::UUID,
-            Type::TIMESTAMPTZ,
-        ];
         let query = |name, sql, types| Query::new(name, sql, types, schema);
         Arc::new(Self {
             pool,
@@ -98,7 +92,7 @@ impl Feed {
                 include_str!("sql/read_feed_of_types.sql"),
                 &TYPES,
             ),
-            names: query("read_names", include_str!("sql/read_names.sql"), &NAMES),
+            names: names::query(schema),
             latest: query("read_head", include_str!("sql/read_head.sql"), &[]),
             head: Head::default(),
             known: Mutex::default(),
@@ -300,6 +294,21 @@ impl Feed {
         let head = head.map_err(|error| corrupt(error.to_string()))?;
         self.publish(Position::new(head));
         Ok(())
+    }
+}
+
+/// Strings that many events of a page share.
+#[derive(Default)]
+struct SharedStrings(HashMap<Box<str>, Arc<str>>);
+
+impl SharedStrings {
+    fn share(&mut self, name: &str) -> Arc<str> {
+        if let Some(shared) = self.0.get(name) {
+            return shared.clone();
+        }
+        let shared: Arc<str> = name.into();
+        self.0.insert(name.into(), shared.clone());
+        shared
     }
 }
 

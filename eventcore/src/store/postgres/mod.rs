@@ -3,6 +3,7 @@
 //! One task makes group commits; reads that gather travel together, each batch in one snapshot. This file passes requests
 //! on; it knows no SQL.
 
+mod answer;
 mod batch;
 mod config;
 mod error;
@@ -17,6 +18,7 @@ mod reader;
 mod schema;
 mod tls;
 mod transaction;
+mod types;
 mod writer;
 
 use std::{fmt, sync::Arc};

@@ -1,4 +1,5 @@
-//! What the feed remembers of the names that rows give by number, so that the server need not look them up for each event.
+//! What the feed remembers of the names that rows give by number, so that the server need not look them up for each event,
+//! and how names are asked for.
 //!
 //! A number has its name in one history only: a server that takes over may lack the latest events of the one before it, and
 //! give the numbers of their streams to others. So what is remembered counts only while the log still has the latest event
@@ -10,10 +11,10 @@ use std::{
     time::SystemTime,
 };
 
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::error::corrupt;
+use super::{error::corrupt, pool::Query};
 use crate::{
     store::{EventStoreError, MAX_PAGE_EVENTS},
     stream::StreamId,
@@ -29,6 +30,23 @@ pub(super) struct Names {
     latest: Latest,
 }
 
+/// Asks for the names of streams and of types by number.
+pub(super) fn query(schema: &str) -> Query {
+    const NAMES: [Type; 5] = [
+        Type::INT8_ARRAY,
+        Type::INT4_ARRAY,
+        Type::INT8,
+        Type::UUID,
+        Type::TIMESTAMPTZ,
+    ];
+    Query::new(
+        "read_names",
+        include_str!("sql/read_names.sql"),
+        &NAMES,
+        schema,
+    )
+}
+
 /// The latest event of those with which names were learned. With its time, it is no other's: a commit that is repeated
 /// elsewhere has its event ids again, and perhaps its positions.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +55,16 @@ pub(super) struct Latest {
     pub(super) position: i64,
     pub(super) event_id: Uuid,
     pub(super) recorded_at: SystemTime,
+}
+
+impl Latest {
+    pub(super) fn max(self, other: Self) -> Self {
+        if other.position > self.position {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 impl Default for Latest {

@@ -1,40 +1,52 @@
 //! Reads: what many tasks ask at once travels in one statement, and is answered from one snapshot.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashSet, slice, sync::Arc};
 
-use bytes::Bytes;
 use tokio_postgres::{
     Row,
     types::{FromSql, Type},
 };
 
 use super::{
+    answer::Answer,
     error::{Failure, corrupt},
     gather::{Gather, Turn},
+    names::{self, Latest},
     pool::{Parameters, Pool, Query},
+    types::{KnownTypes, Types},
     writer::big,
 };
-use crate::store::{
-    Appended, EventStoreError, MAX_PAGE_EVENTS, Position, ReadStreams, StreamEvent, StreamsPage,
-    Version,
+use crate::{
+    event::MAX_EVENT_BYTES,
+    store::{EventStoreError, MAX_PAGE_EVENTS, ReadStreams, StreamsPage},
 };
+
+/// So many events always fit into one value of the server's, which is of less than 1 GiB.
+const FIT: usize = 100;
+const _: () = assert!(FIT * MAX_EVENT_BYTES < 1000 * 1024 * 1024);
 
 pub(super) struct Reader {
     pool: Pool,
     streams: Query,
+    names: Query,
+    types: KnownTypes,
     gather: Arc<Gather<ReadStreams, Result<StreamsPage, EventStoreError>>>,
 }
 
 impl Reader {
     pub(super) fn new(pool: Pool, schema: &str) -> Self {
-        const STREAMS: [Type; 7] = [
+        const STREAMS: [Type; 11] = [
             Type::TEXT_ARRAY,
             Type::INT8_ARRAY,
             Type::INT4_ARRAY,
             Type::INT8_ARRAY,
             Type::INT4_ARRAY,
+            Type::INT8_ARRAY,
             Type::TEXT_ARRAY,
             Type::INT4_ARRAY,
+            Type::INT8,
+            Type::UUID,
+            Type::TIMESTAMPTZ,
         ];
         Self {
             pool,
@@ -45,6 +57,8 @@ impl Reader {
                 &STREAMS,
                 schema,
             ),
+            names: names::query(schema),
+            types: KnownTypes::default(),
         }
     }
 
@@ -53,48 +67,115 @@ impl Reader {
         match self.gather.turn(request).await {
             Turn::Answered(page) => page,
             Turn::Ask(together) => {
-                let pages = self.pages(&together.requests).await;
+                let pages = self.answers(&together.requests).await;
                 let own = together.answer(pages);
                 own.unwrap_or_else(|| Err(corrupt("a page is missing")))
             }
         }
     }
 
-    async fn pages(
+    async fn answers(
         &self,
         requests: &[Arc<ReadStreams>],
     ) -> Vec<Result<StreamsPage, EventStoreError>> {
-        match self.rows(requests).await {
-            Ok(rows) => match pages(requests, &rows) {
-                Ok(pages) => {
-                    if let Some(head) = pages.iter().map(|page| page.snapshot).max() {
-                        self.pool.has_seen(head);
-                    }
-                    pages.into_iter().map(Ok).collect()
-                }
-                Err(broken) => requests
-                    .iter()
-                    .map(|_| Err(corrupt(broken.to_string())))
-                    .collect(),
-            },
-            Err(failure) => {
-                let failed = |_| Err(failure.nothing_written());
-                requests.iter().map(failed).collect()
-            }
+        match self.pages(requests, MAX_PAGE_EVENTS).await {
+            Ok(pages) => pages.into_iter().map(Ok).collect(),
+            Err(why) if why.is_too_large() => self.small_answers(requests).await,
+            Err(why) => requests.iter().map(|_| Err(why.error())).collect(),
         }
     }
 
+    /// Pages that are sure to fit, each in an answer of its own.
+    async fn small_answers(
+        &self,
+        requests: &[Arc<ReadStreams>],
+    ) -> Vec<Result<StreamsPage, EventStoreError>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let pages = self.pages(slice::from_ref(request), FIT).await;
+            answers.push(match pages.map(|mut pages| pages.pop()) {
+                Ok(page) => page.ok_or_else(|| corrupt("a page is missing")),
+                Err(why) => Err(why.error()),
+            });
+        }
+        answers
+    }
+
+    /// Asks for all of them in one statement, and in a second one for the names of types that are not known yet.
+    async fn pages(
+        &self,
+        requests: &[Arc<ReadStreams>],
+        most: usize,
+    ) -> Result<Vec<StreamsPage>, Unread> {
+        // A server that took over may have another history than the one that the names are known from.
+        for known in [self.types.get(), Arc::default()] {
+            let rows = self.rows(requests, most, known.latest).await?;
+            let answer = Answer::read(&rows)?;
+            let Some(head) = answer.head else {
+                continue;
+            };
+            let unknown = answer.unknown(&known);
+            let known = if unknown.is_empty() {
+                known
+            } else if let Some(known) = self.learn(&known, unknown, answer.latest()).await? {
+                known
+            } else {
+                continue;
+            };
+            self.pool.has_seen(head);
+            return Ok(answer.pages(requests, head, &known));
+        }
+        Err(Unread::Damaged(
+            "the sequencer has no row, or an event has a type that has no name".to_owned(),
+        ))
+    }
+
+    /// Learns the names of types. `None` if the server has another history now, or does not know them all.
+    async fn learn(
+        &self,
+        known: &Types,
+        unknown: HashSet<i32>,
+        latest: Latest,
+    ) -> Result<Option<Arc<Types>>, Unread> {
+        let numbers: Vec<_> = unknown.iter().collect();
+        let (streams, latest) = (Vec::<i64>::new(), latest.max(known.latest));
+        let parameters: Parameters<'_> = &[
+            &streams,
+            &numbers,
+            &latest.position,
+            &latest.event_id,
+            &latest.recorded_at,
+        ];
+        let rows = self.pool.read(&self.names, parameters).await?;
+        let types = known.with(unknown, &rows, latest)?.map(Arc::new);
+        if let Some(types) = &types {
+            self.types.set(types.clone());
+        }
+        Ok(types)
+    }
+
     /// Asks for all of them in one statement.
-    async fn rows(&self, requests: &[Arc<ReadStreams>]) -> Result<Vec<Row>, Failure> {
+    async fn rows(
+        &self,
+        requests: &[Arc<ReadStreams>],
+        most: usize,
+        known: Latest,
+    ) -> Result<Vec<Row>, Failure> {
         let streams: usize = requests.iter().map(|request| request.streams.len()).sum();
         let mut names = Vec::with_capacity(streams);
         let mut after = Vec::with_capacity(streams);
         let mut number = Vec::with_capacity(streams);
         let mut up_to = Vec::with_capacity(streams);
-        let mut most = Vec::with_capacity(streams);
+        let mut limits = Vec::with_capacity(streams);
+        let mut shares = Vec::with_capacity(streams);
         let (mut keys, mut key_request) = (Vec::new(), Vec::new());
         for (request_number, request) in (0_i32..).zip(requests) {
-            let limit = limit(request.limit);
+            let limit = limit(request.limit.min(most));
+            // If no stream has more than that, they are a page together.
+            let share = match request.streams.len() {
+                0 | 1 => i64::MAX,
+                many => i64::from(limit) / i64::try_from(many).unwrap_or(i64::MAX),
+            };
             let bound = request
                 .up_to
                 .map_or(i64::MAX, |position| big(position.get()));
@@ -103,108 +184,70 @@ impl Reader {
                 after.push(big(cursor.after.get()));
                 number.push(request_number);
                 up_to.push(bound);
-                most.push(limit);
+                limits.push(limit);
+                shares.push(share);
             }
             if let Some(key) = &request.idempotency_key {
                 keys.push(key.as_str());
                 key_request.push(request_number);
             }
         }
-        let parameters: Parameters<'_> =
-            &[&names, &after, &number, &up_to, &most, &keys, &key_request];
+        let Latest {
+            position,
+            event_id,
+            recorded_at,
+        } = known;
+        let parameters: Parameters<'_> = &[
+            &names,
+            &after,
+            &number,
+            &up_to,
+            &limits,
+            &shares,
+            &keys,
+            &key_request,
+            &position,
+            &event_id,
+            &recorded_at,
+        ];
         self.pool.read(&self.streams, parameters).await
     }
 }
 
-/// Strings that many events of a page share.
-#[derive(Default)]
-pub(super) struct SharedStrings(HashMap<Box<str>, Arc<str>>);
+/// Why there are no pages. All who asked share it.
+enum Unread {
+    Failed(Failure),
+    Damaged(String),
+}
 
-impl SharedStrings {
-    pub(super) fn share(&mut self, name: &str) -> Arc<str> {
-        if let Some(shared) = self.0.get(name) {
-            return shared.clone();
+impl Unread {
+    fn is_too_large(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.is_too_large())
+    }
+
+    fn error(&self) -> EventStoreError {
+        match self {
+            Self::Failed(failure) => failure.nothing_written(),
+            Self::Damaged(reason) => corrupt(reason),
         }
-        let shared: Arc<str> = name.into();
-        self.0.insert(name.into(), shared.clone());
-        shared
+    }
+}
+
+impl From<Failure> for Unread {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// A row that is not what the statement gives.
+impl From<tokio_postgres::Error> for Unread {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Damaged(error.to_string())
     }
 }
 
 pub(super) fn limit(asked: usize) -> i32 {
     i32::try_from(asked.clamp(1, MAX_PAGE_EVENTS)).unwrap_or(i32::MAX)
-}
-
-fn pages(
-    requests: &[Arc<ReadStreams>],
-    rows: &[Row],
-) -> Result<Vec<StreamsPage>, tokio_postgres::Error> {
-    let mut starts = Vec::with_capacity(requests.len());
-    let mut start = 0;
-    let mut pages: Vec<StreamsPage> = requests
-        .iter()
-        .map(|request| {
-            starts.push(start);
-            start += request.streams.len();
-            StreamsPage {
-                versions: vec![Version::EMPTY; request.streams.len()],
-                events: Vec::new(),
-                snapshot: Position::START,
-                already_committed: None,
-            }
-        })
-        .collect();
-    let mut names = SharedStrings::default();
-    for row in rows {
-        let kind: &str = row.try_get(0)?;
-        if kind == "head" {
-            let head = Position::new(number(row, 4)?);
-            for (page, request) in pages.iter_mut().zip(requests) {
-                page.snapshot = request.up_to.unwrap_or(head).min(head);
-            }
-            continue;
-        }
-        let request = usize::try_from(row.try_get::<_, i32>(1)?).unwrap_or(usize::MAX);
-        let Some((page, start)) = pages.get_mut(request).zip(starts.get(request)) else {
-            continue;
-        };
-        if kind == "key" {
-            page.already_committed = Some(Appended {
-                position: Position::new(number(row, 4)?),
-                events: usize::try_from(number(row, 3)?).unwrap_or(usize::MAX),
-                repeated: true,
-            });
-            continue;
-        }
-        let place = usize::try_from(row.try_get::<_, i32>(2)?).unwrap_or(0);
-        let Some(stream) = place.checked_sub(start + 1) else {
-            continue;
-        };
-        let version = Version::new(number(row, 3)?);
-        if kind == "version" {
-            if let Some(place) = page.versions.get_mut(stream) {
-                *place = version;
-            }
-            continue;
-        }
-        page.events.push(StreamEvent {
-            stream,
-            version,
-            position: Position::new(number(row, 4)?),
-            type_name: names.share(row.try_get(5)?),
-            payload: Bytes::copy_from_slice(row.try_get::<_, Raw<'_>>(6)?.0),
-        });
-    }
-    for page in &mut pages {
-        if page.already_committed.is_some() {
-            page.versions.clear();
-            page.events.clear();
-        }
-        if !page.events.is_sorted_by_key(|event| event.position) {
-            page.events.sort_by_key(|event| event.position);
-        }
-    }
-    Ok(pages)
 }
 
 pub(super) fn number(row: &Row, column: usize) -> Result<u64, tokio_postgres::Error> {

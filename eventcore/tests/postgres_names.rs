@@ -1,5 +1,5 @@
-//! The feed of PostgreSQL far behind the head, where rows have numbers for names: they are always the names of the log that
-//! the server has now.
+//! Pages of PostgreSQL whose rows have numbers for names, those of streams and those of the feed far behind the head: they
+//! are always the names of the log that the server has now.
 
 #[path = "server/proxy.rs"]
 mod proxy;
@@ -12,7 +12,7 @@ use eventcore::{
     Version,
     postgres::{PostgresConfig, PostgresEventStore},
     projection::subscribe,
-    store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed},
+    store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed, ReadStreams, StreamCursor},
 };
 use futures_util::StreamExt;
 use proxy::{Mode, Proxy};
@@ -53,6 +53,23 @@ async fn log(
         }
         after = page.up_to;
     }
+}
+
+/// The types of all events of some streams.
+async fn types(store: &PostgresEventStore, streams: &[&str]) -> Vec<String> {
+    let cursor = |stream: &&str| StreamCursor {
+        stream: StreamId::new(*stream).unwrap(),
+        after: Version::new(0),
+    };
+    let request = ReadStreams {
+        streams: streams.iter().map(cursor).collect(),
+        up_to: None,
+        limit: 100,
+        idempotency_key: None,
+    };
+    let page = store.read_streams(request).await.unwrap();
+    let types = page.events.iter().map(|event| event.type_name.to_string());
+    types.collect()
 }
 
 /// A commit of one event for each of some streams, all new.
@@ -101,6 +118,8 @@ async fn names_are_forgotten_with_the_history_that_they_are_from() {
         for _ in 0..3 {
             let events = log(&reader, 0, &EventFilter::All, 300).await;
             assert_eq!(events.len(), 1300);
+            let streams = ["kept-1", "lost-1", "again-1", "found-1", "new-1"];
+            assert_eq!(types(&reader, &streams).await, ["Kept", "Lost", "Again"]);
         }
         client
             .batch_execute(&format!(
@@ -122,6 +141,8 @@ async fn names_are_forgotten_with_the_history_that_they_are_from() {
         append(commit(id, "new", 0..400, "New")).await;
 
         for _ in 0..3 {
+            let streams = ["kept-1", "lost-1", "again-1", "found-1", "new-1"];
+            assert_eq!(types(&reader, &streams).await, ["Kept", "Found", "New"]);
             for (event, position) in log(&reader, 0, &EventFilter::All, 300)
                 .await
                 .iter()
@@ -175,7 +196,8 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
         .unwrap()
         .schema(&schema)
         .unwrap();
-    let reader = patient(through).connect().await.unwrap();
+    let through = patient(through);
+    let reader = through.connect().await.unwrap();
     let page = async |store: &PostgresEventStore, after: u64| {
         let request = ReadFeed {
             after: Position::new(after),
@@ -209,6 +231,19 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
     assert_eq!(read.len(), 100);
     assert_eq!(named(&read), named(&page(&direct, 300).await));
     assert_eq!(&*read[0].type_name, "Of.found");
+
+    // The same for pages of streams.
+    let reader = through.connect().await.unwrap();
+    client.batch_execute(&history("lost")).await.unwrap();
+    let mut reading = pin!(types(&reader, &["lost-1", "found-1"]));
+    tokio::select! {
+        biased;
+        () = proxy.hold(b"is_stream") => {}
+        _ = &mut reading => panic!("no names were asked for"),
+    }
+    client.batch_execute(&history("found")).await.unwrap();
+    proxy.mode(Mode::Forward);
+    assert_eq!(reading.await, ["Of.found"; 2]);
 }
 
 /// More streams than are remembered, from anywhere, through every filter, for several readers at once.

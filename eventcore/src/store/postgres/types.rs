@@ -1,0 +1,59 @@
+//! What readers of streams remember of the names of event types, which pages have as numbers.
+//!
+//! Like the names of the feed they hold in one history only, so each page is read with the latest event that they were
+//! learned with, and is none if the log has another event there.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio_postgres::Row;
+
+use super::names::Latest;
+
+/// The names of one history. A page is read with the names that it was asked for with, whatever others learn meanwhile.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Types {
+    names: HashMap<i32, Arc<str>>,
+    pub(super) latest: Latest,
+}
+
+impl Types {
+    pub(super) fn name(&self, number: i32) -> Option<&Arc<str>> {
+        self.names.get(&number)
+    }
+
+    /// These, and the ones that were asked for. `None` if some of those are still missing.
+    pub(super) fn with(
+        &self,
+        mut unknown: HashSet<i32>,
+        rows: &[Row],
+        latest: Latest,
+    ) -> Result<Option<Self>, tokio_postgres::Error> {
+        let mut names = self.names.clone();
+        for row in rows {
+            let number = i32::try_from(row.try_get::<_, i64>(1)?).unwrap_or_default();
+            unknown.remove(&number);
+            names.insert(number, row.try_get::<_, &str>(2)?.into());
+        }
+        Ok(unknown.is_empty().then_some(Self { names, latest }))
+    }
+}
+
+/// What all readers of one store know.
+#[derive(Debug, Default)]
+pub(super) struct KnownTypes(Mutex<Arc<Types>>);
+
+impl KnownTypes {
+    pub(super) fn get(&self) -> Arc<Types> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set(&self, types: Arc<Types>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = types;
+    }
+}
