@@ -7,8 +7,9 @@ use std::{
 };
 
 use eventcore::{
-    Command, CommandError, CommandLogic, Event, EventStore, ExecuteOptions, ExecutionResponse,
-    Position, StreamKey, execute,
+    Command, CommandError, CommandLogic, CommitId, Event, EventStore, EventStoreError,
+    ExecuteOptions, ExecutePipeline, ExecutionResponse, IdempotencyKey, Position, RetryPolicy,
+    Step, StreamKey, execute,
     memory::MemoryEventStore,
     store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
 };
@@ -25,6 +26,7 @@ struct NoteId(u32);
 struct Note {
     #[stream]
     note: NoteId,
+    lines: usize,
 }
 
 impl CommandLogic for Note {
@@ -34,9 +36,17 @@ impl CommandLogic for Note {
     fn apply(&self, (): &mut (), _: NoteEvent<'_>) {}
 
     fn handle(&self, (): &(), streams: NoteStreams<'_>) -> Result<(), Infallible> {
-        streams.note.append(Noted {});
+        for _ in 0..self.lines {
+            streams.note.append(Noted {});
+        }
         Ok(())
     }
+}
+
+/// A command that writes so many events.
+fn note(lines: usize) -> Note {
+    let note = NoteId(1);
+    Note { note, lines }
 }
 
 /// Answers some calls and then never again.
@@ -87,8 +97,15 @@ async fn noted(
     store: &Hanging,
     deadline: Duration,
 ) -> Result<ExecutionResponse, CommandError<Infallible>> {
-    let options = ExecuteOptions::new().deadline(deadline);
-    let command = execute(store, Note { note: NoteId(1) }, options);
+    run(store, note(1), ExecuteOptions::new().deadline(deadline)).await
+}
+
+async fn run(
+    store: &Hanging,
+    command: Note,
+    options: ExecuteOptions,
+) -> Result<ExecutionResponse, CommandError<Infallible>> {
+    let command = execute(store, command, options);
     tokio::time::timeout(Duration::from_secs(20), command)
         .await
         .expect("the command hangs with its store")
@@ -121,6 +138,52 @@ async fn an_append_that_hangs_ends_at_the_deadline_with_an_open_outcome() {
         );
         assert_eq!(store.appended.load(Ordering::Relaxed), 1);
     }
+}
+
+/// A command that writes nothing only asks whether its versions hold. With a key it writes the key.
+#[tokio::test]
+async fn a_commit_of_nothing_leaves_nothing_open() {
+    let store = || Hanging {
+        reads: 1,
+        ..Hanging::default()
+    };
+    let options = ExecuteOptions::new().deadline(LONGER);
+    let error = run(&store(), note(0), options.clone()).await.unwrap_err();
+    assert!(
+        matches!(error, CommandError::DeadlineExceeded { .. }),
+        "{error}"
+    );
+    let keyed = options.idempotency_key(IdempotencyKey::new("once").unwrap());
+    let error = run(&store(), note(0), keyed).await.unwrap_err();
+    assert!(
+        matches!(error, CommandError::OutcomeUnknown { .. }),
+        "{error}"
+    );
+
+    // The same where the store says that it does not know.
+    let id = CommitId::generate();
+    let Step::ReadStreams(read) =
+        ExecutePipeline::new(note(0), RetryPolicy::never().into(), id).start()
+    else {
+        panic!("it reads first")
+    };
+    let page = store().inner.read_streams(read.request().clone()).await;
+    let Step::AppendEvents(append) = read.resume(page, Duration::ZERO) else {
+        panic!("then it appends")
+    };
+    let unknown = EventStoreError::OutcomeUnknown {
+        source: "cut".into(),
+    };
+    let Step::Done(Err(error), _) = append.resume(Err(unknown), Duration::ZERO) else {
+        panic!("and there is no other attempt")
+    };
+    assert!(
+        matches!(
+            error,
+            CommandError::EventStoreError(EventStoreError::Unavailable { .. })
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]

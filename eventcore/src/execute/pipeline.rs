@@ -276,8 +276,13 @@ impl<C: CommandLogic> ReadStep<C> {
 }
 
 impl<C: CommandLogic> AppendStep<C> {
-    /// Ends the command, because the deadline passed without an answer: nobody knows whether the commit was made.
+    /// Ends the command, because the deadline passed without an answer: nobody knows whether the commit was made, if there
+    /// was anything to write.
     pub fn time_out(mut self) -> Step<C> {
+        if self.request.only_checks() {
+            let error = self.machine.deadline_exceeded();
+            return self.machine.end(Err(error));
+        }
         let source = self
             .unknown
             .unwrap_or_else(|| EventStoreError::OutcomeUnknown {
@@ -322,6 +327,13 @@ impl<C: CommandLogic> AppendStep<C> {
             // The store compares commit ids first, so this is a conflict with somebody else: nothing of ours is there.
             Err(EventStoreError::VersionConflict(conflict)) => machine.conflict(conflict, elapsed),
             Err(error) => {
+                let error = match error {
+                    // Nothing was to be written, so nothing is open.
+                    EventStoreError::OutcomeUnknown { source } if request.only_checks() => {
+                        EventStoreError::Unavailable { source }
+                    }
+                    error => error,
+                };
                 let unknown =
                     unknown.is_some() || matches!(error, EventStoreError::OutcomeUnknown { .. });
                 let reason = if unknown {

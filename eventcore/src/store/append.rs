@@ -119,6 +119,11 @@ impl AppendEvents {
     pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
         self.0.idempotency_key.as_ref()
     }
+
+    /// Whether it only checks versions: then there is nothing of it that could have been written.
+    pub(crate) fn only_checks(&self) -> bool {
+        self.0.events.is_empty() && self.0.idempotency_key.is_none()
+    }
 }
 
 impl Request {

@@ -67,7 +67,9 @@ CREATE TABLE eventcore.dead_letters (
 
 -- Makes commits, each whole or not at all, in the order in which they are given, and in one round trip.
 --
--- The sequencer is locked first, by whoever has something to write. Under READ COMMITTED every statement of a function
+-- The sequencer is locked first, by whoever has something to write. So does, where standbys have to confirm commits, whoever
+-- has nothing to write but wants to know whether versions hold: a leader that was replaced and does not know it yet would
+-- say so of versions that are long past, and only what is written waits for a standby. Under READ COMMITTED every statement of a function
 -- sees what was committed before it began, so all that is read after the lock is the latest, and stays so.
 --
 -- A caller gives commits together only if none of them names a stream that an earlier one writes to (unless it is bound
@@ -107,7 +109,7 @@ DECLARE
     accepted boolean[];        -- null: all of them
     refused  record;
 BEGIN
-    IF total > 0 OR keyed THEN
+    IF total > 0 OR keyed OR current_setting('synchronous_standby_names') <> '' THEN
         UPDATE eventcore.sequencer s SET position = s.position + total RETURNING s.position - total INTO STRICT head;
     END IF;
 
