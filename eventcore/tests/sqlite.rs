@@ -261,7 +261,7 @@ async fn what_is_no_event_store_is_refused_and_left_alone() {
 async fn a_newer_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bank.db");
-    drop(SqliteEventStore::open(&path).await.unwrap());
+    SqliteEventStore::open(&path).await.unwrap().close().await;
     Connection::open(&path)
         .unwrap()
         .pragma_update(None, "user_version", 99)

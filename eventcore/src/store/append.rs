@@ -1,6 +1,6 @@
 //! What is committed: an append request that was checked when it was made, and its result.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -285,7 +285,7 @@ pub struct Appended {
 /// # assert_eq!(key.as_str(), "payment-7f3a");
 /// # Ok::<(), eventcore::IdempotencyKeyError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 
 impl IdempotencyKey {
@@ -308,12 +308,6 @@ impl IdempotencyKey {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Debug for IdempotencyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IdempotencyKey({})", self.0)
     }
 }
 

@@ -158,9 +158,9 @@ impl Names {
         let mut rows = statement.query([known]).map_err(of_read)?;
         while let Some(row) = rows.next().map_err(of_read)? {
             let id: usize = row.get(0).map_err(of_read)?;
-            if id != self.types.len() + 1 {
-                let expected = self.types.len() + 1;
-                return Err(corrupt(format!("event type number {expected} is missing")));
+            let next = self.types.len() + 1;
+            if id != next {
+                return Err(corrupt(format!("event type number {next} is missing")));
             }
             let name: String = row.get(2).map_err(of_read)?;
             self.types.push(EventType {
