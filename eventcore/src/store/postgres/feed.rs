@@ -123,13 +123,17 @@ impl Feed {
         let mut types = SharedStrings::default();
         self.read(&rows, request, |row, position| {
             let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
-            let stream: &str = row.try_get(2).map_err(broken)?;
+            let stream: Option<&str> = row.try_get(2).map_err(broken)?;
+            let event_type: Option<&str> = row.try_get(5).map_err(broken)?;
+            let Some((stream, event_type)) = stream.zip(event_type) else {
+                return Err(names::nameless(row));
+            };
             let stream = StreamId::new(stream).map_err(|error| {
                 corrupt(format!(
                     "the stream id of the event at position {position}: {error}"
                 ))
             })?;
-            Ok((stream, types.share(row.try_get(5).map_err(broken)?)))
+            Ok((stream, types.share(event_type)))
         })
     }
 

@@ -157,11 +157,17 @@ impl Names {
             .get(&stream)
             .cloned()
             .zip(self.types.get(&event_type).cloned())
-            .ok_or_else(|| {
-                corrupt(format!(
-                    "stream number {stream} or event type number {event_type} has no name"
-                ))
-            })
+            .ok_or_else(|| nameless(row))
+    }
+}
+
+/// The error of a row whose stream or type has no name.
+pub(super) fn nameless(row: &Row) -> EventStoreError {
+    match numbers(row) {
+        Ok((stream, event_type)) => corrupt(format!(
+            "stream number {stream} or event type number {event_type} has no name"
+        )),
+        Err(error) => error,
     }
 }
 

@@ -107,36 +107,40 @@ impl Reader {
         requests: &[Arc<ReadStreams>],
         most: usize,
     ) -> Result<Vec<StreamsPage>, Unread> {
-        // A server that took over may have another history than the one that the names are known from.
+        // A server that took over may have another history than the one that the names are known from: then without them.
+        let mut damaged = None;
         for known in [self.types.get(), Arc::default()] {
             let rows = self.rows(requests, most, known.latest).await?;
             let answer = Answer::read(&rows)?;
             let Some(head) = answer.head else {
+                damaged = Some("the sequencer has no row".to_owned());
                 continue;
             };
             let unknown = answer.unknown(&known);
             let known = if unknown.is_empty() {
                 known
-            } else if let Some(known) = self.learn(&known, unknown, answer.latest()).await? {
-                known
             } else {
-                continue;
+                match self.learn(&known, unknown, answer.latest()).await? {
+                    Ok(known) => known,
+                    Err(missing) => {
+                        damaged = Some(format!("event type number {missing} has no name"));
+                        continue;
+                    }
+                }
             };
             self.pool.has_seen(head);
             return Ok(answer.pages(requests, head, &known));
         }
-        Err(Unread::Damaged(
-            "the sequencer has no row, or an event has a type that has no name".to_owned(),
-        ))
+        Err(Unread::Damaged(damaged.unwrap_or_default()))
     }
 
-    /// Learns the names of types. `None` if the server has another history now, or does not know them all.
+    /// Learns the names of types; or says which is missing, because it has none, or the server has another history now.
     async fn learn(
         &self,
         known: &Types,
         unknown: HashSet<i32>,
         latest: Latest,
-    ) -> Result<Option<Arc<Types>>, Unread> {
+    ) -> Result<Result<Arc<Types>, i32>, Unread> {
         let numbers: Vec<_> = unknown.iter().collect();
         let (streams, latest) = (Vec::<i64>::new(), latest.max(known.latest));
         let parameters: Parameters<'_> = &[
@@ -148,7 +152,7 @@ impl Reader {
         ];
         let rows = self.pool.read(&self.names, parameters).await?;
         let types = known.with(unknown, &rows, latest)?.map(Arc::new);
-        if let Some(types) = &types {
+        if let Ok(types) = &types {
             self.types.set(types.clone());
         }
         Ok(types)

@@ -24,20 +24,23 @@ impl Types {
         self.names.get(&number)
     }
 
-    /// These, and the ones that were asked for. `None` if some of those are still missing.
+    /// These, and the ones that were asked for; or the number of one that is still missing.
     pub(super) fn with(
         &self,
         mut unknown: HashSet<i32>,
         rows: &[Row],
         latest: Latest,
-    ) -> Result<Option<Self>, tokio_postgres::Error> {
+    ) -> Result<Result<Self, i32>, tokio_postgres::Error> {
         let mut names = self.names.clone();
         for row in rows {
             let number = i32::try_from(row.try_get::<_, i64>(1)?).unwrap_or_default();
             unknown.remove(&number);
             names.insert(number, row.try_get::<_, &str>(2)?.into());
         }
-        Ok(unknown.is_empty().then_some(Self { names, latest }))
+        Ok(match unknown.into_iter().next() {
+            Some(missing) => Err(missing),
+            None => Ok(Self { names, latest }),
+        })
     }
 }
 
