@@ -30,6 +30,8 @@ pub struct Verdict {
     pub doubled: usize,
     /// Commands of which a part is missing.
     pub torn: usize,
+    /// Commands that are stored although their callers were told that they are not.
+    pub refused_yet_stored: usize,
     misplaced: usize,
     /// Commands that are stored.
     pub stored: usize,
@@ -91,7 +93,7 @@ impl Verdict {
     }
 
     pub fn is_clean(&self) -> bool {
-        self.lost + self.doubled + self.torn + self.misplaced == 0
+        self.lost + self.doubled + self.torn + self.refused_yet_stored + self.misplaced == 0
     }
 }
 
@@ -100,7 +102,7 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "acknowledged {}, lost {}, doubled {}, torn {}, positions out of order {} ({} commits stored, the clock went back {} \
-             times), longest stall {}.{:03} s",
+             times), longest stall {}.{:03} s, refused yet stored {}",
             self.acknowledged,
             self.lost,
             self.doubled,
@@ -110,6 +112,7 @@ impl fmt::Display for Verdict {
             self.clock_back,
             self.stall / 1000,
             self.stall % 1000,
+            self.refused_yet_stored,
         )
     }
 }

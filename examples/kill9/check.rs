@@ -3,12 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     error::Error,
+    fs,
     path::PathBuf,
 };
 
 use eventcore::{CommitId, EventStore};
 
 use crate::{
+    REFUSED,
     domain::{PARTS, Wrote},
     verdict::Verdict,
 };
@@ -23,6 +25,7 @@ struct Stored {
 pub async fn check(
     store: &impl EventStore,
     acknowledged: &[PathBuf],
+    refused: &[PathBuf],
 ) -> Result<Verdict, Box<dyn Error>> {
     let mut verdict = Verdict::default();
     let mut stored: HashMap<u64, Stored> = HashMap::new();
@@ -43,5 +46,17 @@ pub async fn check(
     }
     verdict.stored = stored.len();
     verdict.count(acknowledged, |number| stored.contains_key(&number))?;
+    for path in refused {
+        let said = fs::read_to_string(path)?;
+        let numbers = said.lines().filter_map(refused_number);
+        verdict.refused_yet_stored += numbers.filter(|number| stored.contains_key(number)).count();
+    }
     Ok(verdict)
+}
+
+/// The number of the command of which this line says that nothing is stored.
+fn refused_number(line: &str) -> Option<u64> {
+    let (number, said) = line.split_once(' ')?;
+    let (what, _) = said.split_once(':')?;
+    number.parse().ok().filter(|_| what == REFUSED)
 }

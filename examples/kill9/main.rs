@@ -25,10 +25,15 @@ use std::{
 use clap::{Parser, Subcommand};
 use database::Database;
 use domain::{LeftId, RightId, Write};
-use eventcore::{EventStore, RetryPolicy, execute};
+use eventcore::{CommandError, EventStore, RetryPolicy, execute};
 use forgetful::Forgetful;
 use tokio::task::JoinSet;
 use too_early::TooEarly;
+
+/// What a writer says of a command that failed: nothing of it is stored …
+const REFUSED: &str = "refused";
+/// … or nobody knows.
+const UNKNOWN: &str = "unknown";
 
 #[derive(Parser)]
 #[command(about = "Writes until it is killed, or checks what was left behind")]
@@ -63,10 +68,13 @@ enum Action {
         #[arg(long)]
         persevere: bool,
     },
-    /// Check that every acknowledged command is stored once and whole; exit with 1 if not
+    /// Check that every acknowledged command is stored once and whole, and no refused one; exit with 1 if not
     Check {
         /// Files with what the writers printed
         acknowledged: Vec<PathBuf>,
+        /// Files with what the persevering writers said of failures
+        #[arg(long)]
+        refused: Vec<PathBuf>,
     },
 }
 
@@ -97,8 +105,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             write(store, first, clients, sharing, policy, persevere).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::Check { acknowledged } => {
-            let verdict = check::check(&store, &acknowledged).await?;
+        Action::Check {
+            acknowledged,
+            refused,
+        } => {
+            let verdict = check::check(&store, &acknowledged, &refused).await?;
             println!("{verdict}");
             Ok(if verdict.is_clean() {
                 ExitCode::SUCCESS
@@ -133,7 +144,13 @@ async fn write(
                 match execute(&store, command, policy.clone()).await {
                     Ok(_) => {}
                     Err(error) if persevere => {
-                        writeln!(io::stderr().lock(), "{error}")?;
+                        let what = match error {
+                            CommandError::OutcomeUnknown { .. } => UNKNOWN,
+                            _ => REFUSED,
+                        };
+                        // In one write, so that no other process's line comes in between.
+                        let line = format!("{number} {what}: {error}\n");
+                        io::stderr().lock().write_all(line.as_bytes())?;
                         tokio::time::sleep(Duration::from_millis(20)).await;
                         continue;
                     }
