@@ -35,8 +35,12 @@ pub enum Fault {
     Late,
     /// The connection ends, and for a while the server takes no other.
     Refuse,
+    /// The server answers, and what arrives is that it panics, since its log has no room. Not one that comes by chance: a
+    /// read that meets it fails.
+    Panic,
 }
 
+/// Those that come by chance.
 pub const FAULTS: [Fault; 7] = [
     Fault::DropRequest,
     Fault::CutRequest,
@@ -199,7 +203,7 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
                         tokio::time::sleep(shared.moment()).await;
                         return None;
                     }
-                    Some(fault @ (Fault::DropResponse | Fault::CutResponse)) => {
+                    Some(fault @ (Fault::DropResponse | Fault::CutResponse | Fault::Panic)) => {
                         server.write_all(request).await.ok()?;
                         waiting = Some(fault);
                     }
@@ -223,6 +227,10 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
                 match waiting {
                     _ if response.is_empty() => return None,
                     Some(Fault::DropResponse) => return None,
+                    Some(Fault::Panic) => {
+                        client.write_all(&panic_of_server()).await.ok()?;
+                        return None;
+                    }
                     Some(_) => {
                         client.write_all(shared.part(response)).await.ok()?;
                         return None;
@@ -232,6 +240,13 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
             }
         }
     }
+}
+
+/// What PostgreSQL says to the client whose commit finds no room in the log.
+fn panic_of_server() -> Vec<u8> {
+    let fields = "SPANIC\0VPANIC\0C53100\0Mcould not write to file: No space left on device\0\0";
+    let length = u32::try_from(fields.len() + 4).unwrap();
+    [b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat()
 }
 
 impl Shared {
