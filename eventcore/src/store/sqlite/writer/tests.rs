@@ -125,6 +125,42 @@ fn all_that_are_queued_wait_once_for_a_locked_file() {
     assert!(batch(&mut writer, requests()).iter().all(Result::is_ok));
 }
 
+#[test]
+fn the_error_of_a_commit_names_the_file() {
+    let file = File::new();
+    let mut writer = file.writer();
+    writer
+        .connection
+        .pragma_update(None, "query_only", true)
+        .unwrap();
+    match &batch(&mut writer, vec![request(&[(1, 0)], 1, 5, None)])[0] {
+        Err(EventStoreError::ReadOnly { location, .. }) => {
+            assert!(location.ends_with("events.db"), "{location}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn heads_are_remembered_from_batch_to_batch_and_not_without_end() {
+    let file = File::new();
+    let mut writer = file.writer();
+    let next = |writer: &mut Writer, number| {
+        assert!(batch(writer, vec![request(&[(number, 0)], 1, 5, None)])[0].is_ok());
+        writer.cache.streams.len()
+    };
+    for number in 0..3 {
+        assert_eq!(next(&mut writer, number), number as usize + 1);
+    }
+    let head = Head {
+        id: None,
+        version: 0,
+    };
+    let streams = (0..=CACHE).map(|number| (StreamId::new(format!("t-{number}")).unwrap(), head));
+    writer.cache.streams.extend(streams);
+    assert_eq!(next(&mut writer, 3), 1);
+}
+
 /// What a commit is to be, relative to what the model holds when its turn comes.
 #[derive(Debug, Clone)]
 struct Commit {
