@@ -7,8 +7,8 @@ use tokio_postgres::Row;
 
 use super::{
     names::Latest,
-    reader::{Raw, number},
     types::Types,
+    values::{Json, number},
 };
 use crate::store::{
     Appended, MAX_PAGE_EVENTS, Position, ReadStreams, StreamEvent, StreamsPage, Version,
@@ -34,7 +34,7 @@ struct Events<'a> {
     versions: Vec<i64>,
     positions: Vec<i64>,
     types: Vec<i32>,
-    payloads: Vec<Raw<'a>>,
+    payloads: Vec<Json<&'a [u8]>>,
 }
 
 impl<'a> Answer<'a> {

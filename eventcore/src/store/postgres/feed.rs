@@ -25,8 +25,7 @@ use super::{
     hints::Listener,
     names::{self, Latest, Names},
     pool::{Pool, Query},
-    reader::{Raw, limit, number},
-    writer::big,
+    values::{Json, big, limit, number},
 };
 use crate::{
     event::{EventId, Metadata, RecordedEvent},
@@ -339,7 +338,7 @@ fn recorded(
     (stream, type_name): (StreamId, Arc<str>),
 ) -> Result<RecordedEvent, EventStoreError> {
     let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
-    let metadata = match row.try_get::<_, Option<Raw<'_>>>(8).map_err(broken)? {
+    let metadata = match row.try_get::<_, Option<Json<&[u8]>>>(8).map_err(broken)? {
         None => Metadata::default(),
         Some(text) => serde_json::from_slice(text.0).map_err(|error| {
             corrupt(format!(
@@ -354,7 +353,7 @@ fn recorded(
         event_id: EventId::from_uuid(row.try_get::<_, Uuid>(4).map_err(broken)?),
         type_name,
         recorded_at: row.try_get::<_, SystemTime>(6).map_err(broken)?,
-        payload: Bytes::copy_from_slice(row.try_get::<_, Raw<'_>>(7).map_err(broken)?.0),
+        payload: Bytes::copy_from_slice(row.try_get::<_, Json<&[u8]>>(7).map_err(broken)?.0),
         metadata,
     })
 }

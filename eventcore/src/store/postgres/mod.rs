@@ -19,6 +19,7 @@ mod schema;
 mod tls;
 mod transaction;
 mod types;
+mod values;
 mod writer;
 
 use std::{fmt, sync::Arc};

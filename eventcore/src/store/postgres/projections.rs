@@ -16,7 +16,7 @@ use super::{
     pool::{Parameters, Pool},
     schema::of_schema,
     transaction::PostgresTransaction,
-    writer::big,
+    values::big,
 };
 use crate::{
     projection::{

@@ -2,10 +2,7 @@
 
 use std::{collections::HashSet, slice, sync::Arc};
 
-use tokio_postgres::{
-    Row,
-    types::{FromSql, Type},
-};
+use tokio_postgres::{Row, types::Type};
 
 use super::{
     answer::Answer,
@@ -14,7 +11,7 @@ use super::{
     names::{self, Latest},
     pool::{Parameters, Pool, Query},
     types::{KnownTypes, Types},
-    writer::big,
+    values::{big, limit},
 };
 use crate::{
     event::MAX_EVENT_BYTES,
@@ -247,26 +244,5 @@ impl From<Failure> for Unread {
 impl From<tokio_postgres::Error> for Unread {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Damaged(error.to_string())
-    }
-}
-
-pub(super) fn limit(asked: usize) -> i32 {
-    i32::try_from(asked.clamp(1, MAX_PAGE_EVENTS)).unwrap_or(i32::MAX)
-}
-
-pub(super) fn number(row: &Row, column: usize) -> Result<u64, tokio_postgres::Error> {
-    row.try_get::<_, i64>(column).map(i64::unsigned_abs)
-}
-
-/// JSON as it is stored, byte for byte.
-pub(super) struct Raw<'a>(pub(super) &'a [u8]);
-
-impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(raw))
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::JSON
     }
 }

@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{
     Row,
-    types::{IsNull, ToSql, Type, to_sql_checked},
+    types::{ToSql, Type},
 };
 use uuid::Uuid;
 
@@ -20,6 +19,7 @@ use super::{
     feed::Feed,
     hints::Announcer,
     pool::{Pool, Query},
+    values::{Json, big, int},
 };
 use crate::store::{
     AppendEvents, Appended, EventStoreError, IdempotencyKey, Position, Version, VersionConflict,
@@ -383,35 +383,4 @@ fn conflict(jobs: &[Job], index: usize, stream: i32, actual: i64) -> EventStoreE
             "the server names stream {stream}, which the commit does not"
         )),
     }
-}
-
-/// Limits on commits keep these far below 2³¹.
-fn int(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-/// Numbers of rows fit into what PostgreSQL stores: it would take longer than anyone lives to count further.
-pub(super) fn big(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// JSON as it is, byte for byte.
-#[derive(Debug)]
-struct Json<T>(T);
-
-impl<T: AsRef<[u8]> + std::fmt::Debug> ToSql for Json<T> {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.put_slice(self.0.as_ref());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::JSON
-    }
-
-    to_sql_checked!();
 }
