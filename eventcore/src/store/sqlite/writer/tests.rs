@@ -161,6 +161,24 @@ fn heads_are_remembered_from_batch_to_batch_and_not_without_end() {
     assert_eq!(next(&mut writer, 3), 1);
 }
 
+#[test]
+fn a_caller_that_is_gone_before_its_turn_gets_nothing_written() {
+    let file = File::new();
+    let (jobs, queue) = mpsc::channel(3);
+    let mut answers = Vec::new();
+    for number in 0..3 {
+        let (reply, answer) = oneshot::channel();
+        let request = request(&[(number, 0)], 1, 5, None);
+        let queued = jobs.try_send(Message::Append(Job { request, reply }));
+        assert!(queued.is_ok());
+        answers.push(answer);
+    }
+    drop((answers.remove(1), jobs));
+    file.writer().run(queue);
+    let streams = log(&file).into_iter().map(|(stream, ..)| stream);
+    assert_eq!(streams.collect::<Vec<_>>(), ["s-0", "s-2"]);
+}
+
 /// What a commit is to be, relative to what the model holds when its turn comes.
 #[derive(Debug, Clone)]
 struct Commit {
