@@ -45,6 +45,7 @@ macro_rules! contract_tests {
             a_key_or_commit_used_by_many_at_once_commits_once
             pages_follow_one_another_in_one_snapshot
             a_snapshot_hides_what_came_later
+            reads_made_at_once_get_each_its_own_page
             the_log_is_read_on_from_a_position
             a_feed_is_filtered_by_category_and_type
             waiting_ends_when_an_event_is_there
@@ -541,6 +542,40 @@ pub async fn a_key_or_commit_used_by_many_at_once_commits_once(store: impl Event
         "a repeated commit has another result"
     );
     assert_eq!(log(&store).await.len(), 3);
+}
+
+/// They may travel together, and differ in all that can be asked.
+pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + 'static) {
+    let store = Arc::new(store);
+    let ids: Vec<_> = (0..8).map(stream).collect();
+    let key = IdempotencyKey::new("request 7").unwrap();
+    let expected = ids.iter().map(|id| expect(id, 0)).collect();
+    let events = (0..64).map(|n| event(n % (n % 8 + 1), &n.to_string()));
+    let (id, metadata) = (CommitId::generate(), Metadata::default());
+    let commit = AppendEvents::new(id, expected, events.collect(), metadata, Some(key.clone()));
+    store.append(commit.unwrap()).await.unwrap();
+    let ask = |n: usize| ReadStreams {
+        streams: (0..n % 4)
+            .map(|next| StreamCursor {
+                stream: ids[(n + 3 * next) % 8].clone(),
+                after: Version::new(n as u64 % 3),
+            })
+            .collect(),
+        up_to: (n % 5 == 0).then_some(Position::new(30)),
+        limit: 3 + n % 7 * 5,
+        idempotency_key: (n % 6 == 0).then(|| key.clone()),
+    };
+    let mut alone = Vec::new();
+    for n in 0..48 {
+        alone.push(store.read_streams(ask(n)).await.unwrap());
+    }
+    let at_once = (0..48).map(|n| {
+        let (store, request) = (store.clone(), ask(n));
+        tokio::spawn(async move { store.read_streams(request).await.unwrap() })
+    });
+    for (page, alone) in at_once.collect::<Vec<_>>().into_iter().zip(alone) {
+        assert_eq!(page.await.unwrap(), alone);
+    }
 }
 
 /// A snapshot stays as it was while others write.
