@@ -561,9 +561,9 @@ pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + '
                 after: Version::new(n as u64 % 3),
             })
             .collect(),
-        up_to: (n % 5 == 0).then_some(Position::new(30)),
+        up_to: n.is_multiple_of(5).then_some(Position::new(30)),
         limit: 3 + n % 7 * 5,
-        idempotency_key: (n % 6 == 0).then(|| key.clone()),
+        idempotency_key: n.is_multiple_of(6).then(|| key.clone()),
     };
     let mut alone = Vec::new();
     for n in 0..48 {
