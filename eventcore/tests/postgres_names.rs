@@ -244,6 +244,10 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
     client.batch_execute(&history("found")).await.unwrap();
     proxy.mode(Mode::Forward);
     assert_eq!(reading.await, ["Of.found"; 2]);
+    // What is known is not asked for again.
+    let lock = format!("BEGIN; LOCK TABLE {schema}.event_types");
+    client.batch_execute(&lock).await.unwrap();
+    assert_eq!(types(&reader, &["found-1"]).await, ["Of.found"; 2]);
 }
 
 /// More streams than are remembered, from anywhere, through every filter, for several readers at once.
