@@ -166,6 +166,24 @@ async fn names_are_forgotten_with_the_history_that_they_are_from() {
     }
 }
 
+/// What is read when another history takes the place of the one that the page is from before its names are asked for.
+async fn replaced<T>(
+    proxy: &Proxy,
+    client: &tokio_postgres::Client,
+    history: &str,
+    reading: impl Future<Output = T>,
+) -> T {
+    let mut reading = pin!(reading);
+    tokio::select! {
+        biased;
+        () = proxy.hold(b"is_stream") => {}
+        _ = &mut reading => panic!("no names were asked for"),
+    }
+    client.batch_execute(history).await.unwrap();
+    proxy.mode(Mode::Forward);
+    reading.await
+}
+
 /// The server is replaced after a page has come, whose streams and types are numbers, and before their names are asked
 /// for. The one that takes over has the same numbers, for others.
 #[tokio::test]
@@ -209,15 +227,7 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
     // From now on it knows that the head is far away.
     assert_eq!(page(&reader, 0).await.len(), 100);
 
-    let mut reading = pin!(page(&reader, 300));
-    tokio::select! {
-        biased;
-        () = proxy.hold(b"is_stream") => {}
-        _ = &mut reading => panic!("no names were asked for"),
-    }
-    client.batch_execute(&history("found")).await.unwrap();
-    proxy.mode(Mode::Forward);
-    let read = reading.await;
+    let read = replaced(&proxy, &client, &history("found"), page(&reader, 300)).await;
     let named = |events: &[RecordedEvent]| {
         let named = events.iter().map(|event| {
             (
@@ -235,15 +245,9 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
     // The same for pages of streams.
     let reader = through.connect().await.unwrap();
     client.batch_execute(&history("lost")).await.unwrap();
-    let mut reading = pin!(types(&reader, &["lost-1", "found-1"]));
-    tokio::select! {
-        biased;
-        () = proxy.hold(b"is_stream") => {}
-        _ = &mut reading => panic!("no names were asked for"),
-    }
-    client.batch_execute(&history("found")).await.unwrap();
-    proxy.mode(Mode::Forward);
-    assert_eq!(reading.await, ["Of.found"; 2]);
+    let reading = types(&reader, &["lost-1", "found-1"]);
+    let read = replaced(&proxy, &client, &history("found"), reading).await;
+    assert_eq!(read, ["Of.found"; 2]);
     // What is known is not asked for again.
     let lock = format!("BEGIN; LOCK TABLE {schema}.event_types");
     client.batch_execute(&lock).await.unwrap();

@@ -3,8 +3,8 @@
 use crate::{
     command::LastEvent,
     store::{
-        EventStoreError, ExpectedVersion, IdempotencyKey, MAX_PAGE_EVENTS, ReadStreams,
-        StreamCursor, StreamsPage, Version,
+        EventStoreError, ExpectedVersion, IdempotencyKey, ReadStreams, StreamCursor, StreamsPage,
+        Version, next_limit,
     },
     stream::StreamId,
 };
@@ -190,11 +190,8 @@ impl Reading {
                 stream.seen, stream.id, stream.version
             )));
         }
-        if !page.events.is_empty() {
-            let bytes: usize = page.events.iter().map(|event| event.payload.len()).sum();
-            let fit = page.events.len().saturating_mul(PAGE_BYTES) / bytes.max(1);
-            self.limit = fit.clamp(1, MAX_PAGE_EVENTS);
-        }
+        let sizes = page.events.iter().map(|event| event.payload.len());
+        self.limit = next_limit(PAGE_BYTES, sizes).unwrap_or(self.limit);
         let complete = current.iter().all(|stream| stream.seen == stream.version);
         match current.iter().find(|stream| stream.seen < stream.version) {
             Some(stream) if page.events.is_empty() => Err(corrupt(format!(

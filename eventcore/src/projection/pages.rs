@@ -10,7 +10,7 @@ use std::{
 use super::SubscriptionError;
 use crate::{
     EventFilter, EventStore, EventStoreError, Position, RecordedEvent,
-    store::{FeedPage, MAX_PAGE_EVENTS, ReadFeed},
+    store::{FeedPage, ReadFeed, next_limit},
 };
 
 /// About how large a page may be: events are counted, and some are large.
@@ -86,7 +86,9 @@ impl<'a> Pages<'a> {
             Ok(page) => {
                 self.after = page.up_to;
                 self.is_full = page.events.len() >= self.limit;
-                self.limit = next_limit(self.limit, page);
+                let events = page.events.iter();
+                let sizes = events.map(|event| event.payload.len() + ENVELOPE);
+                self.limit = next_limit(BYTES, sizes).unwrap_or(self.limit);
                 // Polled once, so that the store sets to work.
                 let mut next = (self.begin)(self.after, self.limit, None);
                 self.fetch = match next.as_mut().poll(context) {
@@ -106,16 +108,6 @@ impl<'a> Pages<'a> {
 
     pub(super) async fn next(&mut self) -> Result<FeedPage, SubscriptionError> {
         std::future::poll_fn(|context| self.poll_next(context)).await
-    }
-}
-
-/// How many events the next page may have, if they are as large as those of this one.
-fn next_limit(limit: usize, page: &FeedPage) -> usize {
-    let sizes = page.events.iter();
-    let size: usize = sizes.map(|event| event.payload.len() + ENVELOPE).sum();
-    match size.checked_div(page.events.len()) {
-        Some(mean) => (BYTES / mean.max(1)).clamp(1, MAX_PAGE_EVENTS),
-        None => limit,
     }
 }
 

@@ -26,6 +26,7 @@ pub use error::{EventStoreError, VersionConflict};
 pub use filter::{EventFilter, EventSelector};
 pub use queue::StreamQueues;
 pub(crate) use queue::Turn;
+pub(crate) use read::next_limit;
 pub use read::{
     FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent, StreamsPage,
 };

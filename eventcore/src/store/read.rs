@@ -13,6 +13,17 @@ use crate::{
 /// The most events that one page holds. A page is read whole, so this bounds the memory of a read.
 pub const MAX_PAGE_EVENTS: usize = 1024;
 
+/// How many events a further page may have to be of about `bytes`, if they are as large as those of the page before it.
+/// `None` if that had none.
+pub(crate) fn next_limit(
+    bytes: usize,
+    sizes: impl ExactSizeIterator<Item = usize>,
+) -> Option<usize> {
+    let events = sizes.len();
+    let mean = sizes.sum::<usize>().checked_div(events)?;
+    Some((bytes / mean.max(1)).clamp(1, MAX_PAGE_EVENTS))
+}
+
 /// Where the reading of one stream goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamCursor {

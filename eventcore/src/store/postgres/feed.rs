@@ -150,20 +150,7 @@ impl Feed {
         }
         let unknown = known.learn(&rows)?;
         if !unknown.is_empty() {
-            let streams: Vec<_> = unknown.streams.iter().collect();
-            let types: Vec<_> = unknown.types.iter().collect();
-            let Latest {
-                position,
-                event_id,
-                recorded_at,
-            } = known.latest();
-            let names = self
-                .pool
-                .read(
-                    &self.names,
-                    &[&streams, &types, &position, &event_id, &recorded_at],
-                )
-                .await;
+            let names = names::ask(&self.pool, &self.names, &unknown, known.latest()).await;
             let names = names.map_err(|failure| failure.nothing_written())?;
             if !known.add(unknown, &names)? {
                 *known = Names::default();

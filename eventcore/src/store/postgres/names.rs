@@ -14,7 +14,10 @@ use std::{
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::{error::corrupt, pool::Query};
+use super::{
+    error::{Failure, corrupt},
+    pool::{Parameters, Pool, Query},
+};
 use crate::{
     store::{EventStoreError, MAX_PAGE_EVENTS},
     stream::StreamId,
@@ -45,6 +48,24 @@ pub(super) fn query(schema: &str) -> Query {
         &NAMES,
         schema,
     )
+}
+
+/// The names of some streams and types; none if the log has another event than `latest` there.
+pub(super) async fn ask(
+    pool: &Pool,
+    query: &Query,
+    unknown: &Unknown,
+    latest: Latest,
+) -> Result<Vec<Row>, Failure> {
+    let streams: Vec<_> = unknown.streams.iter().collect();
+    let types: Vec<_> = unknown.types.iter().collect();
+    let Latest {
+        position,
+        event_id,
+        recorded_at,
+    } = latest;
+    let parameters: Parameters<'_> = &[&streams, &types, &position, &event_id, &recorded_at];
+    pool.read(query, parameters).await
 }
 
 /// The latest event of those with which names were learned. With its time, it is no other's: a commit that is repeated

@@ -8,7 +8,7 @@ use super::{
     answer::Answer,
     error::{Failure, corrupt},
     gather::{Gather, Turn},
-    names::{self, Latest},
+    names::{self, Latest, Unknown},
     pool::{Parameters, Pool, Query},
     types::{KnownTypes, Types},
     values::{big, limit},
@@ -138,17 +138,10 @@ impl Reader {
         unknown: HashSet<i32>,
         latest: Latest,
     ) -> Result<Result<Arc<Types>, i32>, Unread> {
-        let numbers: Vec<_> = unknown.iter().collect();
-        let (streams, latest) = (Vec::<i64>::new(), latest.max(known.latest));
-        let parameters: Parameters<'_> = &[
-            &streams,
-            &numbers,
-            &latest.position,
-            &latest.event_id,
-            &latest.recorded_at,
-        ];
-        let rows = self.pool.read(&self.names, parameters).await?;
-        let types = known.with(unknown, &rows, latest)?.map(Arc::new);
+        let (streams, types, latest) = (HashSet::new(), unknown, latest.max(known.latest));
+        let unknown = Unknown { streams, types };
+        let rows = names::ask(&self.pool, &self.names, &unknown, latest).await?;
+        let types = known.with(unknown.types, &rows, latest)?.map(Arc::new);
         if let Ok(types) = &types {
             self.types.set(types.clone());
         }

@@ -69,8 +69,8 @@ CREATE TABLE eventcore.dead_letters (
 --
 -- The sequencer is locked first, by whoever has something to write. So does, where standbys have to confirm commits, whoever
 -- has nothing to write but wants to know whether versions hold: a leader that was replaced and does not know it yet would
--- say so of versions that are long past, and only what is written waits for a standby. Under READ COMMITTED every statement of a function
--- sees what was committed before it began, so all that is read after the lock is the latest, and stays so.
+-- say so of versions that are long past, and only what is written waits for a standby. Under READ COMMITTED every statement
+-- of a function sees what was committed before it began, so all that is read after the lock is the latest, and stays so.
 --
 -- A caller gives commits together only if none of them names a stream that an earlier one writes to (unless it is bound
 -- to be refused), nor repeats its key. Commits without events are checked too.
