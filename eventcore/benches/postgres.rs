@@ -17,7 +17,7 @@ use std::{
 use domain::{AccountId, Transfer};
 use eventcore::{
     RetryPolicy, execute,
-    postgres::{PostgresConfig, PostgresEventStore},
+    postgres::{PostgresConfig, PostgresEventStore, TlsMode},
 };
 use futures_util::future::join_all;
 use tokio_postgres::{Client, NoTls, Statement, types::ToSql};
@@ -48,9 +48,11 @@ fn schema() -> String {
     format!("bench_{}", Uuid::now_v7().simple())
 }
 
+/// Not encrypted, as the bare connections are not.
 async fn store(schema: &str) -> Result<Arc<PostgresEventStore>, Error> {
     Ok(Arc::new(
         PostgresConfig::new(&url())?
+            .tls(TlsMode::Disable)
             .schema(schema)?
             .connect()
             .await?,
@@ -199,10 +201,6 @@ impl Bare {
             .expect("a read");
     }
 
-    async fn insert(&self, from: i64, to: i64, number: u64) {
-        self.insert_by(&self.insert, from, to, number).await;
-    }
-
     async fn insert_by(&self, insert: &Statement, from: i64, to: i64, number: u64) {
         let version = i64::try_from(number % 4 + 1).expect("small");
         let (from_name, to_name) = (format!("account-{from}"), format!("account-{to}"));
@@ -283,7 +281,7 @@ async fn pipelined_inserts(seconds: f64) -> Result<f64, Error> {
     while started.elapsed() < Duration::from_secs_f64(seconds) {
         let inserts = join_all((0..64).map(|client| {
             let (from, to) = signed(accounts(client, round, 0));
-            bare.insert(from, to, round)
+            bare.insert_by(&bare.insert, from, to, round)
         }));
         // Polled in this order, and so sent in this order.
         tokio::join!(biased; bare.statement("BEGIN"), inserts, bare.statement("COMMIT"));
@@ -293,17 +291,24 @@ async fn pipelined_inserts(seconds: f64) -> Result<f64, Error> {
     Ok((round * 64) as f64 / started.elapsed().as_secs_f64())
 }
 
-/// One client: commands, and the least that each needs, a round trip to read and one to insert; 100 of each by turns, so
-/// that both find the processor's caches as a client does that is at work.
+/// One client: commands, and the least that each needs, a round trip to read and one to insert, with positions in order or
+/// by a sequence; 100 of each by turns, so that all find the processor's caches as a client does that is at work.
 async fn one_client(
     store: Arc<PostgresEventStore>,
     seconds: f64,
     run: u64,
-) -> Result<[Duration; 2], Error> {
-    let bare = Bare::connect(&bare_schema().await?).await?;
+) -> Result<[Duration; 3], Error> {
+    let in_order = Bare::connect(&bare_schema().await?).await?;
+    let by_sequence = Bare::connect(&bare_schema().await?).await?;
+    let pairs = [
+        (&in_order, &in_order.insert_in_order),
+        (&by_sequence, &by_sequence.insert),
+    ];
     let started = Instant::now();
-    let (mut commands, mut pairs, mut numbers) = (Vec::new(), Vec::new(), 0..100);
+    let mut each: [Vec<Duration>; 3] = Default::default();
+    let mut numbers = 0..100;
     while started.elapsed() < Duration::from_secs_f64(seconds) {
+        let [commands, bare @ ..] = &mut each;
         for number in numbers.clone() {
             let (from, to) = accounts(0, number, run);
             let began = Instant::now();
@@ -314,16 +319,18 @@ async fn one_client(
             execute(&store, command, RetryPolicy::new()).await?;
             commands.push(began.elapsed());
         }
-        for number in numbers.clone() {
-            let (from, to) = signed(accounts(0, number, run));
-            let began = Instant::now();
-            bare.read(from, to).await;
-            bare.insert(from, to, number).await;
-            pairs.push(began.elapsed());
+        for ((bare, insert), each) in pairs.iter().zip(bare) {
+            for number in numbers.clone() {
+                let (from, to) = signed(accounts(0, number, run));
+                let began = Instant::now();
+                bare.read(from, to).await;
+                bare.insert_by(insert, from, to, number).await;
+                each.push(began.elapsed());
+            }
         }
         numbers = numbers.end..numbers.end + 100;
     }
-    Ok([commands, pairs].map(|mut each| {
+    Ok(each.map(|mut each| {
         each.sort_unstable();
         each[each.len() / 2]
     }))
@@ -440,9 +447,16 @@ async fn main() -> Result<(), Error> {
             pipelined,
         );
         let client = one_client(shared.clone(), seconds, run + 1000);
-        let [one, pair] = tokio::spawn(client).await??;
+        let [one, in_order, by_sequence] = tokio::spawn(client).await??;
         note("1 client, p50 ms", one.as_secs_f64() * 1e3);
-        note("bare round-trip pair, p50 ms", pair.as_secs_f64() * 1e3);
+        note(
+            "bare round-trip pair, in order, p50 ms",
+            in_order.as_secs_f64() * 1e3,
+        );
+        note(
+            "bare round-trip pair, positions by a sequence, p50 ms",
+            by_sequence.as_secs_f64() * 1e3,
+        );
         let alone = processes(1, 1, 64, seconds).await?;
         let both = processes(2, 1, 64, seconds).await?;
         let apart = processes(2, 2, 64, seconds).await?;
@@ -459,7 +473,11 @@ async fn main() -> Result<(), Error> {
         );
         note(
             "RATIO of one client's time to the bare pair (at most 1.2)",
-            one.as_secs_f64() / pair.as_secs_f64(),
+            one.as_secs_f64() / in_order.as_secs_f64(),
+        );
+        note(
+            "RATIO of one client's time to the pair by a sequence",
+            one.as_secs_f64() / by_sequence.as_secs_f64(),
         );
         note("RATIO of two processes to one (at least 0.8)", both / alone);
         note(

@@ -19,6 +19,10 @@ use proxy::{Mode, Proxy};
 use server::{config, patient, url};
 use tokio_postgres::NoTls;
 
+/// Limits of pages.
+const SHORT: usize = 100;
+const LONG: usize = 1000;
+
 async fn raw() -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(&url(), NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -56,7 +60,7 @@ async fn log(
 }
 
 /// The types of all events of some streams.
-async fn types(store: &PostgresEventStore, streams: &[&str]) -> Vec<String> {
+async fn types(store: &PostgresEventStore, streams: &[&str], limit: usize) -> Vec<String> {
     let cursor = |stream: &&str| StreamCursor {
         stream: StreamId::new(*stream).unwrap(),
         after: Version::new(0),
@@ -64,7 +68,7 @@ async fn types(store: &PostgresEventStore, streams: &[&str]) -> Vec<String> {
     let request = ReadStreams {
         streams: streams.iter().map(cursor).collect(),
         up_to: None,
-        limit: 100,
+        limit,
         idempotency_key: None,
     };
     let page = store.read_streams(request).await.unwrap();
@@ -99,7 +103,8 @@ fn commit(
 async fn names_are_forgotten_with_the_history_that_they_are_from() {
     let config = config();
     let (schema, again) = (schema(&config), CommitId::generate());
-    for repeated in [false, true] {
+    // There are two statements: one for short pages, one for long ones.
+    for (repeated, limit) in [(false, SHORT), (true, SHORT), (false, LONG)] {
         let reader = config.connect().await.unwrap();
         let writer = config.connect().await.unwrap();
         let client = raw().await;
@@ -119,7 +124,10 @@ async fn names_are_forgotten_with_the_history_that_they_are_from() {
             let events = log(&reader, 0, &EventFilter::All, 300).await;
             assert_eq!(events.len(), 1300);
             let streams = ["kept-1", "lost-1", "again-1", "found-1", "new-1"];
-            assert_eq!(types(&reader, &streams).await, ["Kept", "Lost", "Again"]);
+            assert_eq!(
+                types(&reader, &streams, limit).await,
+                ["Kept", "Lost", "Again"]
+            );
         }
         client
             .batch_execute(&format!(
@@ -142,7 +150,10 @@ async fn names_are_forgotten_with_the_history_that_they_are_from() {
 
         for _ in 0..3 {
             let streams = ["kept-1", "lost-1", "again-1", "found-1", "new-1"];
-            assert_eq!(types(&reader, &streams).await, ["Kept", "Found", "New"]);
+            assert_eq!(
+                types(&reader, &streams, limit).await,
+                ["Kept", "Found", "New"]
+            );
             for (event, position) in log(&reader, 0, &EventFilter::All, 300)
                 .await
                 .iter()
@@ -245,13 +256,13 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
     // The same for pages of streams.
     let reader = through.connect().await.unwrap();
     client.batch_execute(&history("lost")).await.unwrap();
-    let reading = types(&reader, &["lost-1", "found-1"]);
+    let reading = types(&reader, &["lost-1", "found-1"], SHORT);
     let read = replaced(&proxy, &client, &history("found"), reading).await;
     assert_eq!(read, ["Of.found"; 2]);
     // What is known is not asked for again.
     let lock = format!("BEGIN; LOCK TABLE {schema}.event_types");
     client.batch_execute(&lock).await.unwrap();
-    assert_eq!(types(&reader, &["found-1"]).await, ["Of.found"; 2]);
+    assert_eq!(types(&reader, &["found-1"], SHORT).await, ["Of.found"; 2]);
 }
 
 /// More streams than are remembered, from anywhere, through every filter, for several readers at once.

@@ -8,9 +8,14 @@ use server::{config, url};
 use tokio_postgres::NoTls;
 
 /// The statements, the types of their parameters, and a page in the middle of a log.
-const STATEMENTS: [(&str, &str, &str); 7] = [
+const STATEMENTS: [(&str, &str, &str); 8] = [
     (
         include_str!("../src/store/postgres/sql/read_streams.sql"),
+        "text[], bigint[], bigint[], int[], bigint, uuid, timestamptz",
+        "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[90000, 90000], ARRAY[128, 128], 50000, gen_random_uuid(), now()",
+    ),
+    (
+        include_str!("../src/store/postgres/sql/read_pages.sql"),
         "text[], bigint[], int[], bigint[], int[], bigint[], text[], int[], bigint, uuid, timestamptz",
         "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[0, 0], ARRAY[90000, 90000], ARRAY[1024, 1024], ARRAY[512, 512], NULL, NULL, 50000, \
          gen_random_uuid(), now()",

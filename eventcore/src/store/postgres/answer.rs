@@ -15,7 +15,7 @@ use crate::store::{
 };
 
 pub(super) struct Answer<'a> {
-    /// The latest position; `None` if the log is not the one that the names of types are known from.
+    /// The latest position; `None`, without rows, if the log is not the one that the names of types are known from.
     pub(super) head: Option<Position>,
     /// Commits that were made under the keys of requests, by number.
     keys: Vec<(usize, Appended)>,
@@ -45,17 +45,16 @@ impl<'a> Answer<'a> {
             streams: Vec::with_capacity(rows.len()),
         };
         for row in rows {
-            match row.try_get(0)? {
-                "head" => answer.head = Some(Position::new(number(row, 3)?)),
-                "key" => {
-                    let appended = Appended {
-                        position: Position::new(number(row, 3)?),
-                        events: usize::try_from(number(row, 2)?).unwrap_or(usize::MAX),
-                        repeated: true,
-                    };
-                    answer.keys.push((index(row)?, appended));
-                }
-                _ => answer.streams.push(Stream::read(row)?),
+            answer.head = Some(Position::new(number(row, 0)?));
+            if let Some(request) = row.try_get(1)? {
+                let appended = Appended {
+                    position: Position::new(number(row, 4)?),
+                    events: usize::try_from(number(row, 3)?).unwrap_or(usize::MAX),
+                    repeated: true,
+                };
+                answer.keys.push((index(request), appended));
+            } else if let Some(stream) = row.try_get(2)? {
+                answer.streams.push(Stream::read(index(stream), row)?);
             }
         }
         Ok(answer)
@@ -122,22 +121,23 @@ impl<'a> Answer<'a> {
 }
 
 impl<'a> Stream<'a> {
-    fn read(row: &'a Row) -> Result<Self, tokio_postgres::Error> {
-        let events = row.try_get::<_, Option<_>>(6)?.map(|versions| {
+    /// The stream with this number, from 1.
+    fn read(stream: usize, row: &'a Row) -> Result<Self, tokio_postgres::Error> {
+        let events = row.try_get::<_, Option<_>>(7)?.map(|versions| {
             Ok(Events {
                 versions,
-                positions: row.try_get(7)?,
-                types: row.try_get(8)?,
-                payloads: row.try_get(9)?,
+                positions: row.try_get(8)?,
+                types: row.try_get(9)?,
+                payloads: row.try_get(10)?,
             })
         });
         Ok(Self {
-            number: index(row)?.saturating_sub(1),
-            version: Version::new(number(row, 2)?),
+            number: stream.saturating_sub(1),
+            version: Version::new(number(row, 3)?),
             latest: Latest {
-                position: row.try_get(3)?,
-                event_id: row.try_get(4)?,
-                recorded_at: row.try_get(5)?,
+                position: row.try_get(4)?,
+                event_id: row.try_get(5)?,
+                recorded_at: row.try_get(6)?,
             },
             events: events.transpose()?,
         })
@@ -170,6 +170,6 @@ impl<'a> Stream<'a> {
     }
 }
 
-fn index(row: &Row) -> Result<usize, tokio_postgres::Error> {
-    Ok(usize::try_from(row.try_get::<_, i32>(1)?).unwrap_or(usize::MAX))
+fn index(number: i32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

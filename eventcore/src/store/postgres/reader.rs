@@ -21,10 +21,38 @@ use crate::{
 /// So many events always fit into one value of the server's, which is of less than 1 GiB.
 const FIT: usize = 100;
 const _: () = assert!(FIT * MAX_EVENT_BYTES < 1000 * 1024 * 1024);
+/// The most events that are read for a request beyond its page rather than to look for where the page ends.
+const SURPLUS: usize = 512;
+
+const STREAMS: [Type; 7] = [
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8,
+    Type::UUID,
+    Type::TIMESTAMPTZ,
+];
+const PAGES: [Type; 11] = [
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8,
+    Type::UUID,
+    Type::TIMESTAMPTZ,
+];
 
 pub(super) struct Reader {
     pool: Pool,
+    /// Short streams …
     streams: Query,
+    /// … and whatever else is asked of streams.
+    pages: Query,
     names: Query,
     types: KnownTypes,
     gather: Arc<Gather<ReadStreams, Result<StreamsPage, EventStoreError>>>,
@@ -32,19 +60,6 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(pool: Pool, schema: &str) -> Self {
-        const STREAMS: [Type; 11] = [
-            Type::TEXT_ARRAY,
-            Type::INT8_ARRAY,
-            Type::INT4_ARRAY,
-            Type::INT8_ARRAY,
-            Type::INT4_ARRAY,
-            Type::INT8_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::INT4_ARRAY,
-            Type::INT8,
-            Type::UUID,
-            Type::TIMESTAMPTZ,
-        ];
         Self {
             pool,
             gather: Gather::new(),
@@ -52,6 +67,12 @@ impl Reader {
                 "read_streams",
                 include_str!("sql/read_streams.sql"),
                 &STREAMS,
+                schema,
+            ),
+            pages: Query::new(
+                "read_pages",
+                include_str!("sql/read_pages.sql"),
+                &PAGES,
                 schema,
             ),
             names: names::query(schema),
@@ -155,56 +176,103 @@ impl Reader {
         most: usize,
         known: Latest,
     ) -> Result<Vec<Row>, Failure> {
-        let streams: usize = requests.iter().map(|request| request.streams.len()).sum();
-        let mut names = Vec::with_capacity(streams);
-        let mut after = Vec::with_capacity(streams);
-        let mut number = Vec::with_capacity(streams);
-        let mut up_to = Vec::with_capacity(streams);
-        let mut limits = Vec::with_capacity(streams);
-        let mut shares = Vec::with_capacity(streams);
-        let (mut keys, mut key_request) = (Vec::new(), Vec::new());
-        for (request_number, request) in (0_i32..).zip(requests) {
-            let limit = limit(request.limit.min(most));
-            // If no stream has more than that, they are a page together.
-            let share = match request.streams.len() {
-                0 | 1 => i64::MAX,
-                many => i64::from(limit) / i64::try_from(many).unwrap_or(i64::MAX),
-            };
-            let bound = request
-                .up_to
-                .map_or(i64::MAX, |position| big(position.get()));
-            for cursor in &request.streams {
-                names.push(cursor.stream.as_str());
-                after.push(big(cursor.after.get()));
-                number.push(request_number);
-                up_to.push(bound);
-                limits.push(limit);
-                shares.push(share);
-            }
-            if let Some(key) = &request.idempotency_key {
-                keys.push(key.as_str());
-                key_request.push(request_number);
-            }
-        }
+        let Asked {
+            names,
+            after,
+            request,
+            up_to,
+            limits,
+            shares,
+            keys,
+            key_request,
+        } = &Asked::new(requests, most);
         let Latest {
             position,
             event_id,
             recorded_at,
-        } = known;
+        } = &known;
+        if requests.iter().all(|request| is_short(request, most)) {
+            let parameters: Parameters<'_> =
+                &[names, after, up_to, limits, position, event_id, recorded_at];
+            return self.pool.read(&self.streams, parameters).await;
+        }
         let parameters: Parameters<'_> = &[
-            &names,
-            &after,
-            &number,
-            &up_to,
-            &limits,
-            &shares,
-            &keys,
-            &key_request,
-            &position,
-            &event_id,
-            &recorded_at,
+            names,
+            after,
+            request,
+            up_to,
+            limits,
+            shares,
+            keys,
+            key_request,
+            position,
+            event_id,
+            recorded_at,
         ];
-        self.pool.read(&self.streams, parameters).await
+        self.pool.read(&self.pages, parameters).await
+    }
+}
+
+/// Whether each of its streams may be read without a look at the others.
+fn is_short(request: &ReadStreams, most: usize) -> bool {
+    let streams = request.streams.len();
+    let events = streams.saturating_mul(request.limit.min(most));
+    request.idempotency_key.is_none() && (streams <= 1 || events <= most.min(SURPLUS))
+}
+
+/// The parameters of both statements: a row for each stream, and one for each key.
+#[derive(Default)]
+struct Asked<'a> {
+    names: Vec<&'a str>,
+    after: Vec<i64>,
+    request: Vec<i32>,
+    up_to: Vec<i64>,
+    limits: Vec<i32>,
+    shares: Vec<i64>,
+    keys: Vec<&'a str>,
+    key_request: Vec<i32>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(requests: &'a [Arc<ReadStreams>], most: usize) -> Self {
+        let streams = requests.iter().map(|request| request.streams.len()).sum();
+        let mut asked = Self {
+            names: Vec::with_capacity(streams),
+            after: Vec::with_capacity(streams),
+            request: Vec::with_capacity(streams),
+            up_to: Vec::with_capacity(streams),
+            limits: Vec::with_capacity(streams),
+            shares: Vec::with_capacity(streams),
+            ..Self::default()
+        };
+        for (number, request) in (0..).zip(requests) {
+            asked.add(number, request, most);
+        }
+        asked
+    }
+
+    fn add(&mut self, number: i32, request: &'a ReadStreams, most: usize) {
+        let limit = limit(request.limit.min(most));
+        // If no stream has more than that, they are a page together.
+        let share = match request.streams.len() {
+            0 | 1 => i64::MAX,
+            many => i64::from(limit) / i64::try_from(many).unwrap_or(i64::MAX),
+        };
+        let bound = request
+            .up_to
+            .map_or(i64::MAX, |position| big(position.get()));
+        for cursor in &request.streams {
+            self.names.push(cursor.stream.as_str());
+            self.after.push(big(cursor.after.get()));
+            self.request.push(number);
+            self.up_to.push(bound);
+            self.limits.push(limit);
+            self.shares.push(share);
+        }
+        if let Some(key) = &request.idempotency_key {
+            self.keys.push(key.as_str());
+            self.key_request.push(number);
+        }
     }
 }
 

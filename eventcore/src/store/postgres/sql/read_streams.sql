@@ -1,54 +1,29 @@
--- Pages of streams for any number of requests, from one snapshot. Rows: 'head' (the latest position), 'key' (an earlier
--- commit), 'stream' (its version, the event there, and the events of the page as arrays, in order; none for a stream
--- without events). A row for each event would cost several times as much.
--- Types are numbers. A reader that knows their names passes the latest event of those it has them from, $9 to $11: if the
--- log has another event there, there is no row 'head'.
+-- Streams, for any number of requests, from one snapshot: the usual read of commands, which have few streams and no key.
+-- A row has the latest position (`head`) and a stream: its version, the event there, and the first events of it as arrays,
+-- in order, at most as many as a page may have; a row for each event would cost several times as much. If none of the
+-- streams is there, there is one row with `head` alone.
+-- Types are numbers. A reader that knows their names passes the latest event of those it has them from, $5 to $7: if the
+-- log has another event there, there is no row.
 -- `(position > up_to) IS NOT TRUE` is `position <= up_to`, but the planner does not take it to leave few events: then it
 -- would collect and sort a whole stream to find its end, which is the first entry of the index from behind.
-WITH asked AS MATERIALIZED (
-    SELECT a.n, a.request, a.after, a.up_to, a.most, a.share, s.id
-      FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY a (name, after, request, up_to, most, share, n)
-     CROSS JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s
-), cut AS MATERIALIZED (
-    -- Where the page of a request ends. It is looked for only if a stream has more than its share of a page.
-    SELECT r.request, (
-               SELECT e.position
-                 FROM asked a
-                CROSS JOIN LATERAL (
-                    SELECT e.position FROM eventcore.events e
-                     WHERE e.stream = a.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
-                     ORDER BY e.version LIMIT a.most
-                ) e
-                WHERE a.request = r.request
-                ORDER BY e.position OFFSET r.most - 1 LIMIT 1
-           ) AS position
-      FROM (SELECT a.request, max(a.most) AS most FROM asked a GROUP BY a.request) r
-)
-SELECT 'head' AS kind, NULL::integer AS n, NULL::bigint AS version, h.position, NULL::uuid AS event_id,
-       NULL::timestamptz AS recorded_at, NULL::bigint[] AS versions, NULL::bigint[] AS positions, NULL::integer[] AS types,
-       NULL::json[] AS payloads
+SELECT h.position AS head, NULL::integer AS key_request, s.*
   FROM eventcore.sequencer h
- WHERE $9 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $9 AND k.event_id = $10 AND k.recorded_at = $11)
-UNION ALL
-SELECT 'key', k.request, i.events, i.position, NULL, NULL, NULL, NULL, NULL, NULL
-  FROM unnest($7, $8) k (key, request)
- CROSS JOIN LATERAL (SELECT * FROM eventcore.idempotency i WHERE i.key = k.key LIMIT 1) i
-UNION ALL
-SELECT 'stream', a.n::integer, l.version, l.position, l.event_id, l.recorded_at, p.versions, p.positions, p.types, p.payloads
-  FROM asked a
- CROSS JOIN LATERAL (
-     SELECT e.version, e.position, e.event_id, e.recorded_at,
-            CASE WHEN e.version - a.after > a.share THEN coalesce((SELECT c.position FROM cut c WHERE c.request = a.request), a.up_to)
-                 ELSE a.up_to END AS up_to
-       FROM eventcore.events e
-      WHERE e.stream = a.id AND (e.position > a.up_to) IS NOT TRUE ORDER BY e.version DESC LIMIT 1
- ) l
- CROSS JOIN LATERAL (
-     SELECT array_agg(e.version) AS versions, array_agg(e.position) AS positions, array_agg(e.type) AS types,
-            array_agg(e.payload) AS payloads
-       FROM (
-           SELECT e.version, e.position, e.type, e.payload FROM eventcore.events e
-            WHERE e.stream = a.id AND e.version > a.after AND (e.position > l.up_to) IS NOT TRUE
-            ORDER BY e.version LIMIT a.most
-       ) e
- ) p
+  LEFT JOIN (
+    SELECT a.n::integer, l.version, l.position, l.event_id, l.recorded_at, p.versions, p.positions, p.types, p.payloads
+      FROM unnest($1, $2, $3, $4) WITH ORDINALITY a (name, after, up_to, most, n)
+     CROSS JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s
+     CROSS JOIN LATERAL (
+         SELECT e.version, e.position, e.event_id, e.recorded_at FROM eventcore.events e
+          WHERE e.stream = s.id AND (e.position > a.up_to) IS NOT TRUE ORDER BY e.version DESC LIMIT 1
+     ) l
+     CROSS JOIN LATERAL (
+         SELECT array_agg(e.version) AS versions, array_agg(e.position) AS positions, array_agg(e.type) AS types,
+                array_agg(e.payload) AS payloads
+           FROM (
+               SELECT e.version, e.position, e.type, e.payload FROM eventcore.events e
+                WHERE e.stream = s.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
+                ORDER BY e.version LIMIT a.most
+           ) e
+     ) p
+  ) s ON true
+ WHERE $5 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $5 AND k.event_id = $6 AND k.recorded_at = $7)

@@ -113,13 +113,14 @@ BEGIN
         UPDATE eventcore.sequencer s SET position = s.position + total RETURNING s.position - total INTO STRICT head;
     END IF;
 
-    SELECT coalesce(head, (SELECT s.position FROM eventcore.sequencer s)), array_agg(s.id ORDER BY a.n),
-           array_agg(coalesce(e.version, 0) ORDER BY a.n)
-      INTO head, ids, heads
-      FROM unnest(stream_names) WITH ORDINALITY a (name, n)
-      LEFT JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s ON true
-      LEFT JOIN LATERAL (SELECT e.version FROM eventcore.events e WHERE e.stream = s.id ORDER BY e.version DESC LIMIT 1) e
-             ON true;
+    -- In the order of the given arrays: what `unnest` gives alone is aggregated as it comes.
+    SELECT coalesce(head, (SELECT s.position FROM eventcore.sequencer s)), array_agg(a.id),
+           array_agg(coalesce((SELECT e.version FROM eventcore.events e WHERE e.stream = a.id ORDER BY e.version DESC LIMIT 1), 0)),
+           ARRAY(SELECT (SELECT t.id FROM eventcore.event_types t WHERE t.category = a.category AND t.name = a.name)
+                   FROM unnest(type_categories, type_names) a (category, name))
+      INTO head, ids, heads, types
+      FROM (SELECT (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name) AS id
+              FROM unnest(stream_names) a (name) OFFSET 0) a;
     commit := 0;
     position := head;
     RETURN NEXT;
@@ -181,22 +182,16 @@ BEGIN
         IF array_position(ids, NULL) IS NOT NULL THEN
             INSERT INTO eventcore.streams (name)
             SELECT DISTINCT stream_names[e.stream] FROM unnest(event_streams) e (stream) WHERE ids[e.stream] IS NULL;
-            SELECT array_agg(s.id ORDER BY a.n) INTO ids
-              FROM unnest(stream_names) WITH ORDINALITY a (name, n)
-              LEFT JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s ON true;
+            ids := ARRAY(SELECT (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name) FROM unnest(stream_names) a (name));
         END IF;
 
-        LOOP
-            SELECT array_agg(t.id ORDER BY a.n) INTO types
-              FROM unnest(type_categories, type_names) WITH ORDINALITY a (category, name, n)
-              LEFT JOIN LATERAL (
-                  SELECT t.id FROM eventcore.event_types t WHERE t.category = a.category AND t.name = a.name LIMIT 1
-              ) t ON true;
-            EXIT WHEN array_position(types, NULL) IS NULL;
+        IF array_position(types, NULL) IS NOT NULL THEN
             INSERT INTO eventcore.event_types (category, name)
             SELECT a.category, a.name
               FROM unnest(type_categories, type_names, types) a (category, name, id) WHERE a.id IS NULL;
-        END LOOP;
+            types := ARRAY(SELECT (SELECT t.id FROM eventcore.event_types t WHERE t.category = a.category AND t.name = a.name)
+                             FROM unnest(type_categories, type_names) a (category, name));
+        END IF;
 
         INSERT INTO eventcore.events (position, stream, version, type, event_id, recorded_at, payload, metadata)
         SELECT head + e.n, ids[e.stream], e.version, types[e.type], e.id, clock_timestamp(), e.payload,
