@@ -11,7 +11,7 @@ use super::{
     error::{corrupt, of_read},
     names::{Names, Selected},
     reader::{Reader, payload},
-    writer::sql,
+    values::sql,
 };
 use crate::{
     event::{EventId, Metadata, RecordedEvent},

@@ -4,6 +4,7 @@
 //! short reads of few callers are made directly; a watch thread notices what other processes commit. This file opens the
 //! database and passes requests on; it knows no SQL.
 
+mod batch;
 mod direct;
 mod disk;
 mod error;
@@ -16,6 +17,7 @@ mod rebuild;
 mod schema;
 mod transaction;
 mod turns;
+mod values;
 mod watch;
 mod writer;
 
@@ -72,6 +74,7 @@ struct Shared {
     place: Arc<place::Place>,
     writer: mpsc::Sender<writer::Message>,
     readers: Vec<mpsc::Sender<reader::Job>>,
+    ids: names::StreamIds,
     next_reader: AtomicUsize,
     queues: StreamQueues,
     states: StateCache,
@@ -118,10 +121,11 @@ impl SqliteEventStore {
             readers.push(jobs);
         }
         let shared = Shared {
-            direct: direct::Direct::open(&path, ids)?,
+            direct: direct::Direct::open(&path, ids.clone())?,
             path,
             writer: jobs,
             readers,
+            ids,
             next_reader: AtomicUsize::new(0),
             queues: StreamQueues::new(),
             states: StateCache::new(),
@@ -202,10 +206,10 @@ impl EventStore for SqliteEventStore {
         Box::pin(async move {
             let call = self.shared.direct.call();
             let (reply, mut answer) = oneshot::channel();
-            let job = writer::Message::Append(writer::Job { request, reply });
+            let job = writer::Job::new(request, &self.shared.ids, reply);
             self.shared
                 .writer
-                .send(job)
+                .send(writer::Message::Append(job))
                 .await
                 .map_err(|_| EventStoreError::Closed)?;
             if let Some(appended) = call.stay_awake(&mut answer).await {

@@ -26,6 +26,12 @@ impl StreamIds {
         ids.get(stream).copied()
     }
 
+    /// Those of some streams, in order.
+    pub(super) fn of<'s>(&self, streams: impl Iterator<Item = &'s StreamId>) -> Vec<Option<i64>> {
+        let ids = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        streams.map(|stream| ids.get(stream).copied()).collect()
+    }
+
     /// Remembers what is committed.
     pub(super) fn learn(&self, committed: impl IntoIterator<Item = (StreamId, i64)>) {
         let mut ids = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -14,7 +14,7 @@ use super::{
     place::{Place, blocking},
     rebuild::SqliteRebuild,
     transaction::SqliteTransaction,
-    writer::sql,
+    values::sql,
 };
 use crate::{
     projection::{
@@ -326,7 +326,7 @@ pub(super) fn dead_letters(
     };
     connection
         .prepare_cached(sql)?
-        .query_map(params![name, super::writer::sql(after.get())], read)?
+        .query_map(params![name, super::values::sql(after.get())], read)?
         .collect()
 }
 

@@ -8,7 +8,7 @@ use super::{
     Reply,
     error::{Shared, corrupt, of_read},
     names::{Names, StreamIds},
-    writer::{earlier, sql},
+    values::{earlier, sql},
 };
 use crate::store::{
     EventStoreError, FeedPage, MAX_PAGE_EVENTS, Position, ReadFeed, ReadStreams, StreamCursor,

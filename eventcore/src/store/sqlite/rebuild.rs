@@ -18,7 +18,7 @@ use super::{
     projections,
     schema::BUSY,
     transaction::{SqliteTransaction, busy},
-    writer::sql,
+    values::sql,
 };
 use crate::{
     projection::{

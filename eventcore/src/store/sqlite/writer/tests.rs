@@ -14,9 +14,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    event::CommitId,
-    sqlite::{schema, watch::Watch},
-    store::{ExpectedVersion, IdempotencyKey, NewEvent},
+    event::{CommitId, EventId, Metadata},
+    sqlite::{batch::CACHE, schema, watch::Watch},
+    store::{ExpectedVersion, IdempotencyKey, NewEvent, Version, VersionConflict},
 };
 
 /// How many streams there are.
@@ -68,9 +68,10 @@ impl File {
 type Answer = Result<Appended, EventStoreError>;
 
 fn batch(writer: &mut Writer, requests: Vec<AppendEvents>) -> Vec<Answer> {
+    let ids = writer.ids.clone();
     let job = |request| {
         let (reply, answer) = oneshot::channel();
-        (Job { request, reply }, answer)
+        (Job::new(request, &ids, reply), answer)
     };
     let (jobs, answers): (Vec<_>, Vec<_>) = requests.into_iter().map(job).unzip();
     writer.batch(jobs);
@@ -147,17 +148,13 @@ fn heads_are_remembered_from_batch_to_batch_and_not_without_end() {
     let mut writer = file.writer();
     let next = |writer: &mut Writer, number| {
         assert!(batch(writer, vec![request(&[(number, 0)], 1, 5, None)])[0].is_ok());
-        writer.cache.streams.len()
+        writer.cache.versions.len()
     };
     for number in 0..3 {
         assert_eq!(next(&mut writer, number), number as usize + 1);
     }
-    let head = Head {
-        id: None,
-        version: 0,
-    };
-    let streams = (0..=CACHE).map(|number| (StreamId::new(format!("t-{number}")).unwrap(), head));
-    writer.cache.streams.extend(streams);
+    let versions = (0_i64..).take(CACHE + 1).map(|stream| (stream + 1000, 1));
+    writer.cache.versions.extend(versions);
     assert_eq!(next(&mut writer, 3), 1);
 }
 
@@ -169,7 +166,8 @@ fn a_caller_that_is_gone_before_its_turn_gets_nothing_written() {
     for number in 0..3 {
         let (reply, answer) = oneshot::channel();
         let request = request(&[(number, 0)], 1, 5, None);
-        let queued = jobs.try_send(Message::Append(Job { request, reply }));
+        let job = Job::new(request, &file.ids, reply);
+        let queued = jobs.try_send(Message::Append(job));
         assert!(queued.is_ok());
         answers.push(answer);
     }
