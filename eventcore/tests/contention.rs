@@ -6,7 +6,10 @@ use eventcore::{
     Command, CommandLogic, Event, EventStore, Position, RetryPolicy, StreamKey, execute,
     memory::MemoryEventStore,
     sqlite::SqliteEventStore,
-    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
+    store::{
+        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamQueues,
+        StreamsPage,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,27 +42,41 @@ impl CommandLogic for Count {
     }
 }
 
-/// A store that answers later than at once, as a durable one does, and keeps no queues.
-struct Slow<S>(S);
+/// A store in memory that answers later than at once, as a durable one does.
+struct Slow {
+    store: MemoryEventStore,
+    takes_turns: bool,
+}
 
-impl<S: EventStore> EventStore for Slow<S> {
+impl Slow {
+    fn new(takes_turns: bool) -> Arc<Self> {
+        let store = MemoryEventStore::new();
+        Arc::new(Self { store, takes_turns })
+    }
+}
+
+impl EventStore for Slow {
+    fn queues(&self) -> Option<&StreamQueues> {
+        self.store.queues().filter(|_| self.takes_turns)
+    }
+
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
-        self.0.read_streams(request)
+        self.store.read_streams(request)
     }
 
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            self.0.append(request).await
+            self.store.append(request).await
         })
     }
 
     fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
-        self.0.read_feed(request)
+        self.store.read_feed(request)
     }
 
     fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.0.wait(after)
+        self.store.wait(after)
     }
 }
 
@@ -106,7 +123,7 @@ async fn sqlite() -> Arc<dyn EventStore> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_on_one_stream_take_turns() {
-    for store in [sqlite().await, Arc::new(MemoryEventStore::new())] {
+    for store in [sqlite().await, Slow::new(true)] {
         let attempts = attempts(store, one).await;
         assert!(attempts < 320 + 32, "{attempts} attempts for 320 commands");
     }
@@ -122,6 +139,6 @@ async fn commands_on_crossing_streams_take_turns_and_never_wait_for_each_other()
 /// The control: what the turns save.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_queues_commands_conflict_again_and_again() {
-    let attempts = attempts(Arc::new(Slow(MemoryEventStore::new())), one).await;
+    let attempts = attempts(Slow::new(false), one).await;
     assert!(attempts > 640, "only {attempts} attempts for 320 commands");
 }
