@@ -12,10 +12,10 @@ use std::{
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use domain::{AccountEvent, AccountId, Deposit, Transfer};
 use eventcore::{
-    CommitId, Event, EventStore, ExecuteOptions, ExecutePipeline, Metadata, Position, RetryPolicy,
-    Step, StreamKey, Version, execute,
+    CommitId, Event, ExecuteOptions, ExecutePipeline, Position, RetryPolicy, Step, Version,
+    execute,
     memory::MemoryEventStore,
-    store::{AppendEvents, Appended, ExpectedVersion, NewEvent, StreamsPage},
+    store::{Appended, StreamsPage},
 };
 
 /// The pipeline of a two-stream command, with its effects answered from the stack.
@@ -100,39 +100,6 @@ fn execute_on_memory(c: &mut Criterion) {
     group.finish();
 }
 
-/// Fills one account with `events` deposits.
-async fn filled(events: usize) -> MemoryEventStore {
-    let store = MemoryEventStore::new();
-    let stream = AccountId(1).stream_id().expect("an id");
-    let mut written = 0;
-    while written < events {
-        let batch = 1000.min(events - written);
-        let event = NewEvent {
-            stream: 0,
-            type_name: "AccountDeposited",
-            payload: (&b"{\"amount\":5}"[..]).into(),
-        };
-        let version = Version::new(written as u64);
-        let expected = vec![ExpectedVersion {
-            stream: stream.clone(),
-            version,
-        }];
-        let request = AppendEvents::new(
-            CommitId::generate(),
-            expected,
-            vec![event; batch],
-            Metadata::default(),
-            None,
-        );
-        store
-            .append(request.expect("a request"))
-            .await
-            .expect("an append");
-        written += batch;
-    }
-    store
-}
-
 fn long_streams(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -141,16 +108,13 @@ fn long_streams(c: &mut Criterion) {
     let mut group = c.benchmark_group("memory/fold and decide");
     group.sample_size(10);
     for events in [10, 1_000, 10_000, 100_000, 1_000_000] {
-        let store = runtime.block_on(filled(events));
+        let store = MemoryEventStore::new();
+        let mut long = domain::LongAccount::new(events);
         group.throughput(Throughput::Elements(events as u64));
         group.bench_function(BenchmarkId::from_parameter(events), |b| {
-            b.iter(|| {
-                let command = Deposit {
-                    account: AccountId(1),
-                };
-                runtime
-                    .block_on(execute(&store, command, RetryPolicy::new()))
-                    .expect("a deposit")
+            b.iter_custom(|commands| {
+                let command = |account| Deposit { account };
+                runtime.block_on(long.time(&store, commands, command))
             });
         });
     }

@@ -12,7 +12,7 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use eventcore::{
-    EventStore, RetryPolicy, StreamKey, Version, execute,
+    EventStore, StreamKey, Version,
     sqlite::SqliteEventStore,
     store::{ReadStreams, StreamCursor},
 };
@@ -102,25 +102,20 @@ fn long_streams(c: &mut Criterion) {
     for events in [10, 1_000, 10_000, 100_000] {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("bench.db");
-        let store = runtime.block_on(async {
-            let store = SqliteEventStore::open(path).await.expect("a store");
-            domain::fill(&store, events).await;
-            store
-        });
+        let store = runtime.block_on(SqliteEventStore::open(path));
+        let store = store.expect("a store");
+        let mut long = domain::LongAccount::new(events);
         group.throughput(Throughput::Elements(events as u64));
         group.bench_function(BenchmarkId::from_parameter(events), |b| {
-            b.iter(|| {
-                let account = domain::AccountId(1);
-                let command = execute(&store, domain::Deposit { account }, RetryPolicy::new());
-                runtime.block_on(command).expect("a deposit")
+            b.iter_custom(|commands| {
+                let command = |account| domain::Deposit { account };
+                runtime.block_on(long.time(&store, commands, command))
             });
         });
         group.bench_function(BenchmarkId::new("cached", events), |b| {
-            b.iter(|| {
-                let account = domain::AccountId(1);
-                let command = domain::CachedDeposit { account };
-                let command = execute(&store, command, RetryPolicy::new());
-                runtime.block_on(command).expect("a deposit")
+            b.iter_custom(|commands| {
+                let command = |account| domain::CachedDeposit { account };
+                runtime.block_on(long.time(&store, commands, command))
             });
         });
     }

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use eventcore::{
@@ -199,9 +200,51 @@ pub async fn deposit_each(
         .expect("an append");
 }
 
-/// Fills account 1 with `events` deposits.
-pub async fn fill(store: &impl EventStore, events: usize) {
-    let stream = [AccountId(1).stream_id().expect("an id")];
+/// An account of about so many deposits. Every command adds one, so now and then a new one takes its place.
+pub struct LongAccount {
+    events: usize,
+    account: u64,
+    /// How many more commands it is for.
+    left: usize,
+}
+
+impl LongAccount {
+    pub fn new(events: usize) -> Self {
+        Self {
+            events,
+            account: 0,
+            left: 0,
+        }
+    }
+
+    /// How long `commands` commands take.
+    pub async fn time<C: CommandLogic>(
+        &mut self,
+        store: &impl EventStore,
+        commands: u64,
+        command: impl Fn(AccountId) -> C,
+    ) -> Duration {
+        let mut elapsed = Duration::ZERO;
+        for _ in 0..commands {
+            if self.left == 0 {
+                self.left = self.events / 20 + 1;
+                self.account += 1;
+                fill(store, AccountId(self.account), self.events).await;
+            }
+            self.left -= 1;
+            let command = command(AccountId(self.account));
+            let started = Instant::now();
+            let done = execute(store, command, RetryPolicy::new()).await;
+            elapsed += started.elapsed();
+            assert!(done.is_ok());
+        }
+        elapsed
+    }
+}
+
+/// Fills an account with `events` deposits.
+async fn fill(store: &impl EventStore, account: AccountId, events: usize) {
+    let stream = [account.stream_id().expect("an id")];
     let mut written = 0;
     while written < events {
         let batch = 1000.min(events - written);
