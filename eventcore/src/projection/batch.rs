@@ -7,9 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    EventFeed, Lease, LeaseError, Progress, Projection, ProjectionDatabase, runner::last_of,
-};
+use super::{EventFeed, Lease, LeaseError, Progress, Projection, ProjectionDatabase};
 use crate::{Position, RecordedEvent};
 
 /// The most events of a batch.
@@ -155,6 +153,12 @@ where
             replayed: self.replayed,
         }
     }
+}
+
+/// The position of the event before this one.
+pub(super) fn last_of(events: &[RecordedEvent], next: usize, before: Position) -> Position {
+    let last = next.checked_sub(1).and_then(|last| events.get(last));
+    last.map_or(before, |event| event.position)
 }
 
 #[cfg(test)]

@@ -66,3 +66,19 @@ pub(super) fn check_name(name: &'static str) -> Result<(), ProjectionError> {
     }
     Ok(())
 }
+
+/// An error and what caused it, in one line.
+pub(super) fn with_sources(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Many errors name their source already.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -18,6 +18,7 @@ mod database;
 mod error;
 mod feed;
 mod handle;
+mod leader;
 mod memory;
 mod metrics;
 mod pages;
@@ -29,6 +30,7 @@ mod policy;
 mod projection;
 mod rebuild;
 mod runner;
+mod shutdown;
 mod status;
 mod subscription;
 

@@ -159,3 +159,13 @@ fn check(is_dense: bool, after: Position, page: &FeedPage) -> Result<(), Subscri
     }
     Ok(())
 }
+
+/// The position of a store's latest event.
+pub(super) async fn head(store: &impl EventStore) -> Result<Position, EventStoreError> {
+    let request = ReadFeed {
+        after: Position::new(u64::MAX),
+        filter: EventFilter::All,
+        limit: 1,
+    };
+    Ok(store.read_feed(request).await?.up_to)
+}

@@ -6,7 +6,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     Leadership, Lease, LeaseError, Projection, ProjectionDatabase, ProjectionError,
-    ProjectionRunner, check_name, runner::head, status::Report,
+    ProjectionRunner, check_name, pages::head, status::Report,
 };
 use crate::{EventStore, EventStoreError};
 
@@ -40,7 +40,7 @@ where
 
     fn spawn_rebuild(self, afresh: bool) -> RebuildHandle<S> {
         let report = Report::of_rebuild(P::NAME);
-        let (store, told) = (self.store.clone(), report.clone());
+        let (store, told) = (self.setup.store.clone(), report.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let end = self
@@ -64,7 +64,7 @@ where
         shutdown: impl Future<Output = ()>,
     ) -> Result<RebuildOutcome, ProjectionError> {
         check_name(P::NAME)?;
-        let place = self.database.rebuild(P::NAME, afresh).await?;
+        let place = self.setup.database.rebuild(P::NAME, afresh).await?;
         let mut shutdown = std::pin::pin!(shutdown);
         // The live one's lease, once that must not get further ahead.
         let mut seized = None;
@@ -73,7 +73,7 @@ where
             .await;
         if let (Some(lease), Ok(RebuildOutcome::Interrupted) | Err(_)) = (&seized, &end) {
             // If this fails, the lease runs out by itself.
-            let _ = self.database.resign(lease).await;
+            let _ = self.setup.database.resign(lease).await;
         }
         end
     }
@@ -90,7 +90,7 @@ where
             let Some(lease) = beside.run_to_end(report.clone(), shutdown.as_mut()).await? else {
                 return Ok(RebuildOutcome::Interrupted);
             };
-            match self.database.swap(place, &lease).await {
+            match self.setup.database.swap(place, &lease).await {
                 Ok(true) => {
                     let position = *report.position().borrow();
                     tracing::info!(projection = P::NAME, %position, "the rebuilt read model is in place");
@@ -100,8 +100,9 @@ where
                 Ok(false) => {
                     place.resign(&lease).await?;
                     let live = self
+                        .setup
                         .database
-                        .seize(P::NAME, &self.instance, self.term)
+                        .seize(P::NAME, &self.setup.instance, self.setup.term)
                         .await?;
                     if let Leadership::Taken(lease) = live {
                         *seized = Some(lease);

@@ -1,38 +1,20 @@
-//! Runs a projection: takes the lease, follows the feed, applies batch after batch, and deals with what fails.
+//! [`ProjectionRunner`]: what a projection is run with, and how it is started.
 
 use std::{
-    convert::Infallible,
     future::Future,
-    ops::Range,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
-    time::{Duration, Instant, SystemTime},
+    time::Duration,
 };
 
 use super::{
-    ErrorPolicy, EventFeed, Leadership, Lease, LeaseError, Projection, ProjectionDatabase,
-    ProjectionError, ProjectionHandle, SubscriptionError,
-    batch::{Batch, BatchSize, Failure, Outcome},
-    database::{DeadLetter, LastError, Progress},
-    metrics,
-    pages::Pages,
-    policy::Verdict,
-    status::{ProjectionState, Report, status},
+    ErrorPolicy, Lease, Projection, ProjectionDatabase, ProjectionError, ProjectionHandle,
+    leader::{Run, Setup},
+    pages::head,
+    shutdown::Shutdown,
+    status::Report,
 };
-use crate::{
-    EventFilter, EventStore, EventStoreError, Position, RecordedEvent,
-    store::{FeedPage, ReadFeed},
-};
-
-/// How often one who stands by looks whether the lease is free.
-const STANDBY: Duration = Duration::from_millis(100);
-/// How often the checkpoint is moved over events that the projection does not read.
-const PASSING: Duration = Duration::from_millis(50);
-/// How often the recorder of metrics is told how far behind the projection is.
-const MEASURED: Duration = Duration::from_secs(1);
-/// The pauses after a database or store that failed.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+use crate::EventStore;
 
 /// Runs one projection in this process, beside as many others as you like: they share the store's connections.
 ///
@@ -59,23 +41,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 #[derive(Debug)]
 #[must_use = "it runs when it is started"]
 pub struct ProjectionRunner<S, D, P> {
-    pub(super) store: S,
-    pub(super) database: D,
-    projection: Arc<P>,
-    policy: ErrorPolicy,
-    pub(super) term: Duration,
-    pub(super) instance: Arc<str>,
+    pub(super) setup: Setup<S, D, P>,
 }
 
 impl<S: Clone, D: Clone, P> Clone for ProjectionRunner<S, D, P> {
     fn clone(&self) -> Self {
         Self {
-            store: self.store.clone(),
-            database: self.database.clone(),
-            projection: self.projection.clone(),
-            policy: self.policy.clone(),
-            term: self.term,
-            instance: self.instance.clone(),
+            setup: self.setup.clone(),
         }
     }
 }
@@ -104,32 +76,33 @@ where
     /// For a read model in another database than the events, or in memory.
     pub fn into_database(store: S, database: D, projection: P) -> Self {
         let instance = format!("{}-{:08x}", std::process::id(), fastrand::u32(..));
-        Self {
+        let setup = Setup {
             store,
             database,
             projection: Arc::new(projection),
             policy: ErrorPolicy::default(),
             term: Duration::from_secs(10),
             instance: instance.into(),
-        }
+        };
+        Self { setup }
     }
 
     /// What becomes of events that cannot be applied; [`ErrorPolicy::retry`] if this is not called.
     pub fn on_error(mut self, policy: ErrorPolicy) -> Self {
-        self.policy = policy;
+        self.setup.policy = policy;
         self
     }
 
     /// How long the lease is held without a sign of life, 10 seconds if this is not called: after a crash, so long
     /// nobody leads. At least 100 milliseconds.
     pub fn lease(mut self, term: Duration) -> Self {
-        self.term = term.max(Duration::from_millis(100));
+        self.setup.term = term.max(Duration::from_millis(100));
         self
     }
 
     /// What this process is called as a leader; its process id and a random number if this is not called.
     pub fn instance(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.instance = name.into();
+        self.setup.instance = name.into();
         self
     }
 
@@ -139,13 +112,13 @@ where
     /// Outside of a tokio runtime.
     pub fn start(self) -> ProjectionHandle<S, D> {
         let report = Report::new(P::NAME);
-        let handle = (self.store.clone(), self.database.clone(), report.clone());
+        let (store, database) = (self.setup.store.clone(), self.setup.database.clone());
+        let told = report.clone();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             // A handle that is dropped stops it as well.
-            self.run(report, async { drop(stopped.await) }).await
+            self.run(told, async { drop(stopped.await) }).await
         });
-        let (store, database, report) = handle;
         ProjectionHandle::new(store, database, report, stop, task)
     }
 
@@ -163,12 +136,7 @@ where
     /// The same for another database of the same kind.
     pub(super) fn beside(&self, place: D::Rebuild) -> ProjectionRunner<S, D::Rebuild, P> {
         ProjectionRunner {
-            store: self.store.clone(),
-            database: place,
-            projection: self.projection.clone(),
-            policy: self.policy.clone(),
-            term: self.term,
-            instance: self.instance.clone(),
+            setup: self.setup.beside(place),
         }
     }
 
@@ -181,16 +149,8 @@ where
             report.ended(Some(&error));
             return Err(error);
         }
-        let mut run = Run {
-            runner: self,
-            report,
-            shutdown: Shutdown {
-                future: pin!(shutdown),
-                requested: false,
-            },
-            until: None,
-            measured: None,
-        };
+        let shutdown = pin!(shutdown);
+        let mut run = Run::new(self.setup, report, Shutdown::new(shutdown), None);
         let end = run.stand_by().await.map(drop);
         run.report.ended(end.as_ref().err());
         end
@@ -202,598 +162,8 @@ where
         report: Report,
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Lease>, ProjectionError> {
-        let head = head(&self.store).await?;
-        let mut run = Run {
-            runner: self,
-            report,
-            shutdown: Shutdown {
-                future: shutdown,
-                requested: false,
-            },
-            until: Some(head),
-            measured: None,
-        };
+        let head = head(&self.setup.store).await?;
+        let mut run = Run::new(self.setup, report, Shutdown::new(shutdown), Some(head));
         run.stand_by().await
     }
-}
-
-/// The position of a store's latest event.
-pub(super) async fn head(store: &impl EventStore) -> Result<Position, EventStoreError> {
-    let request = ReadFeed {
-        after: Position::new(u64::MAX),
-        filter: EventFilter::All,
-        limit: 1,
-    };
-    Ok(store.read_feed(request).await?.up_to)
-}
-
-/// A wish to stop that is remembered.
-struct Shutdown<'a, F> {
-    future: Pin<&'a mut F>,
-    requested: bool,
-}
-
-impl<F: Future<Output = ()>> Shutdown<'_, F> {
-    /// Whether it is time to stop, without waiting for it.
-    async fn is_requested(&mut self) -> bool {
-        self.or(std::future::ready(())).await.is_none()
-    }
-
-    /// Runs `work` to its end, unless a stop is requested first.
-    async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        if self.requested {
-            return None;
-        }
-        let mut work = pin!(work);
-        std::future::poll_fn(|context| {
-            if self.future.as_mut().poll(context).is_ready() {
-                self.requested = true;
-                return Poll::Ready(None);
-            }
-            work.as_mut().poll(context).map(Some)
-        })
-        .await
-    }
-}
-
-/// Why a leader leads no longer.
-enum Exit {
-    /// It was asked to.
-    Stop,
-    /// It has come as far as it was to.
-    Arrived,
-    /// Another leads.
-    Lost,
-    Failed(ProjectionError),
-}
-
-impl From<ProjectionError> for Exit {
-    fn from(error: ProjectionError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<LeaseError> for Exit {
-    fn from(error: LeaseError) -> Self {
-        match error {
-            LeaseError::Lost => Self::Lost,
-            LeaseError::Database(error) | LeaseError::Refused(error) => Self::Failed(error.into()),
-        }
-    }
-}
-
-struct Run<'a, S, D, P, F> {
-    runner: ProjectionRunner<S, D, P>,
-    report: Report,
-    shutdown: Shutdown<'a, F>,
-    /// Where to end; `None` to go on for ever.
-    until: Option<Position>,
-    /// When the recorder of metrics was told how far behind it is.
-    measured: Option<Instant>,
-}
-
-impl<S, D, P, F> Run<'_, S, D, P, F>
-where
-    S: EventStore + Clone + 'static,
-    D: ProjectionDatabase,
-    P: Projection<D::Transaction>,
-    F: Future<Output = ()>,
-{
-    /// Leads whenever the lease is free. Returns the lease if it has arrived, `None` if it was asked to stop.
-    async fn stand_by(&mut self) -> Result<Option<Lease>, ProjectionError> {
-        let mut pauses = Pauses::new();
-        loop {
-            let (database, instance) = (self.runner.database.clone(), self.runner.instance.clone());
-            let waited = match database.lead(P::NAME, &instance, self.runner.term).await {
-                Ok(Leadership::Taken(mut lease)) => {
-                    pauses = Pauses::new();
-                    let exit = self.lead(&mut lease).await;
-                    if !matches!(exit, Exit::Arrived) {
-                        // If this fails, the lease runs out by itself. One that is lost cannot be given up either.
-                        let _ = database.resign(&lease).await;
-                    }
-                    match exit {
-                        Exit::Stop => return Ok(None),
-                        Exit::Arrived => return Ok(Some(lease)),
-                        Exit::Failed(error) => return Err(error),
-                        Exit::Lost => {
-                            tracing::info!(
-                                projection = P::NAME,
-                                "lost the lease of the projection"
-                            );
-                            Ok(())
-                        }
-                    }
-                }
-                Ok(Leadership::Held { leader }) => {
-                    self.report.state(ProjectionState::Standby { leader });
-                    self.sleep(STANDBY).await
-                }
-                Err(error) => self.pause(&mut pauses, error).await,
-            };
-            match waited {
-                Ok(()) => {}
-                Err(Exit::Failed(error)) => return Err(error),
-                Err(_) => return Ok(None),
-            }
-        }
-    }
-
-    async fn lead(&mut self, lease: &mut Lease) -> Exit {
-        match self.try_lead(lease).await {
-            Ok(never) => match never {},
-            Err(exit) => exit,
-        }
-    }
-
-    async fn try_lead(&mut self, lease: &mut Lease) -> Result<Infallible, Exit> {
-        tracing::info!(projection = P::NAME, fence = lease.fence, position = %lease.position, "leads the projection");
-        self.report.leads(lease.position);
-        self.prepare(lease).await?;
-        let store = self.runner.store.clone();
-        let mut pages = Pages::new(store, lease.position, P::Feed::filter());
-        let (mut pauses, mut size) = (Pauses::new(), BatchSize::new());
-        let tick = (self.runner.term / 3).min(Duration::from_millis(500));
-        let mut kept = Instant::now();
-        // How far pages without events looked, and when the checkpoint was last committed.
-        let (mut passed, mut committed) = (None, Instant::now());
-        loop {
-            if self.until.is_some_and(|until| lease.position >= until) {
-                return Err(Exit::Arrived);
-            }
-            self.measure().await;
-            let patience = if passed.is_some() { PASSING } else { tick };
-            let page = tokio::time::timeout(patience, pages.next());
-            match self.shutdown.or(page).await {
-                None | Some(Ok(Err(SubscriptionError::Store(EventStoreError::Closed)))) => {
-                    return Err(Exit::Stop);
-                }
-                Some(Ok(Ok(page))) if page.events.is_empty() => passed = Some(page.up_to),
-                Some(Ok(Ok(page))) => {
-                    (pauses, passed) = (Pauses::new(), None);
-                    self.page(lease, page, &mut size).await?;
-                    self.report.state(if pages.is_full() {
-                        ProjectionState::CatchingUp
-                    } else {
-                        ProjectionState::Live
-                    });
-                    committed = Instant::now();
-                }
-                Some(Ok(Err(SubscriptionError::Store(error)))) => {
-                    self.pause(&mut pauses, error).await?;
-                }
-                Some(Ok(Err(error))) => return Err(ProjectionError::Subscription(error).into()),
-                // Nothing new for a while.
-                Some(Err(_)) => {}
-            }
-            if let Some(up_to) = passed
-                && (committed.elapsed() >= PASSING || self.until.is_some())
-            {
-                let events = Vec::new();
-                self.page(lease, FeedPage { events, up_to }, &mut size)
-                    .await?;
-                self.report.state(ProjectionState::Live);
-                (passed, committed) = (None, Instant::now());
-            }
-            if kept.elapsed() >= tick {
-                self.keep(lease).await?;
-                self.replay(lease).await?;
-                self.report.answered();
-                kept = Instant::now();
-            }
-        }
-    }
-
-    async fn prepare(&mut self, lease: &Lease) -> Result<(), Exit> {
-        let mut pauses = Pauses::new();
-        loop {
-            let projection = self.runner.projection.clone();
-            let database = self.runner.database.clone();
-            let (lease, progress) = (lease.clone(), self.progress(lease.position));
-            let prepared = self.runner.database.run(async move {
-                let mut tx = database.begin(&lease).await?;
-                let mut prepared = projection.prepare(&mut tx).await.map_err(Into::into);
-                if prepared.is_ok() {
-                    prepared = D::flush(&mut tx).await.map_err(Into::into);
-                }
-                if let Err(error) = prepared {
-                    return Ok(Some((error, D::is_usable(&tx))));
-                }
-                match database.commit(tx, &lease, progress).await {
-                    Err(LeaseError::Refused(error)) => Ok(Some((error.into(), true))),
-                    committed => committed.map(|()| None),
-                }
-            });
-            let error = match prepared.await {
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Ok(Some((source, true)))) => {
-                    return Err(ProjectionError::Prepare {
-                        projection: P::NAME,
-                        source,
-                    }
-                    .into());
-                }
-                Ok(Ok(Some((source, false)))) => EventStoreError::Unavailable { source },
-                Ok(Err(LeaseError::Lost)) => return Err(Exit::Lost),
-                Ok(Err(LeaseError::Database(error) | LeaseError::Refused(error))) | Err(error) => {
-                    error
-                }
-            };
-            self.pause(&mut pauses, error).await?;
-        }
-    }
-
-    /// Applies a page, batch by batch.
-    async fn page(
-        &mut self,
-        lease: &mut Lease,
-        page: FeedPage,
-        size: &mut BatchSize,
-    ) -> Result<(), Exit> {
-        let (events, up_to) = (Arc::new(page.events), page.up_to);
-        let mut pauses = Pauses::new();
-        let mut next = 0;
-        // Before this event batches end, since it could not be applied with others.
-        let mut bad: Option<usize> = None;
-        // Those before this event are committed each by itself, to find the one that the commit fails for.
-        let mut alone = 0;
-        let mut attempts = 0;
-        loop {
-            if self.shutdown.is_requested().await {
-                return Err(Exit::Stop);
-            }
-            self.measure().await;
-            let end = match bad {
-                _ if next < alone => next + 1,
-                Some(bad) if bad == next => next + 1,
-                Some(bad) if bad > next => bad.min(next + size.get()),
-                _ => next + size.get(),
-            };
-            let range = next..end.min(events.len());
-            let range_end = range.end;
-            let started = Instant::now();
-            match self.batch(lease, &events, range, up_to, None).await? {
-                Outcome::Done(done, is_cut_short) => {
-                    (pauses, attempts) = (Pauses::new(), 0);
-                    size.learn(done, is_cut_short);
-                    next += done;
-                    let is_end = next >= events.len();
-                    lease.position = if is_end {
-                        up_to
-                    } else {
-                        last_of(&events, next, lease.position)
-                    };
-                    self.report
-                        .progress(lease.position, done, started.elapsed());
-                    if is_end {
-                        return Ok(());
-                    }
-                }
-                Outcome::Failed(done, failure) => {
-                    let failed = next + done;
-                    if !D::ROLLS_BACK && done > 0 {
-                        next = failed;
-                        lease.position = last_of(&events, next, lease.position);
-                        self.report
-                            .progress(lease.position, done, started.elapsed());
-                    }
-                    if !failure.is_of_event {
-                        let source = failure.error;
-                        self.pause(&mut pauses, EventStoreError::Unavailable { source })
-                            .await?;
-                        continue;
-                    }
-                    bad = Some(failed);
-                    // Those before it have to be applied again without it.
-                    if D::ROLLS_BACK && done > 0 {
-                        continue;
-                    }
-                    let Some(event) = events.get(next) else {
-                        continue;
-                    };
-                    attempts += 1;
-                    if self.failed(lease, event, failure, attempts).await? {
-                        next += 1;
-                        attempts = 0;
-                    }
-                }
-                Outcome::Unclear => alone = range_end,
-                Outcome::Refused(LeaseError::Lost) => return Err(Exit::Lost),
-                Outcome::Refused(LeaseError::Database(error) | LeaseError::Refused(error)) => {
-                    self.pause(&mut pauses, error).await?;
-                }
-            }
-        }
-    }
-
-    async fn batch(
-        &self,
-        lease: &Lease,
-        events: &Arc<Vec<RecordedEvent>>,
-        range: Range<usize>,
-        up_to: Position,
-        replayed: Option<Position>,
-    ) -> Result<Outcome, Exit> {
-        let batch = Batch {
-            projection: self.runner.projection.clone(),
-            database: self.runner.database.clone(),
-            lease: lease.clone(),
-            term: self.runner.term,
-            events: events.clone(),
-            range,
-            up_to,
-            replayed,
-        };
-        let run = self.runner.database.run(batch.run()).await;
-        Ok(run.unwrap_or_else(|error| Outcome::Refused(error.into())))
-    }
-
-    /// Deals with an event that was not applied; whether it is put aside now.
-    async fn failed(
-        &mut self,
-        lease: &mut Lease,
-        event: &RecordedEvent,
-        failure: Failure,
-        attempts: u32,
-    ) -> Result<bool, Exit> {
-        let position = event.position;
-        let error = LastError {
-            message: with_sources(&*failure.error),
-            position: Some(position),
-            at: SystemTime::now(),
-        };
-        tracing::error!(projection = P::NAME, %position, attempts, error = error.message, "an event could not be applied");
-        self.report.error(error.clone());
-        let verdict = self.runner.policy.after(attempts);
-        if verdict == Verdict::Park {
-            let mut progress = self.progress(position);
-            progress.park = Some(DeadLetter {
-                position,
-                error: error.message,
-                attempts,
-                parked_at: error.at,
-                to_replay: false,
-            });
-            self.commit(lease, progress).await?;
-            tracing::warn!(projection = P::NAME, %position, "the event is parked");
-            self.report.parked();
-            lease.position = position;
-            return Ok(true);
-        }
-        let _ = self.runner.database.note(lease, &error).await;
-        match verdict {
-            Verdict::Retry(pause) => {
-                self.report.state(ProjectionState::Retrying { attempts });
-                let until = Instant::now() + pause;
-                while let Some(left) = until.checked_duration_since(Instant::now()) {
-                    self.sleep(left.min(self.runner.term / 3)).await?;
-                    self.keep(lease).await?;
-                    self.measure().await;
-                }
-                Ok(false)
-            }
-            Verdict::Stop | Verdict::Park => Err(ProjectionError::Event {
-                projection: P::NAME,
-                position,
-                stream: event.stream.clone(),
-                type_name: event.type_name.clone(),
-                attempts,
-                source: failure.error,
-            }
-            .into()),
-        }
-    }
-
-    /// A commit of the checkpoint alone.
-    async fn commit(&mut self, lease: &Lease, progress: Progress) -> Result<(), Exit> {
-        let mut pauses = Pauses::new();
-        loop {
-            let (database, lease) = (self.runner.database.clone(), lease.clone());
-            let progress = progress.clone();
-            let run = self.runner.database.run(async move {
-                let tx = database.begin(&lease).await?;
-                database.commit(tx, &lease, progress).await
-            });
-            let error = match run.await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(LeaseError::Lost)) => return Err(Exit::Lost),
-                Ok(Err(LeaseError::Database(error) | LeaseError::Refused(error))) | Err(error) => {
-                    error
-                }
-            };
-            self.pause(&mut pauses, error).await?;
-        }
-    }
-
-    /// Has the recorder of metrics know every now and then how far behind a live projection is, also one that is stuck.
-    async fn measure(&mut self) {
-        let is_due = self.measured.is_none_or(|last| last.elapsed() >= MEASURED);
-        if metrics::ENABLED && self.until.is_none() && is_due {
-            self.measured = Some(Instant::now());
-            // It tells the recorder.
-            let _ = status(&self.runner.store, &self.runner.database, P::NAME).await;
-        }
-    }
-
-    /// Holds the lease for another term.
-    async fn keep(&mut self, lease: &Lease) -> Result<(), Exit> {
-        let mut pauses = Pauses::new();
-        loop {
-            match self.runner.database.renew(lease, self.runner.term).await {
-                Ok(()) => return Ok(()),
-                Err(LeaseError::Lost) => return Err(Exit::Lost),
-                Err(LeaseError::Database(error) | LeaseError::Refused(error)) => {
-                    self.pause(&mut pauses, error).await?;
-                }
-            }
-        }
-    }
-
-    /// Applies parked events again that somebody asked for: some of them, so that others need not wait for long.
-    async fn replay(&mut self, lease: &mut Lease) -> Result<(), Exit> {
-        let record = self.runner.database.record(P::NAME).await;
-        if !record.is_ok_and(|record| record.is_some_and(|record| record.to_replay)) {
-            return Ok(());
-        }
-        let mut after = Position::START;
-        loop {
-            let letters = self.runner.database.dead_letters(P::NAME, after).await;
-            // What cannot be read now is tried at the next look.
-            let Some(last) = letters.as_ref().ok().and_then(|letters| letters.last()) else {
-                return Ok(());
-            };
-            after = last.position;
-            let letters = letters.unwrap_or_default().into_iter();
-            let mut letters = letters.filter(|letter| letter.to_replay).peekable();
-            if letters.peek().is_none() {
-                continue;
-            }
-            for letter in letters {
-                if self.shutdown.is_requested().await || !self.replay_one(lease, letter).await? {
-                    break;
-                }
-            }
-            return Ok(());
-        }
-    }
-
-    /// Applies a parked event again; whether the next one can be tried.
-    async fn replay_one(&mut self, lease: &Lease, letter: DeadLetter) -> Result<bool, Exit> {
-        let position = letter.position;
-        let request = ReadFeed {
-            after: Position::new(position.get().saturating_sub(1)),
-            filter: EventFilter::All,
-            limit: 1,
-        };
-        let Ok(page) = self.runner.store.read_feed(request).await else {
-            return Ok(false);
-        };
-        let events = Arc::new(page.events);
-        let batch = self.batch(lease, &events, 0..1, lease.position, Some(position));
-        match batch.await? {
-            Outcome::Done(..) => {
-                tracing::info!(projection = P::NAME, %position, "a parked event is applied");
-                Ok(true)
-            }
-            Outcome::Failed(_, failure) if failure.is_of_event => {
-                let mut progress = self.progress(lease.position);
-                progress.park = Some(DeadLetter {
-                    error: with_sources(&*failure.error),
-                    attempts: letter.attempts.saturating_add(1),
-                    to_replay: false,
-                    ..letter
-                });
-                self.commit(lease, progress).await.map(|()| true)
-            }
-            Outcome::Failed(_, Failure { error: source, .. }) => {
-                let error = EventStoreError::Unavailable { source };
-                self.pause(&mut Pauses::new(), error).await.map(|()| false)
-            }
-            // It is one event.
-            Outcome::Unclear => Ok(false),
-            Outcome::Refused(LeaseError::Lost) => Err(Exit::Lost),
-            Outcome::Refused(LeaseError::Database(error) | LeaseError::Refused(error)) => {
-                self.pause(&mut Pauses::new(), error).await.map(|()| false)
-            }
-        }
-    }
-
-    fn progress(&self, position: Position) -> Progress {
-        Progress {
-            position,
-            term: self.runner.term,
-            park: None,
-            replayed: None,
-        }
-    }
-
-    /// Waits after a failure that may pass, longer each time.
-    async fn pause(&mut self, pauses: &mut Pauses, error: EventStoreError) -> Result<(), Exit> {
-        if matches!(error, EventStoreError::Closed) {
-            return Err(Exit::Stop);
-        }
-        if !error.is_transient()
-            && !matches!(
-                error,
-                EventStoreError::OutcomeUnknown { .. } | EventStoreError::StorageFull { .. }
-            )
-        {
-            return Err(Exit::Failed(error.into()));
-        }
-        let message = with_sources(&error);
-        tracing::warn!(
-            projection = P::NAME,
-            error = message,
-            "the projection waits for its database"
-        );
-        self.report.error(LastError {
-            message,
-            position: None,
-            at: SystemTime::now(),
-        });
-        self.report.state(ProjectionState::Waiting);
-        self.sleep(pauses.next()).await
-    }
-
-    async fn sleep(&mut self, time: Duration) -> Result<(), Exit> {
-        let slept = self.shutdown.or(tokio::time::sleep(time)).await;
-        slept.ok_or(Exit::Stop)
-    }
-}
-
-/// The position of the event before this one.
-pub(super) fn last_of(events: &[RecordedEvent], next: usize, before: Position) -> Position {
-    let last = next.checked_sub(1).and_then(|last| events.get(last));
-    last.map_or(before, |event| event.position)
-}
-
-/// Ever longer pauses.
-struct Pauses(Duration);
-
-impl Pauses {
-    const fn new() -> Self {
-        Self(PAUSES.0)
-    }
-
-    fn next(&mut self) -> Duration {
-        let next = self.0;
-        self.0 = (next * 2).min(PAUSES.1);
-        next.mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Many errors name their source already.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -8,8 +8,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    LastError, ProjectionDatabase, ProjectionError, metrics,
-    runner::{head, with_sources},
+    LastError, ProjectionDatabase, ProjectionError, error::with_sources, metrics, pages::head,
 };
 use crate::{EventFilter, EventStore, EventStoreError, Position, store::ReadFeed};
 

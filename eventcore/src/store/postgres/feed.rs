@@ -24,7 +24,8 @@ use super::{
     error::corrupt,
     hints::Listener,
     names::{self, Latest, Names},
-    pool::{Pool, Query},
+    pool::Pool,
+    statement::Query,
     values::{Json, big, limit, number},
 };
 use crate::{

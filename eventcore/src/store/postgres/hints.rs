@@ -22,7 +22,8 @@ use uuid::Uuid;
 use super::{
     PostgresConfig,
     error::Failure,
-    pool::{Parameters, Pool, Query},
+    pool::Pool,
+    statement::{Parameters, Query},
 };
 
 /// How often others are told at most; what is committed meanwhile is told together.

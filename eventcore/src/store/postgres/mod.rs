@@ -16,6 +16,7 @@ mod projections;
 mod queued;
 mod reader;
 mod schema;
+mod statement;
 mod tls;
 mod transaction;
 mod types;

@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::{
     error::{Failure, corrupt},
-    pool::{Parameters, Pool, Query},
+    pool::Pool,
+    statement::{Parameters, Query},
 };
 use crate::{
     store::{EventStoreError, MAX_PAGE_EVENTS},

@@ -14,37 +14,17 @@ use deadpool::{
     managed::{Manager, Metrics, Object, QueueMode, RecycleError, RecycleResult},
 };
 use tokio::{task::JoinHandle, time};
-use tokio_postgres::{
-    Client, Config, Row, Socket, Statement,
-    config::Host,
-    tls::MakeTlsConnect,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{Client, Config, Row, Socket, Statement, config::Host, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{PostgresConfig, error::Failure, queued::Queued, tls};
+use super::{
+    PostgresConfig,
+    error::Failure,
+    queued::Queued,
+    statement::{Parameters, Query},
+    tls,
+};
 use crate::store::{EventStoreError, Position};
-
-/// A statement with the types of its parameters.
-pub(super) struct Query {
-    /// It is prepared under this name, once for each connection.
-    name: &'static str,
-    sql: String,
-    types: &'static [Type],
-}
-
-impl Query {
-    /// From a statement that is written for the schema `eventcore`.
-    pub(super) fn new(name: &'static str, sql: &str, types: &'static [Type], schema: &str) -> Self {
-        Self {
-            name,
-            sql: super::schema::of_schema(sql, schema),
-            types,
-        }
-    }
-}
-
-pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// The connections of one store.
 #[derive(Clone)]

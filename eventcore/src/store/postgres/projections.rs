@@ -13,8 +13,8 @@ use tokio_postgres::Row;
 use super::{
     PostgresEventStore,
     error::corrupt,
-    pool::{Parameters, Pool},
-    schema::of_schema,
+    pool::Pool,
+    statement::{Parameters, of_schema},
     transaction::PostgresTransaction,
     values::big,
 };

@@ -15,7 +15,7 @@ use tokio_postgres::{
     types::{IsNull, ToSql, Type},
 };
 
-use super::pool::Parameters;
+use super::statement::Parameters;
 
 /// A statement that was sent; the future of its answer.
 pub(super) struct Queued(

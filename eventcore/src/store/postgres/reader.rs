@@ -9,7 +9,8 @@ use super::{
     error::{Failure, corrupt},
     gather::{Gather, Turn},
     names::{self, Latest, Unknown},
-    pool::{Parameters, Pool, Query},
+    pool::Pool,
+    statement::{Parameters, Query},
     types::{KnownTypes, Types},
     values::{big, limit},
 };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     error::Failure,
     pool::{Connection, Pool},
+    statement::of_schema,
 };
 use crate::store::EventStoreError;
 
@@ -16,11 +17,6 @@ const MIGRATIONS: [&str; 1] = [include_str!("sql/schema_1.sql")];
 
 /// How often a migration is tried again after another process was in its way.
 const TRIES: u32 = 20;
-
-/// A statement that is written for the schema `eventcore`, for another one.
-pub(super) fn of_schema(sql: &str, schema: &str) -> String {
-    sql.replace("eventcore.", &format!("\"{schema}\"."))
-}
 
 /// What is found under the name of a schema.
 enum Found {

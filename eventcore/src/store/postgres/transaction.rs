@@ -5,10 +5,7 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    error::Failure,
-    pool::{Connection, Parameters},
-    projections::Place,
-    queued::Queued,
+    error::Failure, pool::Connection, projections::Place, queued::Queued, statement::Parameters,
 };
 use crate::{projection::LeaseError, store::EventStoreError};
 

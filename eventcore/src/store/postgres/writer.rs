@@ -18,7 +18,8 @@ use super::{
     error::{Failure, corrupt},
     feed::Feed,
     hints::Announcer,
-    pool::{Pool, Query},
+    pool::Pool,
+    statement::Query,
     values::{Json, big, int},
 };
 use crate::store::{
