@@ -632,38 +632,49 @@ async fn payloads_come_back_byte_for_byte_and_can_be_queried() {
 /// A value of the server's is less than 1 GiB, and so is a message of its.
 #[tokio::test]
 async fn a_page_of_more_than_the_server_can_give_at_once_is_read_in_parts() {
-    const EVENTS: u64 = 130;
+    const LARGE: u64 = 130;
+    const ALL: u64 = LARGE + 5;
     let config = config();
     let store = config.connect().await.unwrap();
     let schema = schema_of(&config);
     let fill = format!(
-        "INSERT INTO {schema}.streams (name) VALUES ('large-1');
+        "INSERT INTO {schema}.streams (name) VALUES ('large-1'), ('large-2');
          INSERT INTO {schema}.event_types (category, name) VALUES ('large', 'Large');
          INSERT INTO {schema}.events
          SELECT i, 1, i, 1, gen_random_uuid(), now(), ('\"' || repeat('x', {MAX_EVENT_BYTES} - 2) || '\"')::json
-           FROM generate_series(1, {EVENTS}) i;
-         UPDATE {schema}.sequencer SET position = {EVENTS}"
+           FROM generate_series(1, {LARGE}) i;
+         INSERT INTO {schema}.events
+         SELECT {LARGE} + i, 2, i, 1, gen_random_uuid(), now(), '1' FROM generate_series(1, {ALL} - {LARGE}) i;
+         UPDATE {schema}.sequencer SET position = {ALL}"
     );
     raw(&url()).await.batch_execute(&fill).await.unwrap();
-    let mut after = 0;
-    while after < EVENTS {
-        let cursor = StreamCursor {
-            stream: StreamId::new("large-1").unwrap(),
-            after: Version::new(after),
-        };
-        let request = ReadStreams {
-            streams: vec![cursor],
-            up_to: None,
-            limit: 1000,
-            idempotency_key: None,
-        };
-        let page = store.read_streams(request).await.unwrap();
-        assert_eq!(page.versions, [Version::new(EVENTS)]);
-        assert!(!page.events.is_empty());
-        for event in page.events {
-            after += 1;
-            assert_eq!(event.version.get(), after);
-            assert_eq!(event.payload.len(), MAX_EVENT_BYTES);
+    // Alone, and with another stream, whose events come after those of the first.
+    for (streams, events) in [(1, LARGE), (2, ALL)] {
+        let mut after = vec![0; streams];
+        let mut read = 0;
+        while read < events {
+            let cursor = |(number, after): (usize, &u64)| StreamCursor {
+                stream: StreamId::new(format!("large-{}", number + 1)).unwrap(),
+                after: Version::new(*after),
+            };
+            let request = ReadStreams {
+                streams: after.iter().enumerate().map(cursor).collect(),
+                up_to: None,
+                limit: 1000,
+                idempotency_key: None,
+            };
+            let page = store.read_streams(request).await.unwrap();
+            let versions = [LARGE, ALL - LARGE].map(Version::new);
+            assert_eq!(page.versions, versions[..streams]);
+            assert!(!page.events.is_empty());
+            for event in page.events {
+                read += 1;
+                assert_eq!(event.position.get(), read);
+                after[event.stream] += 1;
+                assert_eq!(event.version.get(), after[event.stream]);
+                let large = event.payload.len() == MAX_EVENT_BYTES;
+                assert_eq!(large, event.stream == 0);
+            }
         }
     }
 }

@@ -10,9 +10,7 @@ use super::{
     types::Types,
     values::{Json, number},
 };
-use crate::store::{
-    Appended, MAX_PAGE_EVENTS, Position, ReadStreams, StreamEvent, StreamsPage, Version,
-};
+use crate::store::{Appended, Position, ReadStreams, StreamEvent, StreamsPage, Version};
 
 pub(super) struct Answer<'a> {
     /// The latest position; `None`, without rows, if the log is not the one that the names of types are known from.
@@ -76,10 +74,11 @@ impl<'a> Answer<'a> {
             .collect()
     }
 
-    /// The page of each request. All types are known.
+    /// The page of each request, of so many events at most. All types are known.
     pub(super) fn pages(
         self,
         requests: &[Arc<ReadStreams>],
+        most: usize,
         head: Position,
         types: &Types,
     ) -> Vec<StreamsPage> {
@@ -113,8 +112,7 @@ impl<'a> Answer<'a> {
         for (page, request) in pages.iter_mut().zip(requests) {
             // Streams that have more than their share were read up to the end of the page, the others to their own.
             page.events.sort_by_key(|event| event.position);
-            page.events
-                .truncate(request.limit.clamp(1, MAX_PAGE_EVENTS));
+            page.events.truncate(request.limit.clamp(1, most));
         }
         pages
     }

@@ -12,7 +12,7 @@ use super::{
     pool::Pool,
     statement::{Parameters, Query},
     types::{KnownTypes, Types},
-    values::{big, limit},
+    values::{big, int},
 };
 use crate::{
     event::MAX_EVENT_BYTES,
@@ -148,7 +148,7 @@ impl Reader {
                 }
             };
             self.pool.has_seen(head);
-            return Ok(answer.pages(requests, head, &known));
+            return Ok(answer.pages(requests, most, head, &known));
         }
         Err(Unread::Damaged(damaged.unwrap_or_default()))
     }
@@ -217,7 +217,7 @@ impl Reader {
 /// Whether each of its streams may be read without a look at the others.
 fn is_short(request: &ReadStreams, most: usize) -> bool {
     let streams = request.streams.len();
-    let events = streams.saturating_mul(request.limit.min(most));
+    let events = streams.saturating_mul(request.limit.clamp(1, most));
     request.idempotency_key.is_none() && (streams <= 1 || events <= most.min(SURPLUS))
 }
 
@@ -253,7 +253,7 @@ impl<'a> Asked<'a> {
     }
 
     fn add(&mut self, number: i32, request: &'a ReadStreams, most: usize) {
-        let limit = limit(request.limit.min(most));
+        let limit = int(request.limit.clamp(1, most));
         // If no stream has more than that, they are a page together.
         let share = match request.streams.len() {
             0 | 1 => i64::MAX,
@@ -306,5 +306,46 @@ impl From<Failure> for Unread {
 impl From<tokio_postgres::Error> for Unread {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Damaged(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{StreamId, Version, store::StreamCursor};
+
+    fn request(streams: usize, limit: usize) -> ReadStreams {
+        let cursor = |number| StreamCursor {
+            stream: StreamId::new(format!("s-{number}")).unwrap(),
+            after: Version::EMPTY,
+        };
+        ReadStreams {
+            streams: (0..streams).map(cursor).collect(),
+            up_to: None,
+            limit,
+            idempotency_key: None,
+        }
+    }
+
+    #[test]
+    fn short_requests_of_several_streams_read_little_beyond_their_pages() {
+        let mut short = 0;
+        for streams in [2, 4, 16, 100, 101, 512, 513, 5000] {
+            for limit in [0, 1, 2, 32, 128, 512, 1024, usize::MAX] {
+                for most in [FIT, MAX_PAGE_EVENTS] {
+                    let requests = [Arc::new(request(streams, limit))];
+                    if is_short(&requests[0], most) {
+                        let limits = Asked::new(&requests, most).limits;
+                        let events: i32 = limits.iter().sum();
+                        assert!(
+                            events <= int(most.min(SURPLUS)),
+                            "{streams} streams, {limit}"
+                        );
+                        short += 1;
+                    }
+                }
+            }
+        }
+        assert!(short > 20);
     }
 }
