@@ -23,7 +23,7 @@ WITH asked AS MATERIALIZED (
       FROM (SELECT a.request, max(a.most) AS most FROM asked a GROUP BY a.request) r
 )
 SELECT h.position AS head, r.*
-  FROM eventcore.sequencer h
+  FROM (SELECT h.position FROM eventcore.sequencer h LIMIT 1) h
   LEFT JOIN (
     SELECT k.request AS key_request, NULL::integer AS n, i.events::bigint AS version, i.position, NULL::uuid AS event_id,
            NULL::timestamptz AS recorded_at, NULL::bigint[] AS versions, NULL::bigint[] AS positions, NULL::integer[] AS types,

@@ -6,8 +6,10 @@
 -- log has another event there, there is no row.
 -- `(position > up_to) IS NOT TRUE` is `position <= up_to`, but the planner does not take it to leave few events: then it
 -- would collect and sort a whole stream to find its end, which is the first entry of the index from behind.
+-- That the sequencer has one row is said with `LIMIT 1`: before the table is analyzed the planner takes it to have thousands,
+-- and keeps the page for them, in a file if it is long.
 SELECT h.position AS head, NULL::integer AS key_request, s.*
-  FROM eventcore.sequencer h
+  FROM (SELECT h.position FROM eventcore.sequencer h LIMIT 1) h
   LEFT JOIN (
     SELECT a.n::integer, l.version, l.position, l.event_id, l.recorded_at, p.versions, p.positions, p.types, p.payloads
       FROM unnest($1, $2, $3, $4) WITH ORDINALITY a (name, after, up_to, most, n)
