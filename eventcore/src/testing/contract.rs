@@ -547,9 +547,10 @@ pub async fn a_key_or_commit_used_by_many_at_once_commits_once(store: impl Event
 /// They may travel together, and differ in all that can be asked.
 pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + 'static) {
     let store = Arc::new(store);
-    let ids: Vec<_> = (0..8).map(stream).collect();
+    // The last one has no events.
+    let ids: Vec<_> = (0..9).map(stream).collect();
     let key = IdempotencyKey::new("request 7").unwrap();
-    let expected = ids.iter().map(|id| expect(id, 0)).collect();
+    let expected = ids[..8].iter().map(|id| expect(id, 0)).collect();
     let events = (0..64).map(|n| event(n % (n % 8 + 1), &n.to_string()));
     let (id, metadata) = (CommitId::generate(), Metadata::default());
     let commit = AppendEvents::new(id, expected, events.collect(), metadata, Some(key.clone()));
@@ -557,17 +558,28 @@ pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + '
     let ask = |n: usize| ReadStreams {
         streams: (0..n % 4)
             .map(|next| StreamCursor {
-                stream: ids[(n + 3 * next) % 8].clone(),
-                after: Version::new(n as u64 % 3),
+                stream: ids[(n + 3 * next) % 9].clone(),
+                after: Version::new(n as u64 % 5 * 3),
             })
             .collect(),
-        up_to: n.is_multiple_of(5).then_some(Position::new(30)),
-        limit: 3 + n % 7 * 5,
+        up_to: n.is_multiple_of(5).then_some(Position::new(2 * n as u64)),
+        limit: n % 7 * 5,
         idempotency_key: n.is_multiple_of(6).then(|| key.clone()),
     };
     let mut alone = Vec::new();
     for n in 0..48 {
-        alone.push(store.read_streams(ask(n)).await.unwrap());
+        let request = ask(n);
+        let page = store.read_streams(request.clone()).await.unwrap();
+        if request.idempotency_key.is_none() {
+            let other = Some(IdempotencyKey::new("never used").unwrap());
+            let keyed = ReadStreams {
+                idempotency_key: other,
+                ..request
+            };
+            let message = "a key without a commit makes another page";
+            assert_eq!(store.read_streams(keyed).await.unwrap(), page, "{message}");
+        }
+        alone.push(page);
     }
     let at_once = (0..48).map(|n| {
         let (store, request) = (store.clone(), ask(n));
