@@ -56,6 +56,9 @@ type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
 /// processes may open the same file. When the disk fails to write, the store writes nothing more
 /// ([`EventStoreError::StorageFailed`]) and goes on reading.
 ///
+/// Restore a backup only while no process has the file open. A store remembers the rows of streams and types: in a restored
+/// file they may be other ones, or none, and what it appends there cannot be read again.
+///
 /// ```no_run
 /// # async fn f() -> Result<(), eventcore::EventStoreError> {
 /// let store = eventcore::sqlite::SqliteEventStore::open("bank.db").await?;
