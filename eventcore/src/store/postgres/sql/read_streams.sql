@@ -2,6 +2,7 @@
 -- A row has the latest position (`head`) and a stream: its version, the event there, and the first events of it as arrays,
 -- in order, at most as many as a page may have; a row for each event would cost several times as much. If none of the
 -- streams is there, there is one row with `head` alone.
+-- The columns are those of `read_pages.sql`, `key_request` included.
 -- Types are numbers. A reader that knows their names passes the latest event of those it has them from, $5 to $7: if the
 -- log has another event there, there is no row.
 -- `(position > up_to) IS NOT TRUE` is `position <= up_to`, but the planner does not take it to leave few events: then it
