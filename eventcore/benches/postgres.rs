@@ -293,11 +293,10 @@ async fn pipelined_inserts(seconds: f64) -> Result<f64, Error> {
 
 /// One client: commands, and the least that each needs, a round trip to read and one to insert, with positions in order or
 /// by a sequence; 100 of each by turns, so that all find the processor's caches as a client does that is at work.
-async fn one_client(
-    store: Arc<PostgresEventStore>,
-    seconds: f64,
-    run: u64,
-) -> Result<[Duration; 3], Error> {
+///
+/// All have tables of their own, so of the same size.
+async fn one_client(seconds: f64) -> Result<[Duration; 3], Error> {
+    let store = store(&schema()).await?;
     let in_order = Bare::connect(&bare_schema().await?).await?;
     let by_sequence = Bare::connect(&bare_schema().await?).await?;
     let pairs = [
@@ -310,7 +309,7 @@ async fn one_client(
     while started.elapsed() < Duration::from_secs_f64(seconds) {
         let [commands, bare @ ..] = &mut each;
         for number in numbers.clone() {
-            let (from, to) = accounts(0, number, run);
+            let (from, to) = accounts(0, number, 0);
             let began = Instant::now();
             let command = Transfer {
                 from: AccountId(from),
@@ -321,7 +320,7 @@ async fn one_client(
         }
         for ((bare, insert), each) in pairs.iter().zip(bare) {
             for number in numbers.clone() {
-                let (from, to) = signed(accounts(0, number, run));
+                let (from, to) = signed(accounts(0, number, 0));
                 let began = Instant::now();
                 bare.read(from, to).await;
                 bare.insert_by(insert, from, to, number).await;
@@ -450,9 +449,7 @@ async fn main() -> Result<(), Error> {
             "bare pipelined inserts, 64 to a transaction, commands/s",
             pipelined,
         );
-        // Tables as small as those of the bare pairs.
-        let client = one_client(store(&schema()).await?, seconds, run + 1000);
-        let [one, in_order, by_sequence] = tokio::spawn(client).await??;
+        let [one, in_order, by_sequence] = tokio::spawn(one_client(seconds)).await??;
         note("1 client, p50 ms", one.as_secs_f64() * 1e3);
         note(
             "bare round-trip pair, in order, p50 ms",

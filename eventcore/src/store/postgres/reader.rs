@@ -177,38 +177,31 @@ impl Reader {
         most: usize,
         known: Latest,
     ) -> Result<Vec<Row>, Failure> {
-        let Asked {
-            names,
-            after,
-            request,
-            up_to,
-            limits,
-            shares,
-            keys,
-            key_request,
-        } = &Asked::new(requests, most);
-        let Latest {
-            position,
-            event_id,
-            recorded_at,
-        } = &known;
+        let asked = Asked::new(requests, most);
         if requests.iter().all(|request| is_short(request, most)) {
-            let parameters: Parameters<'_> =
-                &[names, after, up_to, limits, position, event_id, recorded_at];
+            let parameters: Parameters<'_> = &[
+                &asked.names,
+                &asked.after,
+                &asked.up_to,
+                &asked.limits,
+                &known.position,
+                &known.event_id,
+                &known.recorded_at,
+            ];
             return self.pool.read(&self.streams, parameters).await;
         }
         let parameters: Parameters<'_> = &[
-            names,
-            after,
-            request,
-            up_to,
-            limits,
-            shares,
-            keys,
-            key_request,
-            position,
-            event_id,
-            recorded_at,
+            &asked.names,
+            &asked.after,
+            &asked.request,
+            &asked.up_to,
+            &asked.limits,
+            &asked.shares,
+            &asked.keys,
+            &asked.key_request,
+            &known.position,
+            &known.event_id,
+            &known.recorded_at,
         ];
         self.pool.read(&self.pages, parameters).await
     }

@@ -12,6 +12,7 @@ use rusqlite::{
 
 use super::{
     error::Shared,
+    names::find,
     values::{earlier, number, sql},
 };
 use crate::{
@@ -230,7 +231,7 @@ impl<'w> Batch<'w> {
         let id = match id {
             Some(id) => Some(id),
             // It may have got a row since, perhaps in this batch.
-            None => find(self.connection, stream.as_str())?,
+            None => find(self.connection, stream)?,
         };
         let version = match id {
             Some(id) => self.version(id)?,
@@ -298,13 +299,6 @@ impl<'w> Batch<'w> {
             repeated: false,
         }))
     }
-}
-
-fn find(connection: &Connection, stream: &str) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached("SELECT id FROM streams WHERE name = ?1")?
-        .query_row([stream], |row| row.get(0))
-        .optional()
 }
 
 /// Gives a row to a stream that has none.

@@ -42,6 +42,14 @@ impl StreamIds {
     }
 }
 
+/// The row of a stream, if it has one.
+pub(super) fn find(connection: &Connection, stream: &StreamId) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM streams WHERE name = ?1")?
+        .query_row([stream.as_str()], |row| row.get(0))
+        .optional()
+}
+
 /// The names that a reader knows.
 pub(super) struct Names {
     ids: StreamIds,
@@ -79,12 +87,7 @@ impl Names {
         if let Some(id) = self.ids.get(stream) {
             return Ok(Some(id));
         }
-        let sql = "SELECT id FROM streams WHERE name = ?1";
-        let mut statement = connection.prepare_cached(sql).map_err(of_read)?;
-        let id: Option<i64> = statement
-            .query_row([stream.as_str()], |row| row.get(0))
-            .optional()
-            .map_err(of_read)?;
+        let id = find(connection, stream).map_err(of_read)?;
         if let Some(id) = id {
             self.ids.learn([(stream.clone(), id)]);
         }

@@ -312,7 +312,7 @@ pub(super) fn dead_letters(
     name: &str,
     after: Position,
 ) -> rusqlite::Result<Vec<DeadLetter>> {
-    let sql =
+    let query =
         "SELECT position, error, attempts, parked_at, to_replay FROM main.eventcore_dead_letters
                WHERE projection = ?1 AND position > ?2 ORDER BY position LIMIT 1000";
     let read = |row: &Row<'_>| {
@@ -325,8 +325,8 @@ pub(super) fn dead_letters(
         })
     };
     connection
-        .prepare_cached(sql)?
-        .query_map(params![name, super::values::sql(after.get())], read)?
+        .prepare_cached(query)?
+        .query_map(params![name, sql(after.get())], read)?
         .collect()
 }
 
