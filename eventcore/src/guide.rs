@@ -23,9 +23,9 @@ pub mod automations {}
 #[cfg(feature = "postgres")]
 #[doc = include_str!("../docs/postgres.md")]
 #[doc = "\n```sql"]
-#[doc = include_str!("store/postgres/sql/schema_version.sql")]
+#[doc = include_str!("postgres/sql/schema_version.sql")]
 #[doc = "```\n\n```sql"]
-#[doc = include_str!("store/postgres/sql/schema_1.sql")]
+#[doc = include_str!("postgres/sql/schema_1.sql")]
 #[doc = "```"]
 pub mod postgres {}
 

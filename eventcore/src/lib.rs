@@ -23,7 +23,12 @@ pub mod command;
 mod event;
 mod execute;
 pub mod guide;
+mod position;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod projection;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod store;
 mod stream;
 #[cfg(feature = "testing")]
@@ -39,13 +44,10 @@ pub use execute::{
     AppendStep, CommandError, ExecuteOptions, ExecutePipeline, ExecutionResponse, MetricsHook,
     ReadStep, RetryBound, RetryContext, RetryPolicy, RetryReason, SleepStep, Step, execute,
 };
-#[cfg(feature = "postgres")]
-pub use store::postgres;
-#[cfg(feature = "sqlite")]
-pub use store::sqlite;
+pub use position::{Position, Version};
 pub use store::{
     EventFilter, EventSelector, EventStore, EventStoreError, IdempotencyKey, IdempotencyKeyError,
-    Position, Version, VersionConflict, memory,
+    VersionConflict, memory,
 };
 pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError, StreamKey};
 

@@ -10,43 +10,43 @@ use tokio_postgres::NoTls;
 /// The statements, the types of their parameters, and a page in the middle of a log.
 const STATEMENTS: [(&str, &str, &str); 8] = [
     (
-        include_str!("../src/store/postgres/sql/read_streams.sql"),
+        include_str!("../src/postgres/sql/read_streams.sql"),
         "text[], bigint[], bigint[], int[], bigint, uuid, timestamptz",
         "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[90000, 90000], ARRAY[128, 128], 50000, gen_random_uuid(), now()",
     ),
     (
-        include_str!("../src/store/postgres/sql/read_pages.sql"),
+        include_str!("../src/postgres/sql/read_pages.sql"),
         "text[], bigint[], int[], bigint[], int[], bigint[], text[], int[], bigint, uuid, timestamptz",
         "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[0, 0], ARRAY[90000, 90000], ARRAY[1024, 1024], ARRAY[512, 512], NULL, NULL, 50000, \
          gen_random_uuid(), now()",
     ),
     (
-        include_str!("../src/store/postgres/sql/read_feed.sql"),
+        include_str!("../src/postgres/sql/read_feed.sql"),
         "bigint, int, bigint, uuid, timestamptz",
         "50000, 1024, NULL, gen_random_uuid(), now()",
     ),
     (
-        include_str!("../src/store/postgres/sql/read_feed.sql"),
+        include_str!("../src/postgres/sql/read_feed.sql"),
         "bigint, int, bigint, uuid, timestamptz",
         "50000, 1024, 50000, gen_random_uuid(), now()",
     ),
     (
-        include_str!("../src/store/postgres/sql/read_feed_of_types.sql"),
+        include_str!("../src/postgres/sql/read_feed_of_types.sql"),
         "bigint, int, bigint, uuid, timestamptz, text[], text[]",
         "50000, 1024, NULL, gen_random_uuid(), now(), ARRAY['account'], ARRAY[NULL]",
     ),
     (
-        include_str!("../src/store/postgres/sql/read_feed_of_types.sql"),
+        include_str!("../src/postgres/sql/read_feed_of_types.sql"),
         "bigint, int, bigint, uuid, timestamptz, text[], text[]",
         "0, 1024, 50000, gen_random_uuid(), now(), ARRAY[NULL, NULL], ARRAY['Rare', 'Deposited']",
     ),
     (
-        include_str!("../src/store/postgres/sql/read_names.sql"),
+        include_str!("../src/postgres/sql/read_names.sql"),
         "bigint[], int[], bigint, uuid, timestamptz",
         "ARRAY[5, 17, 9000], ARRAY[1], 50000, gen_random_uuid(), now()",
     ),
     (
-        include_str!("../src/store/postgres/sql/read_feed_of_stream.sql"),
+        include_str!("../src/postgres/sql/read_feed_of_stream.sql"),
         "bigint, int, text",
         "50000, 1024, 'account-5'",
     ),

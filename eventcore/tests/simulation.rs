@@ -3,7 +3,7 @@
 //! is no further one. Larger worlds are played by chance, from seeds; those that once failed are kept.
 //!
 //! The threads of the SQLite store are not simulated: their queues are tokio's, and to drive them one would have to build
-//! the library with others. What its writer does with a batch has a model of its own (`store/sqlite/writer/tests.rs`);
+//! the library with others. What its writer does with a batch has a model of its own (`sqlite/write/thread/tests.rs`);
 //! histories (`tests/history`) and `ChaosStore` (`tests/chaos.rs`) try all of it as it is.
 #![cfg(feature = "macros")]
 #![allow(clippy::unwrap_used, clippy::panic)]

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::CommandLogic;
-use crate::store::{AnyState, Position, StateKey, StreamEvent, Version};
+use crate::{
+    Position, Version,
+    store::{AnyState, StateKey, StreamEvent},
+};
 
 /// A command whose folded state is remembered in the process, so that the next one with the same streams reads what is
 /// new only. `#[command(cached)]` implements it.

@@ -2,7 +2,7 @@
 
 use super::{ByKey, Raw, StreamField};
 use crate::{
-    store::Version,
+    Version,
     stream::{StreamId, StreamIdError, named_twice},
 };
 

@@ -6,7 +6,7 @@
 use std::{fmt, marker::PhantomData, ops::Index};
 
 use super::{Raw, WriteBuffer};
-use crate::{event::Event, store::Version, stream::StreamKey};
+use crate::{Version, event::Event, stream::StreamKey};
 
 /// Access of a stream that is declared `#[stream]`.
 #[derive(Debug)]

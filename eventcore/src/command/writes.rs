@@ -4,8 +4,9 @@ use std::{cell::RefCell, ops::Range};
 
 use super::{ByKey, Raw, Slot, StreamField, StreamHandle};
 use crate::{
+    Version,
     event::{EncodeError, Event, PayloadBuffer},
-    store::{AppendRefused, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, NewEvent, Version},
+    store::{AppendRefused, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, NewEvent},
 };
 
 /// The writes of one run of `handle`.

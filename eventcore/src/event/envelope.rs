@@ -5,10 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::Bytes;
 
 use super::{CommitId, DecodeError, Event, EventId};
-use crate::{
-    store::{Position, Version},
-    stream::StreamId,
-};
+use crate::{Position, Version, stream::StreamId};
 
 /// What a caller says about a commit besides its events; stored with each event.
 ///

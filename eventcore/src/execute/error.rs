@@ -3,9 +3,10 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    Position, Version,
     command::DeclarationError,
     event::{DecodeError, EncodeError},
-    store::{AppendRefused, EventStoreError, Position, Version, VersionConflict},
+    store::{AppendRefused, EventStoreError, VersionConflict},
     stream::StreamId,
 };
 

@@ -1,10 +1,11 @@
 //! The streams that an attempt has read: their versions, and that no event of them was missed.
 
 use crate::{
+    Version,
     command::LastEvent,
     store::{
         EventStoreError, ExpectedVersion, IdempotencyKey, ReadStreams, StreamCursor, StreamsPage,
-        Version, next_limit,
+        next_limit,
     },
     stream::StreamId,
 };

@@ -1,7 +1,8 @@
 //! What a successful command gives back.
 
 use crate::{
-    store::{AppendEvents, Appended, Position, Version},
+    Position, Version,
+    store::{AppendEvents, Appended},
     stream::StreamId,
 };
 

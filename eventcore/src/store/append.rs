@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Position, Version};
 use crate::{
+    Position, Version,
     event::{CommitId, EventId, MAX_EVENT_BYTES, Metadata, encode_struct},
     stream::{StreamId, named_twice},
 };

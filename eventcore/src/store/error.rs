@@ -1,7 +1,6 @@
 //! What can go wrong in a store, the same kinds on every store.
 
-use super::Version;
-use crate::stream::StreamId;
+use crate::{Version, stream::StreamId};
 
 /// The underlying library's error, kept as the source.
 type Source = Box<dyn std::error::Error + Send + Sync>;

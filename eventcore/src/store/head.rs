@@ -2,14 +2,14 @@
 
 use tokio::sync::watch;
 
-use super::Position;
+use crate::Position;
 
 #[derive(Debug, Default)]
-pub(super) struct Head(watch::Sender<Position>);
+pub(crate) struct Head(watch::Sender<Position>);
 
 impl Head {
     /// There are events up to here.
-    pub(super) fn publish(&self, position: Position) {
+    pub(crate) fn publish(&self, position: Position) {
         self.0.send_if_modified(|head| {
             let is_newer = position > *head;
             *head = position.max(*head);
@@ -19,12 +19,12 @@ impl Head {
 
     /// The latest position that is known.
     #[cfg(feature = "postgres")]
-    pub(super) fn get(&self) -> Position {
+    pub(crate) fn get(&self) -> Position {
         *self.0.borrow()
     }
 
     /// Waits until there is an event after a position.
-    pub(super) async fn passes(&self, after: Position) {
+    pub(crate) async fn passes(&self, after: Position) {
         // Its sender lives as long as `self`.
         let _ = self.0.subscribe().wait_for(|head| *head > after).await;
     }

@@ -9,10 +9,11 @@ use std::{
 
 use super::{
     AppendEvents, Appended, EventFilter, EventStore, EventStoreError, FeedPage, IdempotencyKey,
-    MAX_PAGE_EVENTS, Position, ReadFeed, ReadStreams, StateCache, StoreFuture, StreamEvent,
-    StreamQueues, StreamsPage, Version, VersionConflict,
+    MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StateCache, StoreFuture, StreamEvent, StreamQueues,
+    StreamsPage, VersionConflict,
 };
 use crate::{
+    Position, Version,
     event::{CommitId, RecordedEvent},
     store::head::Head,
     stream::StreamId,

@@ -6,17 +6,15 @@
 mod append;
 mod error;
 mod filter;
-mod head;
+pub(crate) mod head;
 pub mod memory;
-#[cfg(feature = "postgres")]
-pub mod postgres;
 mod queue;
 mod read;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
 mod states;
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::Position;
 
 pub use append::{
     AppendEvents, AppendRefused, Appended, ExpectedVersion, IdempotencyKey, IdempotencyKeyError,
@@ -32,54 +30,6 @@ pub use read::{
 };
 pub(crate) use states::AnyState;
 pub use states::{StateCache, StateCacheCounts, StateKey};
-
-/// How many events a stream holds, and so the version of its latest event; 0 for a stream without events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Version(u64);
-
-/// Where an event stands among all events of a store: dense, 1 to n, in commit order; 0 is before the first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Position(u64);
-
-macro_rules! count {
-    ($name:ident, $start:ident, $start_doc:literal) => {
-        impl $name {
-            #[doc = $start_doc]
-            pub const $start: Self = Self(0);
-
-            /// From a number.
-            pub const fn new(number: u64) -> Self {
-                Self(number)
-            }
-
-            /// As a number.
-            pub const fn get(self) -> u64 {
-                self.0
-            }
-
-            /// `count` further on; stays at the largest number rather than wrapping.
-            pub const fn plus(self, count: u64) -> Self {
-                Self(self.0.saturating_add(count))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
-
-impl Version {
-    /// One back; stays at 0.
-    pub(crate) const fn before(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-}
-
-count!(Version, EMPTY, "The version of a stream without events.");
-count!(Position, START, "Before the first event.");
 
 /// A future of a store call, boxed so that the trait can be used as `dyn EventStore`.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventStoreError>> + Send + 'a>>;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Appended, EventFilter, IdempotencyKey, Position, Version};
+use super::{Appended, EventFilter, IdempotencyKey};
 use crate::{
+    Position, Version,
     event::{DecodeError, Event, RecordedEvent},
     stream::StreamId,
 };

@@ -1,0 +1,51 @@
+//! Numbers of events: [`Version`] in a stream, [`Position`] in the whole store.
+
+use std::fmt;
+
+/// How many events a stream holds, and so the version of its latest event; 0 for a stream without events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version(u64);
+
+/// Where an event stands among all events of a store: dense, 1 to n, in commit order; 0 is before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position(u64);
+
+macro_rules! count {
+    ($name:ident, $start:ident, $start_doc:literal) => {
+        impl $name {
+            #[doc = $start_doc]
+            pub const $start: Self = Self(0);
+
+            /// From a number.
+            pub const fn new(number: u64) -> Self {
+                Self(number)
+            }
+
+            /// As a number.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// `count` further on; stays at the largest number rather than wrapping.
+            pub const fn plus(self, count: u64) -> Self {
+                Self(self.0.saturating_add(count))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+impl Version {
+    /// One back; stays at 0.
+    pub(crate) const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+count!(Version, EMPTY, "The version of a stream without events.");
+count!(Position, START, "Before the first event.");

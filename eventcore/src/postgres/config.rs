@@ -1,0 +1,326 @@
+//! Where the server is, and how the store behaves towards it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio_postgres::{
+    Config,
+    config::{Host, TargetSessionAttrs},
+};
+
+use crate::postgres::{PostgresEventStore, TlsMode, schema};
+use crate::store::EventStoreError;
+
+/// The schema that holds a store unless another is named.
+const DEFAULT_SCHEMA: &str = "eventcore";
+
+/// How to reach a PostgreSQL database, and how to behave towards it.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), eventcore::EventStoreError> {
+/// use std::time::Duration;
+/// use eventcore::postgres::{PostgresConfig, TlsMode};
+///
+/// let store = PostgresConfig::new("postgres://bank:secret@db1,db2,db3/bank")?
+///     .schema("ledger")?
+///     .tls(TlsMode::VerifyFull)
+///     .root_certificate("/etc/bank/authority.pem")
+///     .pool_size(8)
+///     .request_timeout(Duration::from_secs(5))
+///     .connect()
+///     .await?;
+/// # Ok(()) }
+/// ```
+///
+/// Its `Debug` shows no password.
+#[derive(Clone)]
+pub struct PostgresConfig {
+    pub(crate) server: Config,
+    pub(crate) schema: String,
+    pub(crate) tls: TlsMode,
+    pub(crate) root_certificate: Option<PathBuf>,
+    pub(crate) pool_size: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) statement_timeout: Option<Duration>,
+    pub(crate) prepared_statements: bool,
+    pub(crate) notifications: bool,
+    pub(crate) poll_interval: Duration,
+    pub(crate) notified_poll_interval: Duration,
+    pub(crate) migrate: bool,
+}
+
+impl PostgresConfig {
+    /// From a URL: `postgres://user:password@host1:5432,host2/database?sslmode=verify-full&sslrootcert=/path/ca.pem`.
+    ///
+    /// The parameters are those of PostgreSQL's own clients, and `schema`. With several hosts the one that takes writes
+    /// is used (`target_session_attrs=read-write`, unless the URL says otherwise). Characters such as `@`, `/` and `%`
+    /// in the password are percent-encoded.
+    ///
+    /// # Errors
+    /// [`EventStoreError::Other`] for what is no such URL; the error does not repeat the URL.
+    pub fn new(url: &str) -> Result<Self, EventStoreError> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(refused("it does not start with `postgres://`"));
+        }
+        let (rest, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let mut config = Self {
+            server: Config::new(),
+            schema: DEFAULT_SCHEMA.to_owned(),
+            tls: TlsMode::default(),
+            root_certificate: None,
+            pool_size: 8,
+            connect_timeout: Duration::from_secs(3),
+            request_timeout: Duration::from_secs(10),
+            statement_timeout: None,
+            prepared_statements: true,
+            notifications: true,
+            poll_interval: Duration::from_millis(10),
+            notified_poll_interval: Duration::from_millis(250),
+            migrate: true,
+        };
+        // The driver knows neither certificates nor our schema.
+        let mut theirs = Vec::new();
+        for parameter in parameters
+            .split('&')
+            .filter(|parameter| !parameter.is_empty())
+        {
+            match parameter.split_once('=') {
+                Some(("schema", name)) => config = config.schema(name)?,
+                Some(("sslmode", mode)) => {
+                    config.tls = TlsMode::parse(mode).ok_or_else(|| {
+                        refused(
+                            "`sslmode` is none of disable, prefer, require, verify-ca, verify-full",
+                        )
+                    })?;
+                }
+                Some(("sslrootcert", "system")) => config.root_certificate = None,
+                Some(("sslrootcert", path)) => config.root_certificate = Some(decoded(path).into()),
+                _ => theirs.push(parameter),
+            }
+        }
+        let url = match theirs.as_slice() {
+            [] => rest.to_owned(),
+            theirs => format!("{rest}?{}", theirs.join("&")),
+        };
+        let mut server: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+            let why = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            refused(&why)
+        })?;
+        if server.get_hosts().is_empty() && server.get_hostaddrs().is_empty() {
+            return Err(refused("it names no host"));
+        }
+        // A `@` in the password would make its rest part of the host, and of every message that names the host.
+        let stray = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+        if server.get_hosts().iter().any(stray) {
+            return Err(refused(
+                "there are two `@`; write `%40` for the one in the password",
+            ));
+        }
+        if !theirs
+            .iter()
+            .any(|parameter| parameter.starts_with("target_session_attrs="))
+        {
+            server.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        if server.get_application_name().is_none() {
+            server.application_name("eventcore");
+        }
+        if let Some(timeout) = server.get_connect_timeout() {
+            config.connect_timeout = *timeout;
+        }
+        config.server = server;
+        Ok(config)
+    }
+
+    /// The schema that holds the store, `eventcore` by default. Each schema of a database is a store of its own.
+    ///
+    /// # Errors
+    /// [`EventStoreError::Other`] for a name that is not 1 to 63 lower-case letters, digits and `_`, or that starts with
+    /// a digit or with `pg_`.
+    pub fn schema(mut self, name: impl Into<String>) -> Result<Self, EventStoreError> {
+        let name = name.into();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let first = name.chars().next().is_some_and(|c| !c.is_ascii_digit());
+        if !first || name.len() > 63 || !name.chars().all(plain) || name.starts_with("pg_") {
+            let source = format!(
+                "`{name}` is no name for a schema: it has 1 to 63 lower-case letters, digits and `_`, and starts neither with \
+                 a digit nor with `pg_`"
+            );
+            return Err(EventStoreError::Other {
+                source: source.into(),
+            });
+        }
+        self.schema = name;
+        Ok(self)
+    }
+
+    /// Whether connections are encrypted and the server has to prove itself; [`TlsMode::Prefer`] by default.
+    pub fn tls(mut self, mode: TlsMode) -> Self {
+        self.tls = mode;
+        self
+    }
+
+    /// The file with the certificates of the authorities to trust, in PEM format; those of the system by default.
+    pub fn root_certificate(mut self, path: impl Into<PathBuf>) -> Self {
+        self.root_certificate = Some(path.into());
+        self
+    }
+
+    /// The most connections at a time, at least 2; 8 by default. A store needs few: what many tasks ask travels together.
+    pub fn pool_size(mut self, connections: usize) -> Self {
+        self.pool_size = connections.max(2);
+        self
+    }
+
+    /// How long one host may take to accept a connection, log-in included; 3 seconds by default. Then the next is tried.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long an answer may take before the connection is given up; 10 seconds by default. An append that was sent
+    /// ends as [`EventStoreError::OutcomeUnknown`], which the runtime settles by repeating it.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// How long the *server* works on a statement before it gives up ([`EventStoreError::Busy`]); no limit by default.
+    /// It is sent when a connection starts, which a pooler may refuse: then set it for the role instead.
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement_timeout = Some(timeout);
+        self
+    }
+
+    /// Whether statements are prepared once for each connection; true by default. Needed false behind a pooler in
+    /// transaction mode that does not know prepared statements (pgbouncer before 1.21): then they are planned each time.
+    pub fn prepared_statements(mut self, prepared: bool) -> Self {
+        self.prepared_statements = prepared;
+        self
+    }
+
+    /// Whether commits are announced with NOTIFY to other processes, and awaited with LISTEN, on a connection beside the
+    /// pool that is made when the first reader waits; true by default. It is only a hint: where nothing can be heard, the
+    /// server is asked more often.
+    pub fn notifications(mut self, notifications: bool) -> Self {
+        self.notifications = notifications;
+        self
+    }
+
+    /// How often the server is asked for the commits of other processes while somebody waits for them and no
+    /// notifications arrive; at least a millisecond, 10 milliseconds by default.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How often it is asked all the same while notifications arrive, for those that are lost with a process that dies;
+    /// at least a millisecond, 250 milliseconds by default.
+    pub fn notified_poll_interval(mut self, interval: Duration) -> Self {
+        self.notified_poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Whether [`connect`](Self::connect) creates or migrates the tables; true by default. Otherwise it only checks them.
+    pub fn migrate_on_connect(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// Creates the tables, or brings them to the version of this build. Any number of processes may do it at once, and
+    /// it does nothing when there is nothing to do.
+    ///
+    /// # Errors
+    /// [`EventStoreError::NewerSchema`], [`EventStoreError::NotAnEventStore`] when the schema holds foreign tables of the
+    /// same names; [`EventStoreError::Other`] when the role may not create tables.
+    pub async fn migrate(&self) -> Result<(), EventStoreError> {
+        let pool = super::connection::pool::Pool::new(self)?;
+        schema::migrate(&pool, &self.schema).await
+    }
+
+    /// Connects, and migrates unless told otherwise. It needs a tokio runtime, which the store's tasks run on.
+    ///
+    /// # Errors
+    /// [`EventStoreError::Unavailable`] when no server takes the connection, and those of [`migrate`](Self::migrate).
+    pub async fn connect(&self) -> Result<PostgresEventStore, EventStoreError> {
+        PostgresEventStore::start(self).await
+    }
+
+    /// The schema, the hosts and the database, for people to read: without user and password.
+    pub fn location(&self) -> String {
+        let ports = self.server.get_ports();
+        let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let hosts = self
+            .server
+            .get_hosts()
+            .iter()
+            .enumerate()
+            .map(|(index, host)| match host {
+                Host::Tcp(name) => format!("{name}:{}", port(index)),
+                #[cfg(unix)]
+                Host::Unix(path) => path.display().to_string(),
+            });
+        let database = self
+            .server
+            .get_dbname()
+            .or(self.server.get_user())
+            .unwrap_or_default();
+        format!(
+            "schema {} of {}/{database}",
+            self.schema,
+            hosts.collect::<Vec<_>>().join(",")
+        )
+    }
+
+    pub(crate) fn roots(&self) -> Option<&Path> {
+        self.root_certificate.as_deref()
+    }
+}
+
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresConfig")
+            .field("location", &self.location())
+            .field("user", &self.server.get_user())
+            .field("tls", &self.tls)
+            .field("root_certificate", &self.root_certificate)
+            .field("pool_size", &self.pool_size)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("prepared_statements", &self.prepared_statements)
+            .field("notifications", &self.notifications)
+            .field("poll_interval", &self.poll_interval)
+            .field("notified_poll_interval", &self.notified_poll_interval)
+            .field("migrate_on_connect", &self.migrate)
+            .finish_non_exhaustive()
+    }
+}
+
+fn refused(why: &str) -> EventStoreError {
+    let source = format!(
+        "the database URL is refused: {why}; it has the form postgres://user:password@host:5432/database?sslmode=verify-full"
+    );
+    EventStoreError::Other {
+        source: source.into(),
+    }
+}
+
+/// Percent-encoding undone; what is not valid stays as it is.
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while let Some(byte) = bytes.get(index) {
+        let code = text.get(index + 1..index + 3).filter(|_| *byte == b'%');
+        let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        out.push(code.unwrap_or(*byte));
+        index += if code.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

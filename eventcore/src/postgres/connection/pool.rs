@@ -1,0 +1,480 @@
+//! Connections: made to whichever host takes writes, pooled, and given up when an answer does not come.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use deadpool::{
+    Runtime,
+    managed::{Manager, Metrics, Object, QueueMode, RecycleError, RecycleResult},
+};
+use tokio::{task::JoinHandle, time};
+use tokio_postgres::{Client, Config, Row, Socket, Statement, config::Host, tls::MakeTlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::store::EventStoreError;
+use crate::{
+    Position,
+    postgres::{
+        PostgresConfig,
+        connection::pipelined::Queued,
+        connection::statement::{Parameters, Query},
+        connection::tls,
+        error::Failure,
+    },
+};
+
+/// The connections of one store.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    connections: deadpool::managed::Pool<Hosts>,
+    location: Arc<str>,
+    request_timeout: Duration,
+    /// How long the log is, as far as is known.
+    log: Arc<AtomicU64>,
+}
+
+impl Pool {
+    pub(crate) fn new(config: &PostgresConfig) -> Result<Self, EventStoreError> {
+        let tls =
+            tls::connector(config.tls, config.roots()).map_err(|error| EventStoreError::Other {
+                source: error.into(),
+            })?;
+        let hosts = Hosts {
+            each: each_host(config),
+            last: AtomicUsize::new(0),
+            timeout: config.connect_timeout,
+            tls,
+            prepared: config.prepared_statements,
+        };
+        let connections = deadpool::managed::Pool::builder(hosts)
+            .max_size(config.pool_size)
+            // The connection used last: its server process is awake, and its caches and the processor's know the tables.
+            .queue_mode(QueueMode::Lifo)
+            .wait_timeout(Some(config.request_timeout))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| EventStoreError::Other {
+                source: error.into(),
+            })?;
+        Ok(Self {
+            connections,
+            location: config.location().into(),
+            request_timeout: config.request_timeout,
+            log: Arc::default(),
+        })
+    }
+
+    /// The log reaches to this position.
+    pub(crate) fn has_seen(&self, head: Position) {
+        self.log.fetch_max(head.get(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        &self.location
+    }
+
+    pub(crate) fn close(&self) {
+        self.connections.close();
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// A connection of its own, beside the pool.
+    pub(crate) async fn connect(&self) -> Result<(Client, Wire), Failure> {
+        self.connections.manager().connect().await
+    }
+
+    /// A connection that is not known to be broken.
+    pub(crate) async fn get(&self) -> Result<Connection, Failure> {
+        let session = Some(self.connections.get().await?);
+        Ok(Connection {
+            session,
+            request_timeout: self.request_timeout,
+            prepared: self.connections.manager().prepared,
+            log: self.log.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Asks a question that changes nothing.
+    pub(crate) async fn read(
+        &self,
+        query: &Query,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let mut connection = self.get().await?;
+        connection.prepare(query).await?;
+        connection.query(query, parameters).await
+    }
+}
+
+/// A connection out of the pool. One that does not answer, or that is no longer fit, does not go back.
+pub(crate) struct Connection {
+    session: Option<Object<Hosts>>,
+    request_timeout: Duration,
+    prepared: bool,
+    /// How long the log was when it was taken out.
+    log: u64,
+}
+
+impl Connection {
+    /// Makes the statement ready. Nothing runs yet, so a failure means that nothing was sent.
+    pub(crate) async fn prepare(&mut self, query: &Query) -> Result<(), Failure> {
+        if !self.prepared {
+            return Ok(());
+        }
+        let log = self.log;
+        self.answer(async |session: &mut Session| session.statement(query, log).await.map(drop))
+            .await
+    }
+
+    /// Runs one statement, in one round trip and a transaction of its own; returns after its commit.
+    pub(crate) async fn query(
+        &mut self,
+        query: &Query,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let (prepared, log) = (self.prepared, self.log);
+        self.answer(async |session: &mut Session| {
+            if prepared {
+                let statement = session.statement(query, log).await?;
+                session.client.query(&statement, parameters).await
+            } else {
+                let typed: Vec<_> = parameters
+                    .iter()
+                    .copied()
+                    .zip(query.types.iter().cloned())
+                    .collect();
+                session.client.query_typed(&query.sql, &typed).await
+            }
+        })
+        .await
+    }
+
+    /// Runs several statements without parameters.
+    pub(crate) async fn batch(&mut self, sql: &str) -> Result<(), Failure> {
+        self.answer(async |session: &mut Session| session.client.batch_execute(sql).await)
+            .await
+    }
+
+    /// Runs one statement that is not worth preparing.
+    pub(crate) async fn query_once(&mut self, sql: &str) -> Result<Vec<Row>, Failure> {
+        self.answer(async |session: &mut Session| session.client.query_typed(sql, &[]).await)
+            .await
+    }
+
+    /// Runs one statement of a projection's own, which is prepared once for each connection.
+    pub(crate) async fn query_sql(
+        &mut self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let prepared = self.prepared;
+        self.answer(async |session: &mut Session| {
+            if prepared {
+                let statement = session.of_sql(sql).await?;
+                session.client.query(&statement, parameters).await
+            } else {
+                session.client.query(sql, parameters).await
+            }
+        })
+        .await
+    }
+
+    /// Runs one statement of a projection's own; says how many rows it changed.
+    pub(crate) async fn execute_sql(
+        &mut self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<u64, Failure> {
+        let prepared = self.prepared;
+        self.answer(async |session: &mut Session| {
+            if prepared {
+                let statement = session.of_sql(sql).await?;
+                session.client.execute(&statement, parameters).await
+            } else {
+                session.client.execute(sql, parameters).await
+            }
+        })
+        .await
+    }
+
+    /// Sends one statement of a projection's own, and leaves its answer for later. `None` if statements are not prepared
+    /// here: then it has run already.
+    pub(crate) async fn queue_sql(
+        &mut self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Option<Queued>, Failure> {
+        if !self.prepared {
+            return self.execute_sql(sql, parameters).await.map(|_| None);
+        }
+        self.answer(async |session: &mut Session| {
+            let statement = session.of_sql(sql).await?;
+            Ok(Some(Queued::send(&session.client, statement, parameters)))
+        })
+        .await
+    }
+
+    /// Waits for the answer to a statement that was sent.
+    pub(crate) async fn settle(&mut self, queued: Queued) -> Result<(), Failure> {
+        self.answer(async |_: &mut Session| queued.0.await.map(drop))
+            .await
+    }
+
+    /// Gives the connection up instead of back to the pool.
+    pub(crate) fn discard(mut self) {
+        drop(Doubtful(self.session.take()));
+    }
+
+    async fn answer<T>(
+        &mut self,
+        ask: impl AsyncFnOnce(&mut Session) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Failure> {
+        // Out of its place meanwhile: a connection whose answer nobody waited for does not go back to the pool.
+        let mut session = Doubtful(self.session.take());
+        let Some(asked) = &mut session.0 else {
+            return Err(Failure::NoAnswer(self.request_timeout));
+        };
+        let result = match time::timeout(self.request_timeout, ask(&mut *asked)).await {
+            Ok(result) => result.map_err(Failure::from),
+            Err(_) => Err(Failure::NoAnswer(self.request_timeout)),
+        };
+        if result.as_ref().map_or_else(Failure::is_refusal, |_| true) {
+            self.session = session.0.take();
+        }
+        result
+    }
+}
+
+/// A connection that leaves the pool when it is dropped.
+struct Doubtful(Option<Object<Hosts>>);
+
+impl Drop for Doubtful {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            drop(Object::take(session));
+        }
+    }
+}
+
+/// One connection and what was prepared on it. It is closed when this is dropped.
+pub(crate) struct Session {
+    client: Arc<Client>,
+    statements: HashMap<&'static str, Prepared>,
+    /// Those of projections, by their text.
+    of_sql: HashMap<Box<str>, Statement>,
+    task: JoinHandle<()>,
+}
+
+/// A statement, planned for a log of some length.
+struct Prepared {
+    statement: Statement,
+    log: u64,
+}
+
+impl Prepared {
+    /// What is best for a few rows is not for many, and the server plans again only once it has looked at the tables, a
+    /// minute later or so.
+    fn is_outgrown(&self, log: u64) -> bool {
+        log / 2 > self.log.max(500)
+    }
+}
+
+/// Statements of projections that a connection keeps. Whoever writes values into the text makes more than that.
+const KEPT: usize = 256;
+
+impl Session {
+    async fn statement(
+        &mut self,
+        query: &Query,
+        log: u64,
+    ) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(prepared) = self.statements.get(query.name)
+            && !prepared.is_outgrown(log)
+        {
+            return Ok(prepared.statement.clone());
+        }
+        let statement = self.client.prepare_typed(&query.sql, query.types).await?;
+        let prepared = Prepared {
+            statement: statement.clone(),
+            log,
+        };
+        self.statements.insert(query.name, prepared);
+        Ok(statement)
+    }
+}
+
+impl Session {
+    async fn of_sql(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.of_sql.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        if self.of_sql.len() >= KEPT {
+            self.of_sql.clear();
+        }
+        self.of_sql.insert(sql.into(), statement.clone());
+        Ok(statement)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Connects to the first host that answers in time and takes writes; the one that did last is asked first.
+pub(crate) struct Hosts {
+    each: Vec<Config>,
+    last: AtomicUsize,
+    timeout: Duration,
+    tls: MakeRustlsConnect,
+    prepared: bool,
+}
+
+/// The plan of a prepared statement is made once. Left to itself, the server may find that plans for the very values look
+/// cheaper, and plan at each execution, which takes three times as long as a read. Transactions of projections take this
+/// back.
+const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
+
+/// What carries the questions and answers of a client, as long as it is polled.
+pub(crate) type Wire =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+impl Hosts {
+    async fn connect(&self) -> Result<(Client, Wire), Failure> {
+        let last = self.last.load(Ordering::Relaxed);
+        let mut failed = Failure::NoAnswer(self.timeout);
+        for (index, host) in self
+            .each
+            .iter()
+            .enumerate()
+            .cycle()
+            .skip(last)
+            .take(self.each.len())
+        {
+            // The driver's own time limit ends with the TCP connection; a server that hangs accepts those.
+            match time::timeout(self.timeout, host.connect(self.tls.clone())).await {
+                Ok(Ok(connected)) => {
+                    self.last.store(index, Ordering::Relaxed);
+                    return Ok(connected);
+                }
+                // What a server said is worth more than that one could not be reached.
+                Ok(Err(error)) if !failed.is_of_server() => failed = error.into(),
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        Err(failed)
+    }
+}
+
+impl Manager for Hosts {
+    type Type = Session;
+    type Error = Failure;
+
+    async fn create(&self) -> Result<Session, Failure> {
+        let (client, wire) = self.connect().await?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = wire.await {
+                tracing::debug!(error = %Failure::from(error), "a connection to PostgreSQL ended");
+            }
+        });
+        if self.prepared {
+            let plan_once = time::timeout(self.timeout, client.batch_execute(PLAN_ONCE));
+            plan_once
+                .await
+                .map_err(|_| Failure::NoAnswer(self.timeout))??;
+        }
+        Ok(Session {
+            client: Arc::new(client),
+            statements: HashMap::new(),
+            of_sql: HashMap::new(),
+            task,
+        })
+    }
+
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Failure> {
+        if session.client.is_closed() {
+            return Err(RecycleError::message("the connection is closed"));
+        }
+        Ok(())
+    }
+}
+
+/// The configuration of each host by itself, so that each has its own time limit.
+fn each_host(config: &PostgresConfig) -> Vec<Config> {
+    let server = &config.server;
+    let (hosts, addresses, ports) = (
+        server.get_hosts(),
+        server.get_hostaddrs(),
+        server.get_ports(),
+    );
+    (0..hosts.len().max(addresses.len()))
+        .map(|index| {
+            let mut one = Config::new();
+            if let Some(user) = server.get_user() {
+                one.user(user);
+            }
+            if let Some(password) = server.get_password() {
+                one.password(password);
+            }
+            if let Some(database) = server.get_dbname() {
+                one.dbname(database);
+            }
+            let mut options = server.get_options().unwrap_or_default().to_owned();
+            if let Some(timeout) = config.statement_timeout {
+                let space = if options.is_empty() { "" } else { " " };
+                let timeout = timeout.as_millis();
+                options = format!("{options}{space}-c statement_timeout={timeout}");
+            }
+            if !options.is_empty() {
+                one.options(options);
+            }
+            if let Some(name) = server.get_application_name() {
+                one.application_name(name);
+            }
+            match hosts.get(index) {
+                Some(Host::Tcp(name)) => {
+                    one.host(name);
+                }
+                #[cfg(unix)]
+                Some(Host::Unix(path)) => {
+                    one.host_path(path);
+                }
+                None => {}
+            }
+            if let Some(address) = addresses.get(index) {
+                one.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(index).or(ports.first()) {
+                one.port(*port);
+            }
+            if let Some(timeout) = server.get_tcp_user_timeout() {
+                one.tcp_user_timeout(*timeout);
+            }
+            if let Some(interval) = server.get_keepalives_interval() {
+                one.keepalives_interval(interval);
+            }
+            if let Some(retries) = server.get_keepalives_retries() {
+                one.keepalives_retries(retries);
+            }
+            one.keepalives(server.get_keepalives())
+                .keepalives_idle(server.get_keepalives_idle())
+                .connect_timeout(config.connect_timeout)
+                .ssl_mode(config.tls.ssl_mode())
+                .ssl_negotiation(server.get_ssl_negotiation())
+                .target_session_attrs(server.get_target_session_attrs())
+                .channel_binding(server.get_channel_binding());
+            one
+        })
+        .collect()
+}

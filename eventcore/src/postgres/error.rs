@@ -1,0 +1,256 @@
+//! What PostgreSQL's errors, and the loss of a connection, mean to a caller.
+
+use std::{error::Error as _, fmt, sync::Arc, time::Duration};
+
+use deadpool::managed::PoolError;
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+use crate::store::EventStoreError;
+
+/// Why the server did not do what it was asked. Several callers of one group commit share it.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    /// The driver's error.
+    Driver(Arc<tokio_postgres::Error>),
+    /// No answer within the time that the configuration allows.
+    NoAnswer(Duration),
+    /// All connections are in use, and none came free in time.
+    PoolExhausted,
+    /// The store was closed.
+    Closed,
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Driver(Arc::new(error))
+    }
+}
+
+impl From<PoolError<Self>> for Failure {
+    fn from(error: PoolError<Self>) -> Self {
+        match error {
+            PoolError::Backend(failure) => failure,
+            PoolError::Closed => Self::Closed,
+            PoolError::Timeout(_)
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_) => Self::PoolExhausted,
+        }
+    }
+}
+
+/// The driver says `db error` and leaves the rest to the source; people read one line.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(error) => {
+                let Some(error) = error.as_db_error() else {
+                    error.fmt(f)?;
+                    let why = why(error);
+                    return why.map_or(Ok(()), |why| write!(f, ": {why}{}", advice(&why)));
+                };
+                let code = error.code().code();
+                write!(f, "{} (SQLSTATE {code})", error.message())?;
+                error
+                    .detail()
+                    .map_or(Ok(()), |more| write!(f, ": {more}"))?;
+                error.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))?;
+                if ["26000", "42P05"].contains(&code) {
+                    f.write_str(
+                        "; a pooler in transaction mode may be in between that keeps no prepared statements: set \
+                         `PostgresConfig::prepared_statements(false)`",
+                    )?;
+                }
+                Ok(())
+            }
+            Self::NoAnswer(time) => write!(f, "no answer within {time:?}"),
+            Self::PoolExhausted => f.write_str("all connections of the pool are in use"),
+            Self::Closed => f.write_str("the store is closed"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Driver(error) => Some(error.as_ref()),
+            Self::NoAnswer(_) | Self::PoolExhausted | Self::Closed => None,
+        }
+    }
+}
+
+/// A failure, and which store was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{location}: {source}")]
+struct At {
+    location: String,
+    source: Failure,
+}
+
+/// What the driver says when the server asks for a password and there is none.
+const PASSWORD_MISSING: &str = "password missing";
+
+fn why(error: &tokio_postgres::Error) -> Option<String> {
+    error.source().map(ToString::to_string)
+}
+
+/// What to do about that.
+fn advice(why: &str) -> &'static str {
+    if why == PASSWORD_MISSING {
+        "; the server asks for it: write `postgres://user:password@host/database`"
+    } else if why.contains("UnknownIssuer") {
+        "; name the certificate of the authority that signed the server's, `?sslrootcert=/path/ca.pem`"
+    } else {
+        ""
+    }
+}
+
+impl Failure {
+    fn of_server(&self) -> Option<&DbError> {
+        match self {
+            Self::Driver(error) => error.as_db_error(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_of_server(&self) -> bool {
+        self.of_server().is_some()
+    }
+
+    /// Whether the server refused this statement and is otherwise well: the connection is good, nothing was written.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.of_server().is_some_and(|error| {
+            let fatal = [Some(Severity::Fatal), Some(Severity::Panic)];
+            // A server that became a standby while we were connected.
+            let demoted = *error.code() == SqlState::READ_ONLY_SQL_TRANSACTION;
+            !fatal.contains(&error.parsed_severity()) && !demoted
+        })
+    }
+
+    /// Whether the server cannot give so much at a time.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.of_server()
+            .is_some_and(|error| *error.code() == SqlState::PROGRAM_LIMIT_EXCEEDED)
+    }
+
+    /// Whether a constraint does not hold.
+    pub(crate) fn is_violation(&self) -> bool {
+        self.of_server()
+            .is_some_and(|error| error.code().code().starts_with("23"))
+    }
+
+    /// Whether another process created the same thing at the same time.
+    pub(crate) fn is_race(&self) -> bool {
+        const RACES: [&str; 8] = [
+            "23505", "42P06", "42P07", "42710", "42723", "40001", "40P01", "XX000",
+        ];
+        self.of_server()
+            .is_some_and(|error| RACES.contains(&error.code().code()))
+    }
+
+    /// Whether one commit of a batch may be to blame: what it holds, or how much.
+    pub(crate) fn may_be_one_commit(&self) -> bool {
+        self.is_refusal()
+            && matches!(
+                self.nothing_written(),
+                EventStoreError::Other { .. }
+                    | EventStoreError::StorageFull { .. }
+                    | EventStoreError::Corrupt { .. }
+            )
+    }
+
+    /// The error when it is known that nothing was written.
+    pub(crate) fn nothing_written(&self) -> EventStoreError {
+        let source = Box::new(self.clone());
+        let Some(error) = self.of_server() else {
+            return match self {
+                Self::Closed => EventStoreError::Closed,
+                // It will be missing the next time, too.
+                Self::Driver(error) if why(error).as_deref() == Some(PASSWORD_MISSING) => {
+                    EventStoreError::Other { source }
+                }
+                Self::PoolExhausted => EventStoreError::Busy { source },
+                _ => EventStoreError::Unavailable { source },
+            };
+        };
+        let code = error.code();
+        if matches!(
+            *code,
+            SqlState::T_R_SERIALIZATION_FAILURE
+                | SqlState::T_R_DEADLOCK_DETECTED
+                | SqlState::LOCK_NOT_AVAILABLE
+                | SqlState::QUERY_CANCELED
+        ) {
+            return EventStoreError::Busy { source };
+        }
+        match code.code() {
+            "53100" => EventStoreError::StorageFull { source },
+            // Somebody else is the primary now, or will be: the next connection finds it.
+            "25006" | "53300" => EventStoreError::Unavailable { source },
+            "XX001" | "XX002" => EventStoreError::Corrupt {
+                reason: self.to_string(),
+            },
+            code if code.starts_with("08") || code.starts_with("57P") => {
+                EventStoreError::Unavailable { source }
+            }
+            code if code.starts_with("53") => EventStoreError::Busy { source },
+            _ => EventStoreError::Other { source },
+        }
+    }
+
+    /// The error of a store that is being opened. Later, that no server takes writes means that a failover is under way;
+    /// now it rather means that this is the wrong server.
+    pub(crate) fn of_start(&self, location: &str) -> EventStoreError {
+        match self {
+            Self::Driver(error) if is_standby(error) => EventStoreError::ReadOnly {
+                location: location.to_owned(),
+                source: Box::new(self.clone()),
+            },
+            _ => match self.nothing_written() {
+                EventStoreError::Unavailable { .. } => EventStoreError::Unavailable {
+                    source: Box::new(self.at(location)),
+                },
+                EventStoreError::Other { .. } => EventStoreError::Other {
+                    source: Box::new(self.at(location)),
+                },
+                error => error,
+            },
+        }
+    }
+
+    fn at(&self, location: &str) -> At {
+        At {
+            location: location.to_owned(),
+            source: self.clone(),
+        }
+    }
+
+    /// The error of a commit that was sent. What the server refuses is rolled back; of a connection that was lost
+    /// nobody knows how far it came.
+    pub(crate) fn of_commit(&self) -> EventStoreError {
+        let unknown = EventStoreError::OutcomeUnknown {
+            source: Box::new(self.clone()),
+        };
+        match self.of_server() {
+            Some(error) if error.code().code() == "40003" => unknown,
+            Some(error) if *error.code() == SqlState::READ_ONLY_SQL_TRANSACTION => {
+                self.nothing_written()
+            }
+            Some(_) if self.is_refusal() => self.nothing_written(),
+            _ => unknown,
+        }
+    }
+}
+
+/// The server that answered cannot be written to.
+fn is_standby(error: &tokio_postgres::Error) -> bool {
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+pub(crate) fn corrupt(reason: impl Into<String>) -> EventStoreError {
+    EventStoreError::Corrupt {
+        reason: reason.into(),
+    }
+}

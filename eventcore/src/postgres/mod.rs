@@ -1,0 +1,174 @@
+//! The store for many machines: one PostgreSQL database, shared by any number of tasks and processes.
+//!
+//! One task makes group commits; reads that gather travel together, each batch in one snapshot. This file passes requests
+//! on; it knows no SQL.
+
+mod config;
+mod connection;
+mod convert;
+mod error;
+mod read;
+mod read_model;
+mod schema;
+mod write;
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use config::PostgresConfig;
+pub use connection::tls::TlsMode;
+pub use read_model::database::PostgresRebuild;
+pub use read_model::transaction::PostgresTransaction;
+/// The driver, in the version whose types are part of the interface here.
+pub use tokio_postgres;
+
+use crate::{
+    Position,
+    store::{
+        AppendEvents, Appended, EventStore, EventStoreError, FeedPage, ReadFeed, ReadStreams,
+        StateCache, StoreFuture, StreamQueues, StreamsPage,
+    },
+};
+
+/// Requests that wait in a queue before callers are held back.
+const QUEUE: usize = 4096;
+
+/// The answer to a request. A caller that is gone has dropped its end.
+type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
+
+/// Keeps events in a PostgreSQL database. Cloning gives another handle to the same connections; they end with the last.
+///
+/// Any number of processes may use the same database, each with a store of its own. An acknowledged commit is as durable
+/// as the server makes it; with synchronous replication it survives the loss of a server.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), eventcore::EventStoreError> {
+/// let store = eventcore::postgres::PostgresEventStore::connect("postgres://bank:secret@localhost/bank").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct PostgresEventStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: connection::pool::Pool,
+    writer: mpsc::Sender<write::task::Message>,
+    reader: read::streams::Reader,
+    queues: StreamQueues,
+    states: StateCache,
+    feed: Arc<read::feed::Feed>,
+    /// Where projections write.
+    place: Arc<read_model::database::Place>,
+}
+
+impl PostgresEventStore {
+    /// Connects with the defaults of [`PostgresConfig`], and creates or migrates the tables.
+    ///
+    /// # Errors
+    /// Those of [`PostgresConfig::new`] and [`PostgresConfig::connect`].
+    pub async fn connect(url: &str) -> Result<Self, EventStoreError> {
+        PostgresConfig::new(url)?.connect().await
+    }
+
+    async fn start(config: &PostgresConfig) -> Result<Self, EventStoreError> {
+        let pool = connection::pool::Pool::new(config)?;
+        if config.migrate {
+            schema::migrate(&pool, &config.schema).await?;
+        } else {
+            schema::check(&pool, &config.schema).await?;
+        }
+        let channel = config
+            .notifications
+            .then(|| read::notify::Channel::new(pool.clone(), &config.schema));
+        let listener = read::notify::Listener::new(channel.clone(), config);
+        let feed = read::feed::Feed::new(pool.clone(), &config.schema, listener);
+        let (writer, queue) = mpsc::channel(QUEUE);
+        let announcer = channel.map(read::notify::Announcer::start);
+        let writing =
+            write::task::Writer::new(pool.clone(), &config.schema, feed.clone(), announcer)
+                .run(queue);
+        tokio::spawn(writing);
+        let reader = read::streams::Reader::new(pool.clone(), &config.schema);
+        let place = read_model::database::Place::live(pool.clone(), &config.schema);
+        let shared = Shared {
+            pool,
+            place,
+            writer,
+            reader,
+            queues: StreamQueues::new(),
+            states: StateCache::new(),
+            feed,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Finishes the commits that are queued and closes the connections of all handles. Later calls get
+    /// [`EventStoreError::Closed`]. Dropping the last handle does the same, but nobody knows when it is done.
+    pub async fn close(&self) {
+        let (closed, end) = oneshot::channel();
+        if self
+            .shared
+            .writer
+            .send(write::task::Message::Close(closed))
+            .await
+            .is_ok()
+        {
+            // Its sender is never used, only dropped.
+            let _ = end.await;
+        }
+        self.shared.pool.close();
+        self.shared.feed.close();
+    }
+}
+
+impl EventStore for PostgresEventStore {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        Box::pin(self.shared.reader.page(request))
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let job = write::task::Message::Append(write::batch::Job { request, reply });
+            self.shared
+                .writer
+                .send(job)
+                .await
+                .map_err(|_| EventStoreError::Closed)?;
+            // The writer answers every job; if it is gone all the same, nobody knows how far it came.
+            answer
+                .await
+                .map_err(|gone| EventStoreError::OutcomeUnknown {
+                    source: gone.into(),
+                })?
+        })
+    }
+
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        Box::pin(read::feed::Feed::fetch(self.shared.feed.clone(), request))
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        Box::pin(self.shared.feed.wait(after))
+    }
+
+    fn queues(&self) -> Option<&StreamQueues> {
+        Some(&self.shared.queues)
+    }
+
+    fn states(&self) -> Option<&StateCache> {
+        Some(&self.shared.states)
+    }
+}
+
+impl fmt::Debug for PostgresEventStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresEventStore")
+            .field("location", &self.shared.pool.location())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,345 @@
+//! Pages of the feed, each from one snapshot and in one round trip, and the latest position.
+//!
+//! A page far behind the head has its streams and types as numbers; names that are not known take a second round trip.
+
+use std::{
+    collections::HashMap,
+    future::{Future, poll_fn},
+    panic::resume_unwind,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::Mutex,
+    task::{JoinError, JoinHandle},
+};
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use crate::postgres::{
+    connection::pool::Pool,
+    connection::statement::Query,
+    convert::{Json, big, limit, number},
+    error::corrupt,
+    read::interner::{self, Latest, Names},
+    read::notify::Listener,
+};
+use crate::{
+    Position, Version,
+    event::{EventId, Metadata, RecordedEvent},
+    store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed, head::Head},
+    stream::StreamId,
+};
+
+/// So many events behind the head a reader is catching up, and remembers names. Nearer to it, the server looks up the few
+/// that a page can have.
+const FAR: u64 = 256;
+
+/// The statements say it as well.
+const _: () = assert!(MAX_PAGE_EVENTS == 1024);
+
+pub(crate) struct Feed {
+    pool: Pool,
+    all: Query,
+    of_stream: Query,
+    of_types: Query,
+    names: Query,
+    latest: Query,
+    head: Head,
+    /// Held while a page is read: what is remembered goes with the history that the page is from. Others do without.
+    known: Mutex<Names>,
+    /// Held by the one who asks for all who wait.
+    asking: Mutex<()>,
+    listener: Listener,
+}
+
+impl Feed {
+    pub(crate) fn new(pool: Pool, schema: &str, listener: Listener) -> Arc<Self> {
+        const ALL: [Type; 5] = [
+            Type::INT8,
+            Type::INT4,
+            Type::INT8,
+            Type::UUID,
+            Type::TIMESTAMPTZ,
+        ];
+        const STREAM: [Type; 3] = [Type::INT8, Type::INT4, Type::TEXT];
+        const TYPES: [Type; 7] = [
+            Type::INT8,
+            Type::INT4,
+            Type::INT8,
+            Type::UUID,
+            Type::TIMESTAMPTZ,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+        ];
+        let query = |name, sql, types| Query::new(name, sql, types, schema);
+        Arc::new(Self {
+            pool,
+            all: query("read_feed", include_str!("../sql/read_feed.sql"), &ALL),
+            of_stream: query(
+                "read_feed_of_stream",
+                include_str!("../sql/read_feed_of_stream.sql"),
+                &STREAM,
+            ),
+            of_types: query(
+                "read_feed_of_types",
+                include_str!("../sql/read_feed_of_types.sql"),
+                &TYPES,
+            ),
+            names: interner::query(schema),
+            latest: query("read_head", include_str!("../sql/read_head.sql"), &[]),
+            head: Head::default(),
+            known: Mutex::default(),
+            asking: Mutex::new(()),
+            listener,
+        })
+    }
+
+    /// A page, read in a task of its own: whoever waits for it may have something else to do first, as a slow reader has,
+    /// and would keep a connection from the others meanwhile.
+    pub(crate) async fn fetch(
+        feed: Arc<Self>,
+        request: ReadFeed,
+    ) -> Result<FeedPage, EventStoreError> {
+        ended(tokio::spawn(async move { feed.page(&request).await }).await)
+    }
+
+    async fn page(&self, request: &ReadFeed) -> Result<FeedPage, EventStoreError> {
+        let behind = self.head.get().get().saturating_sub(request.after.get());
+        let is_named = behind < FAR || matches!(request.filter, EventFilter::Stream(_));
+        if !is_named
+            && let Ok(mut known) = self.known.try_lock()
+            && let Some(page) = self.page_by_numbers(request, &mut known).await?
+        {
+            return Ok(page);
+        }
+        let rows = self.rows(request, None).await?;
+        let mut types = SharedStrings::default();
+        self.read(&rows, request, |row, position| {
+            let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+            let stream: Option<&str> = row.try_get(2).map_err(broken)?;
+            let event_type: Option<&str> = row.try_get(5).map_err(broken)?;
+            let Some((stream, event_type)) = stream.zip(event_type) else {
+                return Err(interner::nameless(row));
+            };
+            let stream = StreamId::new(stream).map_err(|error| {
+                corrupt(format!(
+                    "the stream id of the event at position {position}: {error}"
+                ))
+            })?;
+            Ok((stream, types.share(event_type)))
+        })
+    }
+
+    /// A page whose names are remembered, or asked for by number. `None` if the server has another history than the one
+    /// that they are from.
+    async fn page_by_numbers(
+        &self,
+        request: &ReadFeed,
+        known: &mut Names,
+    ) -> Result<Option<FeedPage>, EventStoreError> {
+        let rows = self.rows(request, Some(known.latest())).await?;
+        if rows.is_empty() {
+            *known = Names::default();
+            return Ok(None);
+        }
+        let unknown = known.learn(&rows)?;
+        if !unknown.is_empty() {
+            let names = interner::ask(&self.pool, &self.names, &unknown, known.latest()).await;
+            let names = names.map_err(|failure| failure.nothing_written())?;
+            if !known.add(unknown, &names)? {
+                *known = Names::default();
+                return Ok(None);
+            }
+        }
+        self.read(&rows, request, |row, _| known.of(row)).map(Some)
+    }
+
+    /// The rows of a page; with the names that a reader who knows none needs.
+    async fn rows(
+        &self,
+        request: &ReadFeed,
+        known: Option<Latest>,
+    ) -> Result<Vec<Row>, EventStoreError> {
+        let (after, limit) = (big(request.after.get()), limit(request.limit));
+        let position = known.map(|latest| latest.position);
+        let Latest {
+            event_id,
+            recorded_at,
+            ..
+        } = known.unwrap_or_default();
+        let rows = match &request.filter {
+            EventFilter::All => {
+                self.pool
+                    .read(
+                        &self.all,
+                        &[&after, &limit, &position, &event_id, &recorded_at],
+                    )
+                    .await
+            }
+            EventFilter::Stream(stream) => {
+                let stream = stream.as_str();
+                self.pool
+                    .read(&self.of_stream, &[&after, &limit, &stream])
+                    .await
+            }
+            EventFilter::AnyOf(selectors) => {
+                let categories: Vec<_> = selectors.iter().map(|of| of.only_category()).collect();
+                let types: Vec<_> = selectors.iter().map(|of| of.only_event_type()).collect();
+                self.pool
+                    .read(
+                        &self.of_types,
+                        &[
+                            &after,
+                            &limit,
+                            &position,
+                            &event_id,
+                            &recorded_at,
+                            &categories,
+                            &types,
+                        ],
+                    )
+                    .await
+            }
+        };
+        rows.map_err(|failure| failure.nothing_written())
+    }
+
+    fn read(
+        &self,
+        rows: &[Row],
+        request: &ReadFeed,
+        mut names: impl FnMut(&Row, Position) -> Result<(StreamId, Arc<str>), EventStoreError>,
+    ) -> Result<FeedPage, EventStoreError> {
+        let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+        let head = rows.first().map(|row| row.try_get::<_, Option<i64>>(0));
+        let Some(head) = head.transpose().map_err(broken)?.flatten() else {
+            return Err(corrupt("the sequencer has no row"));
+        };
+        let head = Position::new(head.unsigned_abs());
+        let mut events = Vec::with_capacity(rows.len());
+        for row in rows {
+            if let Some(position) = row.try_get::<_, Option<i64>>(1).map_err(broken)? {
+                let position = Position::new(position.unsigned_abs());
+                events.push(recorded(row, position, names(row, position)?)?);
+            }
+        }
+        let is_full = usize::try_from(limit(request.limit)).is_ok_and(|most| events.len() >= most);
+        let up_to = match events.last() {
+            Some(last) if is_full => last.position,
+            _ => head,
+        };
+        self.publish(head);
+        Ok(FeedPage { events, up_to })
+    }
+
+    /// Tells those who wait what was committed in this process.
+    pub(crate) fn publish(&self, head: Position) {
+        self.pool.has_seen(head);
+        self.head.publish(head);
+    }
+
+    /// Wakes those who wait, to find that the store is closed.
+    pub(crate) fn close(&self) {
+        self.listener.end();
+    }
+
+    pub(crate) async fn wait(self: &Arc<Self>, after: Position) -> Result<(), EventStoreError> {
+        let mut passed = pin!(self.head.passes(after));
+        let mut asked = Task(tokio::spawn(self.clone().keep_asking()));
+        poll_fn(|context| match passed.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => Pin::new(&mut asked.0).poll(context).map(ended),
+        })
+        .await
+    }
+
+    /// One asks for all who wait, until it fails.
+    async fn keep_asking(self: Arc<Self>) -> Result<(), EventStoreError> {
+        let _asking = if let Ok(asking) = self.asking.try_lock() {
+            asking
+        } else {
+            // Whoever asks may have asked before what this one waits for.
+            self.listener.nudge();
+            self.asking.lock().await
+        };
+        let mut news = self.listener.news();
+        loop {
+            let feed = self.clone();
+            // To its end, so that the connection is as good as before.
+            ended(tokio::spawn(async move { feed.ask().await }).await)?;
+            news.come().await;
+        }
+    }
+
+    async fn ask(&self) -> Result<(), EventStoreError> {
+        let rows = self.pool.read(&self.latest, &[]).await;
+        let rows = rows.map_err(|failure| failure.nothing_written())?;
+        let head = rows.first().map_or(Ok(0), |row| number(row, 0));
+        let head = head.map_err(|error| corrupt(error.to_string()))?;
+        self.publish(Position::new(head));
+        Ok(())
+    }
+}
+
+/// Strings that many events of a page share.
+#[derive(Default)]
+struct SharedStrings(HashMap<Box<str>, Arc<str>>);
+
+impl SharedStrings {
+    fn share(&mut self, name: &str) -> Arc<str> {
+        if let Some(shared) = self.0.get(name) {
+            return shared.clone();
+        }
+        let shared: Arc<str> = name.into();
+        self.0.insert(name.into(), shared.clone());
+        shared
+    }
+}
+
+/// A task that ends when nobody wants it any longer.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What came of a task. One that did not end was stopped with its runtime.
+fn ended<T>(result: Result<Result<T, EventStoreError>, JoinError>) -> Result<T, EventStoreError> {
+    result.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => Err(EventStoreError::Closed),
+    })
+}
+
+fn recorded(
+    row: &Row,
+    position: Position,
+    (stream, type_name): (StreamId, Arc<str>),
+) -> Result<RecordedEvent, EventStoreError> {
+    let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+    let metadata = match row.try_get::<_, Option<Json<&[u8]>>>(8).map_err(broken)? {
+        None => Metadata::default(),
+        Some(text) => serde_json::from_slice(text.0).map_err(|error| {
+            corrupt(format!(
+                "the metadata of the event at position {position}: {error}"
+            ))
+        })?,
+    };
+    Ok(RecordedEvent {
+        position,
+        stream,
+        version: Version::new(number(row, 3).map_err(broken)?),
+        event_id: EventId::from_uuid(row.try_get::<_, Uuid>(4).map_err(broken)?),
+        type_name,
+        recorded_at: row.try_get::<_, SystemTime>(6).map_err(broken)?,
+        payload: Bytes::copy_from_slice(row.try_get::<_, Json<&[u8]>>(7).map_err(broken)?.0),
+        metadata,
+    })
+}

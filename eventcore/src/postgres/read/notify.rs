@@ -1,0 +1,315 @@
+//! Commits are announced to other processes with NOTIFY, and awaited with LISTEN. Only a hint, which saves them from
+//! looking again and again: what there is, is looked up. Where nothing is heard, everything works, by looking more often.
+//!
+//! An announcement is a statement of its own after the commit, for which no caller waits. Inside the commit it would hold a
+//! lock that all databases of a server share until the commit is on disk, and so make the commits of all logs there
+//! follow one another: of four logs with a client each, on a disk that takes 5 ms to flush, 159 commits per second instead
+//! of 482 without any NOTIFY and 528 with it afterwards. By itself it writes nothing to disk, and takes under 0.1 ms.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time,
+};
+use tokio_postgres::{AsyncMessage, Client, types::Type};
+use uuid::Uuid;
+
+use crate::postgres::{
+    PostgresConfig,
+    connection::pool::Pool,
+    connection::statement::{Parameters, Query},
+    error::Failure,
+};
+
+/// How often others are told at most; what is committed meanwhile is told together.
+const PAUSE: Duration = Duration::from_millis(10);
+/// After an announcement that failed.
+const FAILED: Duration = Duration::from_secs(1);
+/// How often a listener makes sure that it still hears.
+const PROOF: Duration = Duration::from_secs(30);
+/// The first pause before the next attempt to listen, and the longest.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_mins(1)];
+
+/// How a store speaks to the others that use its schema.
+pub(crate) struct Channel {
+    pool: Pool,
+    /// The schema: every name of one is the name of a channel.
+    name: Box<str>,
+    /// Whoever hears this has said it himself.
+    own: Box<str>,
+    notify: Query,
+}
+
+impl Channel {
+    pub(crate) fn new(pool: Pool, schema: &str) -> Arc<Self> {
+        const NOTIFY: &str = "SELECT pg_catalog.pg_notify($1, $2)";
+        Arc::new(Self {
+            pool,
+            name: schema.into(),
+            own: Uuid::now_v7().to_string().into(),
+            notify: Query::new("notify", NOTIFY, &[Type::TEXT, Type::TEXT], schema),
+        })
+    }
+
+    async fn announce(&self) -> Result<(), Failure> {
+        let said: Parameters<'_> = &[&self.name, &self.own];
+        self.pool.read(&self.notify, said).await.map(drop)
+    }
+}
+
+/// Tells other processes that there are new events.
+pub(crate) struct Announcer {
+    news: mpsc::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Announcer {
+    pub(crate) fn start(channel: Arc<Channel>) -> Self {
+        let (news, mut queue) = mpsc::channel(1);
+        let task = tokio::spawn(async move {
+            while queue.recv().await.is_some() {
+                let said = channel.announce().await;
+                if queue.is_closed() {
+                    return;
+                }
+                let pause = said.map_or_else(
+                    |failure| {
+                        tracing::debug!(error = %failure, "a commit could not be announced");
+                        FAILED
+                    },
+                    |()| PAUSE,
+                );
+                time::sleep(pause).await;
+            }
+        });
+        Self { news, task }
+    }
+
+    /// Returns at once.
+    pub(crate) fn announce(&self) {
+        // If somebody waits for his turn already, he speaks for this one too.
+        let _ = self.news.try_send(());
+    }
+
+    /// Says what is left to say.
+    pub(crate) async fn end(self) {
+        drop(self.news);
+        let _ = self.task.await;
+    }
+}
+
+/// What is heard of other processes.
+#[derive(Default)]
+struct Heard {
+    /// Whether announcements arrive here.
+    hears: bool,
+    /// How many did; one's own, too.
+    announcements: u64,
+    /// How many were not one's own.
+    news: u64,
+}
+
+/// Hears what other processes announce, on a connection of its own, once somebody wants to know.
+pub(crate) struct Listener {
+    channel: Option<Arc<Channel>>,
+    heard: Arc<watch::Sender<Heard>>,
+    /// Ends with the listener.
+    task: Mutex<Option<JoinHandle<()>>>,
+    /// How long to wait for news before looking all the same: while announcements arrive, and while they do not.
+    patience: [Duration; 2],
+}
+
+impl Listener {
+    /// Without a channel nothing is ever heard.
+    pub(crate) fn new(channel: Option<Arc<Channel>>, config: &PostgresConfig) -> Self {
+        Self {
+            channel,
+            heard: Arc::default(),
+            task: Mutex::default(),
+            patience: [config.notified_poll_interval, config.poll_interval],
+        }
+    }
+
+    /// What is heard from now on.
+    pub(crate) fn news(&self) -> News {
+        if let Some(channel) = &self.channel {
+            let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+            if task.as_ref().is_none_or(JoinHandle::is_finished) {
+                let deaf = Deaf(self.heard.clone());
+                *task = Some(tokio::spawn(listen(channel.clone(), deaf)));
+            }
+        }
+        News {
+            heard: self.heard.subscribe(),
+            seen: self.heard.borrow().news,
+            patience: self.patience,
+        }
+    }
+
+    /// Has whoever waits for news look.
+    pub(crate) fn nudge(&self) {
+        self.heard.send_modify(|heard| heard.news += 1);
+    }
+
+    /// Closes the connection, and wakes those who wait.
+    pub(crate) fn end(&self) {
+        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+        self.nudge();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Says when to look.
+pub(crate) struct News {
+    heard: watch::Receiver<Heard>,
+    seen: u64,
+    patience: [Duration; 2],
+}
+
+impl News {
+    /// Waits for news since the last call, or since it was made; no longer than one should go without looking.
+    pub(crate) async fn come(&mut self) {
+        let hears = self.heard.borrow().hears;
+        let [seldom, often] = self.patience;
+        let (seen, patience) = (self.seen, if hears { seldom } else { often });
+        let news = |heard: &Heard| heard.news != seen || heard.hears != hears;
+        if let Ok(Ok(heard)) = time::timeout(patience, self.heard.wait_for(news)).await {
+            self.seen = heard.news;
+        }
+    }
+}
+
+/// When listening ends, in whatever way, nothing is heard any more.
+struct Deaf(Arc<watch::Sender<Heard>>);
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        self.0.send_modify(|heard| heard.hears = false);
+    }
+}
+
+/// Why nothing is heard.
+enum Silence {
+    /// A pooler hands each statement to some connection to the server, so none is ours to listen on.
+    Pooled,
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Silence {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Listens for as long as the store lives, again and again.
+async fn listen(channel: Arc<Channel>, deaf: Deaf) {
+    let [first, longest] = BACKOFF;
+    let mut pause = first;
+    loop {
+        let silence = hear(&channel, &deaf.0).await;
+        let mut heard = false;
+        deaf.0.send_if_modified(|state| {
+            heard = std::mem::take(&mut state.hears);
+            heard
+        });
+        match silence {
+            Silence::Pooled => {
+                tracing::debug!(
+                    "there is a pooler in between: commits of other processes are polled for"
+                );
+                // For as long as the store lives.
+                std::future::pending::<()>().await;
+            }
+            Silence::Failed(failure) => {
+                tracing::debug!(error = %failure, "commits of other processes are polled for");
+            }
+        }
+        pause = if heard { first } else { longest.min(pause * 2) };
+        time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+    }
+}
+
+/// Listens until it hears nothing any more.
+async fn hear(channel: &Channel, heard: &watch::Sender<Heard>) -> Silence {
+    let (client, mut wire) = match channel.pool.connect().await {
+        Ok(connected) => connected,
+        Err(failure) => return failure.into(),
+    };
+    let receive = async {
+        loop {
+            match std::future::poll_fn(|context| wire.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(said))) => heard.send_modify(|heard| {
+                    heard.announcements += 1;
+                    heard.news += u64::from(said.payload() != &*channel.own);
+                }),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return error.into(),
+                None => return Failure::Closed.into(),
+            }
+        }
+    };
+    tokio::select! {
+        silence = receive => silence,
+        Err(silence) = make_sure(channel, &client, heard) => silence,
+    }
+}
+
+/// Begins to listen, and makes sure again and again that announcements arrive.
+async fn make_sure(
+    channel: &Channel,
+    client: &Client,
+    heard: &watch::Sender<Heard>,
+) -> Result<std::convert::Infallible, Silence> {
+    let patience = channel.pool.request_timeout();
+    let no_answer = |_| Failure::NoAnswer(patience);
+    let begun = async {
+        if is_pooled(channel, client).await? {
+            return Err(Silence::Pooled);
+        }
+        client
+            .batch_execute(&format!("LISTEN \"{}\"", channel.name))
+            .await?;
+        Ok(())
+    };
+    time::timeout(patience, begun).await.map_err(no_answer)??;
+    loop {
+        let before = heard.borrow().announcements;
+        channel.announce().await?;
+        let mut heard_it = heard.subscribe();
+        let arrived = heard_it.wait_for(|heard| heard.announcements != before);
+        drop(time::timeout(patience, arrived).await.map_err(no_answer)?);
+        heard.send_if_modified(|heard| !std::mem::replace(&mut heard.hears, true));
+        time::sleep(PROOF).await;
+    }
+}
+
+/// Whether this connection shares its server's processes with others, as behind a pooler in transaction mode. LISTEN
+/// would then stay behind on a connection that belongs to nobody.
+async fn is_pooled(channel: &Channel, client: &Client) -> Result<bool, Failure> {
+    const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
+    let process = async || -> Result<i32, Failure> {
+        let rows = client.query_typed(PROCESS, &[]).await?;
+        Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
+    };
+    let own = process().await?;
+    // The one that was free last is mostly the next to be used; where others are busy, it changes all the time.
+    let rows = channel.pool.get().await?.query_once(PROCESS).await?;
+    let other: i32 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    let mut is_pooled = own == other;
+    for _ in 0..8 {
+        is_pooled = is_pooled || process().await? != own;
+    }
+    Ok(is_pooled)
+}

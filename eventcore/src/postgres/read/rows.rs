@@ -1,0 +1,176 @@
+//! What the server answers to a read of streams: a row for each, with its events as arrays.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bytes::BytesMut;
+use tokio_postgres::Row;
+
+use crate::store::{Appended, ReadStreams, StreamEvent, StreamsPage};
+use crate::{
+    Position, Version,
+    postgres::{
+        convert::{Json, number},
+        read::interner::Latest,
+        read::types::Types,
+    },
+};
+
+pub(crate) struct Answer<'a> {
+    /// The latest position; `None`, without rows, if the log is not the one that the names of types are known from.
+    pub(crate) head: Option<Position>,
+    /// Commits that were made under the keys of requests, by number.
+    keys: Vec<(usize, Appended)>,
+    streams: Vec<Stream<'a>>,
+}
+
+struct Stream<'a> {
+    /// Its number among those of all requests.
+    number: usize,
+    version: Version,
+    latest: Latest,
+    events: Option<Events<'a>>,
+}
+
+struct Events<'a> {
+    versions: Vec<i64>,
+    positions: Vec<i64>,
+    types: Vec<i32>,
+    payloads: Vec<Json<&'a [u8]>>,
+}
+
+impl<'a> Answer<'a> {
+    pub(crate) fn read(rows: &'a [Row]) -> Result<Self, tokio_postgres::Error> {
+        let mut answer = Self {
+            head: None,
+            keys: Vec::new(),
+            streams: Vec::with_capacity(rows.len()),
+        };
+        for row in rows {
+            answer.head = Some(Position::new(number(row, 0)?));
+            if let Some(request) = row.try_get(1)? {
+                let appended = Appended {
+                    position: Position::new(number(row, 4)?),
+                    events: usize::try_from(number(row, 3)?).unwrap_or(usize::MAX),
+                    repeated: true,
+                };
+                answer.keys.push((index(request), appended));
+            } else if let Some(stream) = row.try_get(2)? {
+                answer.streams.push(Stream::read(index(stream), row)?);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The latest event that is named.
+    pub(crate) fn latest(&self) -> Latest {
+        let latest = self.streams.iter().map(|stream| stream.latest);
+        latest.fold(Latest::default(), Latest::max)
+    }
+
+    /// Types of events whose names are not known.
+    pub(crate) fn unknown(&self, known: &Types) -> HashSet<i32> {
+        let events = self.streams.iter().flat_map(|stream| &stream.events);
+        events
+            .flat_map(|events| &events.types)
+            .copied()
+            .filter(|number| known.name(*number).is_none())
+            .collect()
+    }
+
+    /// The page of each request, of so many events at most. All types are known.
+    pub(crate) fn pages(
+        self,
+        requests: &[Arc<ReadStreams>],
+        most: usize,
+        head: Position,
+        types: &Types,
+    ) -> Vec<StreamsPage> {
+        let mut firsts = Vec::with_capacity(requests.len());
+        let mut pages = Vec::with_capacity(requests.len());
+        let mut first = 0;
+        for request in requests {
+            firsts.push(first);
+            first += request.streams.len();
+            pages.push(StreamsPage {
+                versions: vec![Version::EMPTY; request.streams.len()],
+                events: Vec::new(),
+                snapshot: request.up_to.unwrap_or(head).min(head),
+                already_committed: None,
+            });
+        }
+        for stream in self.streams {
+            let next = firsts.partition_point(|first| *first <= stream.number);
+            let request = next.saturating_sub(1);
+            if let Some((page, first)) = pages.get_mut(request).zip(firsts.get(request)) {
+                stream.add_to(page, stream.number - first, types);
+            }
+        }
+        for (request, appended) in self.keys {
+            if let Some(page) = pages.get_mut(request) {
+                page.already_committed = Some(appended);
+                page.versions.clear();
+                page.events.clear();
+            }
+        }
+        for (page, request) in pages.iter_mut().zip(requests) {
+            // Streams that have more than their share were read up to the end of the page, the others to their own.
+            page.events.sort_by_key(|event| event.position);
+            page.events.truncate(request.limit.clamp(1, most));
+        }
+        pages
+    }
+}
+
+impl<'a> Stream<'a> {
+    /// The stream with this number, from 1.
+    fn read(stream: usize, row: &'a Row) -> Result<Self, tokio_postgres::Error> {
+        let events = row.try_get::<_, Option<_>>(7)?.map(|versions| {
+            Ok(Events {
+                versions,
+                positions: row.try_get(8)?,
+                types: row.try_get(9)?,
+                payloads: row.try_get(10)?,
+            })
+        });
+        Ok(Self {
+            number: stream.saturating_sub(1),
+            version: Version::new(number(row, 3)?),
+            latest: Latest {
+                position: row.try_get(4)?,
+                event_id: row.try_get(5)?,
+                recorded_at: row.try_get(6)?,
+            },
+            events: events.transpose()?,
+        })
+    }
+
+    fn add_to(&self, page: &mut StreamsPage, stream: usize, types: &Types) {
+        if let Some(version) = page.versions.get_mut(stream) {
+            *version = self.version;
+        }
+        let Some(events) = &self.events else { return };
+        // One allocation for all of them.
+        let bytes = events.payloads.iter().map(|payload| payload.0.len()).sum();
+        let mut payloads = BytesMut::with_capacity(bytes);
+        page.events.reserve(events.versions.len());
+        let numbers = events.versions.iter().zip(&events.positions);
+        let contents = events.types.iter().zip(&events.payloads);
+        for ((version, position), (event_type, payload)) in numbers.zip(contents) {
+            let Some(type_name) = types.name(*event_type) else {
+                continue;
+            };
+            payloads.extend_from_slice(payload.0);
+            page.events.push(StreamEvent {
+                stream,
+                version: Version::new(version.unsigned_abs()),
+                position: Position::new(position.unsigned_abs()),
+                type_name: type_name.clone(),
+                payload: payloads.split().freeze(),
+            });
+        }
+    }
+}
+
+fn index(number: i32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,62 @@
+//! What readers of streams remember of the names of event types, which pages have as numbers.
+//!
+//! Like the names of the feed they hold in one history only, so each page is read with the latest event that they were
+//! learned with, and is none if the log has another event there.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio_postgres::Row;
+
+use crate::postgres::read::interner::Latest;
+
+/// The names of one history. A page is read with the names that it was asked for with, whatever others learn meanwhile.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Types {
+    names: HashMap<i32, Arc<str>>,
+    pub(crate) latest: Latest,
+}
+
+impl Types {
+    pub(crate) fn name(&self, number: i32) -> Option<&Arc<str>> {
+        self.names.get(&number)
+    }
+
+    /// These, and the ones that were asked for; or the number of one that is still missing.
+    pub(crate) fn with(
+        &self,
+        mut unknown: HashSet<i32>,
+        rows: &[Row],
+        latest: Latest,
+    ) -> Result<Result<Self, i32>, tokio_postgres::Error> {
+        let mut names = self.names.clone();
+        for row in rows {
+            let number = i32::try_from(row.try_get::<_, i64>(1)?).unwrap_or_default();
+            unknown.remove(&number);
+            names.insert(number, row.try_get::<_, &str>(2)?.into());
+        }
+        Ok(match unknown.into_iter().next() {
+            Some(missing) => Err(missing),
+            None => Ok(Self { names, latest }),
+        })
+    }
+}
+
+/// What all readers of one store know.
+#[derive(Debug, Default)]
+pub(crate) struct KnownTypes(Mutex<Arc<Types>>);
+
+impl KnownTypes {
+    pub(crate) fn get(&self) -> Arc<Types> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set(&self, types: Arc<Types>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = types;
+    }
+}

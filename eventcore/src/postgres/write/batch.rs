@@ -1,0 +1,159 @@
+//! Which queued commits travel together. It knows neither SQL nor connections.
+//!
+//! The server checks all commits of a batch against the versions before the batch. So no commit goes along with an earlier
+//! one that writes to a stream which it names, or that has its idempotency key: it waits for the next batch, with the
+//! outcome known. Commits that are bound to be refused, by what the last batch taught, change nothing and hinder nobody;
+//! without them, many tasks on one stream would be refused one batch at a time.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::postgres::Reply;
+use crate::{
+    IdempotencyKey,
+    store::{AppendEvents, Appended, EventStoreError},
+    stream::StreamId,
+};
+
+/// The most commits of one batch.
+const COMMITS: usize = 1024;
+/// A batch takes no further commit beyond this many events …
+const EVENTS: usize = 20_000;
+/// … or bytes of payload.
+const BYTES: usize = 8 * 1024 * 1024;
+
+/// A commit to make.
+pub(crate) struct Job {
+    pub(crate) request: AppendEvents,
+    pub(crate) reply: Reply<Appended>,
+}
+
+/// The commits that wait, in the order in which they came.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    jobs: VecDeque<Job>,
+    learned: Learned,
+}
+
+/// What the last batch taught: versions that streams have at least, and keys that were used. Only a hint: where it is
+/// wrong, the server refuses the batch as a whole and its commits are made one by one.
+#[derive(Default)]
+pub(crate) struct Learned {
+    versions: HashMap<StreamId, u64>,
+    keys: HashSet<IdempotencyKey>,
+}
+
+impl Waiting {
+    pub(crate) fn push(&mut self, job: Job) {
+        self.jobs.push_back(job);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// The next commits that may go together, without those whose callers are gone.
+    pub(crate) fn next(&mut self) -> Vec<Job> {
+        let mut batch = Batch::default();
+        let mut chosen = Vec::new();
+        let mut later = VecDeque::new();
+        while let Some(job) = self.jobs.pop_front() {
+            if job.reply.is_closed() {
+                continue;
+            }
+            if batch.is_full() {
+                later.push_back(job);
+                break;
+            }
+            if batch.takes(&job.request, &self.learned) {
+                chosen.push(job);
+            } else {
+                later.push_back(job);
+            }
+        }
+        later.append(&mut self.jobs);
+        self.jobs = later;
+        self.learned = Learned::default();
+        chosen
+    }
+
+    /// Takes note of how a batch ended, if anything waits that this could help.
+    pub(crate) fn learn(&mut self, job: &Job, result: &Result<Appended, EventStoreError>) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let learned = &mut self.learned;
+        match result {
+            Ok(_) => {
+                for event in job.request.events() {
+                    if let Some(target) = job.request.expected().get(event.stream) {
+                        // One event more is enough to know.
+                        let version = target.version.get().saturating_add(1);
+                        learned.versions.insert(target.stream.clone(), version);
+                    }
+                }
+                learned.keys.extend(job.request.idempotency_key().cloned());
+            }
+            Err(EventStoreError::VersionConflict(conflict)) => {
+                let version = conflict.actual.get();
+                learned.versions.insert(conflict.stream.clone(), version);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What the commits of a batch will have changed when it is made.
+#[derive(Default)]
+struct Batch {
+    written: HashSet<StreamId>,
+    keys: HashSet<IdempotencyKey>,
+    commits: usize,
+    events: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.commits >= COMMITS || self.events >= EVENTS || self.bytes >= BYTES
+    }
+
+    /// Counts the commit in, unless it has to wait for one that is in already.
+    fn takes(&mut self, request: &AppendEvents, learned: &Learned) -> bool {
+        let refused = request
+            .idempotency_key()
+            .is_some_and(|key| learned.keys.contains(key))
+            || request.expected().iter().any(|expected| {
+                learned
+                    .versions
+                    .get(&expected.stream)
+                    .is_some_and(|version| *version > expected.version.get())
+            });
+        if !refused {
+            let waits = request
+                .idempotency_key()
+                .is_some_and(|key| self.keys.contains(key))
+                || (!self.written.is_empty()
+                    && request
+                        .expected()
+                        .iter()
+                        .any(|expected| self.written.contains(&expected.stream)));
+            if waits {
+                return false;
+            }
+            for event in request.events() {
+                if let Some(target) = request.expected().get(event.stream) {
+                    self.written.insert(target.stream.clone());
+                }
+            }
+            self.keys.extend(request.idempotency_key().cloned());
+        }
+        self.commits += 1;
+        self.events += request.events().len();
+        self.bytes += request
+            .events()
+            .iter()
+            .map(|event| event.payload.len())
+            .sum::<usize>();
+        true
+    }
+}

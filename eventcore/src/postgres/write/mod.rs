@@ -1,0 +1,4 @@
+//! Writes of the PostgreSQL store: one task with group commit, and the batches that it sends.
+
+pub(crate) mod batch;
+pub(crate) mod task;

@@ -1,0 +1,94 @@
+//! What SQLite's errors mean to a caller.
+
+use std::{path::Path, sync::Arc};
+
+use rusqlite::ErrorCode;
+
+use crate::sqlite::write::poison::is_failed_write;
+use crate::store::EventStoreError;
+
+/// An error of SQLite that several callers of one group commit get.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Shared(Arc<rusqlite::Error>);
+
+impl From<rusqlite::Error> for Shared {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl Shared {
+    pub(crate) fn cause(&self) -> &rusqlite::Error {
+        &self.0
+    }
+
+    /// The error when it is known that nothing was written.
+    pub(crate) fn nothing_written(&self, path: Option<&Path>) -> EventStoreError {
+        let source = Box::new(self.clone());
+        let location = path.map_or_else(
+            || "the database".to_owned(),
+            |path| path.display().to_string(),
+        );
+        match self.0.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                EventStoreError::Busy { source }
+            }
+            Some(ErrorCode::DiskFull) => EventStoreError::StorageFull { source },
+            Some(ErrorCode::ReadOnly) => EventStoreError::ReadOnly { location, source },
+            Some(ErrorCode::NotADatabase) => EventStoreError::NotAnEventStore {
+                location,
+                reason: self.to_string(),
+            },
+            // SQLite says this also when the disk fails to read.
+            Some(ErrorCode::DatabaseCorrupt) => EventStoreError::Corrupt {
+                reason: format!(
+                    "{self}, unless the disk only failed to read it, of which the system's log would tell"
+                ),
+            },
+            _ if is_failed_write(&self.0) => EventStoreError::StorageFailed { source },
+            _ => EventStoreError::Other { source },
+        }
+    }
+
+    /// The error when a database that may only be read could not even be looked at: its log's index cannot be made.
+    pub(crate) fn of_read_only(&self, path: &Path) -> EventStoreError {
+        match self.0.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen) => EventStoreError::ReadOnly {
+                location: path.display().to_string(),
+                source: Box::new(self.clone()),
+            },
+            _ => self.nothing_written(Some(path)),
+        }
+    }
+
+    /// The error of a failed COMMIT: a full disk or a busy file is rolled back; after anything else nobody knows.
+    pub(crate) fn of_commit(&self, path: Option<&Path>) -> EventStoreError {
+        match self.nothing_written(path) {
+            error @ (EventStoreError::Busy { .. } | EventStoreError::StorageFull { .. }) => error,
+            _ => EventStoreError::OutcomeUnknown {
+                source: Box::new(self.clone()),
+            },
+        }
+    }
+}
+
+pub(crate) fn corrupt(reason: impl Into<String>) -> EventStoreError {
+    EventStoreError::Corrupt {
+        reason: reason.into(),
+    }
+}
+
+/// The error of a read.
+pub(crate) fn of_read(error: rusqlite::Error) -> EventStoreError {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    match error {
+        FromSqlConversionFailure(..)
+        | IntegralValueOutOfRange(..)
+        | InvalidColumnType(..)
+        | Utf8Error(..) => corrupt(error.to_string()),
+        other => Shared::from(other).nothing_written(None),
+    }
+}

@@ -1,0 +1,255 @@
+//! The embedded store: one SQLite file, durable, shared by any number of tasks and processes.
+//!
+//! One writer thread makes group commits; a few reader threads answer queued reads, each batch in one snapshot, while
+//! short reads of few callers are made directly; a watch thread notices what other processes commit. This file opens the
+//! database and passes requests on; it knows no SQL.
+
+mod convert;
+mod error;
+mod read;
+mod read_model;
+mod schema;
+mod write;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Position,
+    store::{
+        AppendEvents, Appended, EventStore, EventStoreError, FeedPage, ReadFeed, ReadStreams,
+        StateCache, StoreFuture, StreamQueues, StreamsPage,
+    },
+};
+
+pub use read_model::rebuild::SqliteRebuild;
+pub use read_model::transaction::SqliteTransaction;
+/// The SQLite library, in the version whose types are part of the interface here.
+pub use rusqlite;
+
+/// Requests that wait in a thread's queue before callers are held back.
+const QUEUE: usize = 4096;
+const READERS: usize = 2;
+
+/// The answer to a request. A caller that is gone has dropped its end.
+type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
+
+/// Keeps events in an SQLite file. Cloning gives another handle to the same threads; they end with the last handle.
+///
+/// The file is in WAL mode with `synchronous=FULL`: an acknowledged commit survives a crash and power loss. Several
+/// processes may open the same file. When the disk fails to write, the store writes nothing more
+/// ([`EventStoreError::StorageFailed`]) and goes on reading.
+///
+/// Restore a backup only while no process has the file open. A store remembers the rows of streams and types: in a restored
+/// file they may be other ones, or none, and what it appends there cannot be read again.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), eventcore::EventStoreError> {
+/// let store = eventcore::sqlite::SqliteEventStore::open("bank.db").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct SqliteEventStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    // Dropped before the queues, so it is never the last connection, which checks the log in.
+    direct: read::inline::Direct,
+    /// Where projections write; likewise.
+    place: Arc<read_model::target::Place>,
+    writer: mpsc::Sender<write::thread::Message>,
+    readers: Vec<mpsc::Sender<read::thread::Job>>,
+    ids: read::interner::StreamIds,
+    next_reader: AtomicUsize,
+    queues: StreamQueues,
+    states: StateCache,
+    watch: read::notify::Watch,
+}
+
+impl SqliteEventStore {
+    /// Opens a database file, and creates it if it is not there.
+    ///
+    /// # Errors
+    /// [`EventStoreError::NotAnEventStore`] for a file that is something else, [`EventStoreError::NewerSchema`] for one
+    /// of a later release, [`EventStoreError::ReadOnly`], [`EventStoreError::StorageFull`]. The file is left as it is.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, EventStoreError> {
+        let path = path.as_ref();
+        let other = |source| EventStoreError::Other { source };
+        if path == Path::new(":memory:") {
+            let reason =
+                "a database in memory cannot be shared by its threads; use `MemoryEventStore`";
+            return Err(other(reason.into()));
+        }
+        // Absolute, so that it is a path to SQLite and no `file:` URI, and the same file for every connection.
+        let path = std::path::absolute(path).map_err(|error| other(error.into()))?;
+        let (reply, opened) = oneshot::channel();
+        spawn("eventcore-open", move || {
+            let _ = reply.send(Self::start(path));
+        })?;
+        opened.await.map_err(|_| EventStoreError::Closed)?
+    }
+
+    fn start(path: PathBuf) -> Result<Self, EventStoreError> {
+        let connection = schema::open(&path)?;
+        let watch = read::notify::Watch::start(path.clone())?;
+        let place = read_model::target::Place::store(path.clone());
+        let ids = read::interner::StreamIds::default();
+        let writer =
+            write::thread::Writer::new(connection, watch.publisher(), &place, ids.clone())?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        spawn("eventcore-writer", move || writer.run(queue))?;
+        let mut readers = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
+            let reader = schema::open_reader(&path, schema::BUSY)?;
+            let reader =
+                read::thread::Reader::new(reader, read::thread::Most::default(), ids.clone());
+            let (jobs, queue) = mpsc::channel(QUEUE);
+            spawn("eventcore-reader", move || reader.run(queue))?;
+            readers.push(jobs);
+        }
+        let shared = Shared {
+            direct: read::inline::Direct::open(&path, ids.clone())?,
+            path,
+            writer: jobs,
+            readers,
+            ids,
+            next_reader: AtomicUsize::new(0),
+            queues: StreamQueues::new(),
+            states: StateCache::new(),
+            watch,
+            place,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Finishes what is queued, ends the threads of all handles, and closes the file. Later calls get
+    /// [`EventStoreError::Closed`]. Dropping the last handle does the same, but nobody knows when it is done.
+    pub async fn close(&self) {
+        self.shared.watch.close();
+        self.shared.watch.closed().await;
+        let place = self.shared.place.clone();
+        let _ = read_model::target::blocking(move || place.close()).await;
+        // The writer last: the last connection checks the log in.
+        self.shared.direct.close();
+        for reader in &self.shared.readers {
+            let (closed, end) = oneshot::channel();
+            if reader.send(read::thread::Job::Close(closed)).await.is_ok() {
+                // Its sender is never used, only dropped.
+                let _ = end.await;
+            }
+        }
+        let (closed, end) = oneshot::channel();
+        let close = write::thread::Message::Close(closed);
+        if self.shared.writer.send(close).await.is_ok() {
+            let _ = end.await;
+        }
+    }
+
+    /// The version of SQLite that runs, such as `3.54.1`.
+    pub fn sqlite_version() -> &'static str {
+        rusqlite::version()
+    }
+
+    fn place(&self) -> &Arc<read_model::target::Place> {
+        &self.shared.place
+    }
+
+    async fn read<T>(
+        &self,
+        job: impl FnOnce(Reply<T>) -> read::thread::Job,
+    ) -> Result<T, EventStoreError> {
+        let (reply, answer) = oneshot::channel();
+        let number = self.shared.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
+        let reader = self
+            .shared
+            .readers
+            .get(number)
+            .ok_or(EventStoreError::Closed)?;
+        reader
+            .send(job(reply))
+            .await
+            .map_err(|_| EventStoreError::Closed)?;
+        answer.await.map_err(|_| EventStoreError::Closed)?
+    }
+}
+
+impl EventStore for SqliteEventStore {
+    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+        Box::pin(async move {
+            let call = self.shared.direct.call();
+            match call.read(&request) {
+                Some(page) => Ok(page),
+                None => {
+                    self.read(|reply| read::thread::Job::Streams { request, reply })
+                        .await
+                }
+            }
+        })
+    }
+
+    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+        Box::pin(async move {
+            let call = self.shared.direct.call();
+            let (reply, mut answer) = oneshot::channel();
+            let job = write::thread::Job::new(request, &self.shared.ids, reply);
+            self.shared
+                .writer
+                .send(write::thread::Message::Append(job))
+                .await
+                .map_err(|_| EventStoreError::Closed)?;
+            if let Some(appended) = call.stay_awake(&mut answer).await {
+                return appended;
+            }
+            // The writer answers every job; if it is gone all the same, nobody knows how far it came.
+            answer
+                .await
+                .map_err(|gone| EventStoreError::OutcomeUnknown {
+                    source: gone.into(),
+                })?
+        })
+    }
+
+    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+        Box::pin(self.read(|reply| read::thread::Job::Feed { request, reply }))
+    }
+
+    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+        Box::pin(self.shared.watch.wait(after))
+    }
+
+    fn queues(&self) -> Option<&StreamQueues> {
+        Some(&self.shared.queues)
+    }
+
+    fn states(&self) -> Option<&StateCache> {
+        Some(&self.shared.states)
+    }
+}
+
+impl fmt::Debug for SqliteEventStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteEventStore")
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), EventStoreError> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map(drop).map_err(|source| EventStoreError::Other {
+        source: source.into(),
+    })
+}

@@ -1,0 +1,284 @@
+//! How a page of a feed is found, at a cost that grows with what matches and not with the log.
+//!
+//! The index on types gives the positions of what matches, a window of positions at a time; where they are dense, the
+//! events are then read in one scan, else one by one.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::sqlite::{
+    convert::sql,
+    error::{corrupt, of_read},
+    read::interner::{Names, Selected},
+    read::thread::{Reader, payload},
+};
+use crate::{
+    Position, Version,
+    event::{EventId, Metadata, RecordedEvent},
+    store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed},
+};
+
+macro_rules! select_events {
+    ($rest:literal) => {
+        concat!(
+            "SELECT position, stream, version, type, event_id, recorded_at, payload, metadata FROM events WHERE ",
+            $rest
+        )
+    };
+}
+
+const SCAN: &str = select_events!("position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3");
+const ONE: &str = select_events!("position = ?1");
+const STREAM: &str = select_events!("stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3");
+/// An integer primary key is part of every index, so this touches nothing but the index.
+const POSITIONS: &str = "SELECT position FROM events INDEXED BY events_by_type
+     WHERE type IN (SELECT value FROM json_each(?1)) AND position > ?2 AND position <= ?3";
+
+impl Reader {
+    pub(crate) fn feed(&mut self, request: &ReadFeed) -> Result<FeedPage, EventStoreError> {
+        let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
+        let head = self.head().map_err(of_read)?;
+        let after = request.after;
+        let mut events = Vec::new();
+        if after < head {
+            match &request.filter {
+                EventFilter::All => self.scan(after, head, limit, &mut events)?,
+                EventFilter::Stream(stream) => {
+                    if let Some(id) = self.names.stream_id(&self.connection, stream)? {
+                        let version = self.version_at(id, after)?;
+                        let values = params![id, sql(version.get()), count(limit)];
+                        self.read(
+                            STREAM,
+                            values,
+                            Follow::Versions(version),
+                            |_| true,
+                            &mut events,
+                        )?;
+                    }
+                }
+                EventFilter::AnyOf(selectors) => {
+                    match self.names.select(&self.connection, selectors)? {
+                        Selected::Every => self.scan(after, head, limit, &mut events)?,
+                        Selected::Types(types) => {
+                            self.of_types(&types, after, head, limit, &mut events)?;
+                        }
+                    }
+                }
+            }
+        }
+        let up_to = match events.last() {
+            Some(last) if events.len() >= limit => last.position,
+            _ => head,
+        };
+        Ok(FeedPage { events, up_to })
+    }
+
+    fn scan(
+        &mut self,
+        after: Position,
+        up_to: Position,
+        limit: usize,
+        events: &mut Vec<RecordedEvent>,
+    ) -> Result<(), EventStoreError> {
+        let values = params![sql(after.get()), sql(up_to.get()), count(limit)];
+        self.read(SCAN, values, Follow::Positions(after), |_| true, events)
+    }
+
+    fn of_types(
+        &mut self,
+        types: &[i64],
+        after: Position,
+        head: Position,
+        limit: usize,
+        events: &mut Vec<RecordedEvent>,
+    ) -> Result<(), EventStoreError> {
+        let positions = self.positions(types, after, head, limit)?;
+        let (Some(first), Some(last)) = (positions.first(), positions.last()) else {
+            return Ok(());
+        };
+        let (first, last) = (Position::new(*first), Position::new(*last));
+        let is_dense = last.get() - first.get() < 3 * count_u64(positions.len());
+        if is_dense {
+            let before = Position::new(first.get().saturating_sub(1));
+            let values = params![sql(before.get()), sql(last.get()), -1];
+            let wanted = |of| types.binary_search(&of).is_ok();
+            return self.read(SCAN, values, Follow::Positions(before), wanted, events);
+        }
+        for position in positions {
+            let before = Position::new(position.saturating_sub(1));
+            let values = params![sql(position)];
+            self.read(ONE, values, Follow::Positions(before), |_| true, events)?;
+        }
+        Ok(())
+    }
+
+    /// The first `limit` positions of events of these types, in ascending order.
+    ///
+    /// A type's positions are ordered in the index, those of several types are not, so they are taken by windows of the
+    /// log. Each window is as large as the last one lets expect to be needed.
+    pub(crate) fn positions(
+        &self,
+        types: &[i64],
+        after: Position,
+        head: Position,
+        limit: usize,
+    ) -> Result<Vec<u64>, EventStoreError> {
+        if types.is_empty() {
+            return Ok(Vec::new());
+        }
+        let types = format!("{types:?}");
+        let mut statement = self.connection.prepare_cached(POSITIONS).map_err(of_read)?;
+        let mut positions: Vec<u64> = Vec::new();
+        let (mut low, mut window) = (after.get(), count_u64(limit.max(64)));
+        while low < head.get() && positions.len() < limit {
+            let high = low.saturating_add(window).min(head.get());
+            let before = positions.len();
+            let mut rows = statement
+                .query(params![types, sql(low), sql(high)])
+                .map_err(of_read)?;
+            while let Some(row) = rows.next().map_err(of_read)? {
+                positions.push(row.get(0).map_err(of_read)?);
+            }
+            if let Some(found) = positions.get_mut(before..) {
+                found.sort_unstable();
+            }
+            low = high;
+            let found = count_u64(positions.len() - before);
+            let missing = count_u64(limit.saturating_sub(positions.len()));
+            window = window
+                .saturating_mul(missing)
+                .checked_div(found)
+                .map_or(window.saturating_mul(8), |expected| {
+                    expected.clamp(64, window.saturating_mul(8))
+                });
+        }
+        positions.truncate(limit);
+        Ok(positions)
+    }
+
+    /// The version of a stream's latest event at or before a position, by bisection: versions and positions both rise.
+    fn version_at(&self, stream: i64, position: Position) -> Result<Version, EventStoreError> {
+        let latest = "SELECT max(version) FROM events WHERE stream = ?1";
+        let of_version = "SELECT position FROM events WHERE stream = ?1 AND version = ?2";
+        let mut latest = self.connection.prepare_cached(latest).map_err(of_read)?;
+        let latest: Option<u64> = latest
+            .query_row([stream], |row| row.get(0))
+            .map_err(of_read)?;
+        let mut of_version = self
+            .connection
+            .prepare_cached(of_version)
+            .map_err(of_read)?;
+        let (mut low, mut high) = (0, latest.unwrap_or(0));
+        if position == Position::START {
+            high = 0;
+        }
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let found: Option<u64> = of_version
+                .query_row(params![stream, sql(middle)], |row| row.get(0))
+                .optional()
+                .map_err(of_read)?;
+            let found = found.ok_or_else(|| {
+                corrupt(format!("stream number {stream} has no version {middle}"))
+            })?;
+            if found <= position.get() {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(Version::new(low))
+    }
+
+    /// Reads the events of a query whose type is wanted. A row that is missing among them is an error, not a gap.
+    fn read(
+        &mut self,
+        query: &str,
+        values: &[&dyn rusqlite::ToSql],
+        mut follow: Follow,
+        wanted: impl Fn(i64) -> bool,
+        events: &mut Vec<RecordedEvent>,
+    ) -> Result<(), EventStoreError> {
+        let Self {
+            connection, names, ..
+        } = self;
+        let mut statement = connection.prepare_cached(query).map_err(of_read)?;
+        let mut rows = statement.query(values).map_err(of_read)?;
+        while let Some(row) = rows.next().map_err(of_read)? {
+            follow.next(row)?;
+            let event_type = row.get(3).map_err(of_read)?;
+            if wanted(event_type) {
+                events.push(recorded(row, event_type, connection, names)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the rows of a query have without a gap, from the one after this.
+enum Follow {
+    Positions(Position),
+    Versions(Version),
+}
+
+impl Follow {
+    fn next(&mut self, row: &Row<'_>) -> Result<(), EventStoreError> {
+        let (what, column, before) = match self {
+            Self::Positions(before) => ("position", 0, before.get()),
+            Self::Versions(before) => ("version", 2, before.get()),
+        };
+        let found: u64 = row.get(column).map_err(of_read)?;
+        if before.checked_add(1) != Some(found) {
+            let position: i64 = row.get(0).map_err(of_read)?;
+            return Err(corrupt(format!(
+                "the event at position {position} has {what} {found}, and the one before it {before}: an event is missing"
+            )));
+        }
+        match self {
+            Self::Positions(before) => *before = Position::new(found),
+            Self::Versions(before) => *before = Version::new(found),
+        }
+        Ok(())
+    }
+}
+
+fn count(len: usize) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
+}
+
+fn count_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+fn recorded(
+    row: &Row<'_>,
+    event_type: i64,
+    connection: &rusqlite::Connection,
+    names: &mut Names,
+) -> Result<RecordedEvent, EventStoreError> {
+    let position: u64 = row.get(0).map_err(of_read)?;
+    let damaged =
+        |what: &dyn std::fmt::Display| corrupt(format!("event at position {position}: {what}"));
+    let metadata = row.get_ref(7).map_err(of_read)?;
+    let metadata = match metadata.as_str_or_null().map_err(|error| damaged(&error))? {
+        Some(text) => serde_json::from_str(text).map_err(|error| damaged(&error))?,
+        None => Metadata::default(),
+    };
+    let micros: u64 = row.get(5).map_err(of_read)?;
+    Ok(RecordedEvent {
+        position: Position::new(position),
+        stream: names.stream(connection, row.get(1).map_err(of_read)?)?,
+        version: Version::new(row.get(2).map_err(of_read)?),
+        event_id: EventId::from_uuid(uuid::Uuid::from_bytes(row.get(4).map_err(of_read)?)),
+        type_name: names.type_name(connection, event_type)?,
+        payload: payload(row, 6)?,
+        metadata,
+        recorded_at: UNIX_EPOCH
+            .checked_add(Duration::from_micros(micros))
+            .ok_or_else(|| damaged(&"its time is out of range"))?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

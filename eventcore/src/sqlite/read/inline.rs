@@ -1,0 +1,219 @@
+//! What a caller does itself while few calls are under way, because a change of threads would cost more: it makes short
+//! reads, and stays awake for the answer to its append.
+//!
+//! The caller may be a worker of an async runtime, so what it does itself is bounded: few streams, events and bytes, no
+//! wait for a lock; and while the disk answers slowly, all reads are left to the threads, which also make better use of
+//! one snapshot when many calls are under way. A caller that stays awake lets the runtime's other tasks run.
+
+use std::{
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::oneshot::{Receiver, error::TryRecvError},
+    task::yield_now,
+};
+
+use crate::sqlite::{
+    read::interner::StreamIds,
+    read::thread::{Most, Reader},
+    schema,
+};
+use crate::store::{EventStoreError, ReadStreams, StreamsPage};
+
+/// With more calls under way than this, reads go to the threads.
+const FEW_CALLS: usize = 4;
+const FEW_STREAMS: usize = 16;
+const SHORT: Most = Most {
+    events: 32,
+    bytes: 64 * 1024,
+};
+/// A short read takes some 10 µs; one that takes this long has waited for a disk.
+const SLOW: Duration = Duration::from_millis(1);
+/// How many reads are left to the threads after a slow one.
+const PAUSE: u32 = 100;
+/// How long a lone caller stays awake for an answer: some commits of a fast disk, and little beside one of a slow disk.
+const AWAKE: Duration = Duration::from_micros(400);
+
+pub(crate) struct Direct {
+    calls: AtomicUsize,
+    /// Staying awake leaves a processor to the writer.
+    has_company: bool,
+    /// `None` once the store is closed.
+    connection: Mutex<Option<Short>>,
+}
+
+struct Short {
+    reader: Reader,
+    pause: u32,
+}
+
+/// A call that is under way.
+pub(crate) struct Call<'d>(&'d Direct);
+
+impl Direct {
+    pub(crate) fn open(path: &Path, ids: StreamIds) -> Result<Self, EventStoreError> {
+        let connection = schema::open_reader(path, Duration::ZERO)?;
+        let short = Short {
+            reader: Reader::new(connection, SHORT, ids),
+            pause: 0,
+        };
+        Ok(Self {
+            calls: AtomicUsize::new(0),
+            has_company: has_company(),
+            connection: Mutex::new(Some(short)),
+        })
+    }
+
+    pub(crate) fn call(&self) -> Call<'_> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Call(self)
+    }
+
+    pub(crate) fn close(&self) {
+        let connection = self.connection.lock();
+        *connection.unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Call<'_> {
+    /// The page, if it can be read at once and is short. A failure is none: the threads will say what is wrong.
+    pub(crate) fn read(&self, request: &ReadStreams) -> Option<StreamsPage> {
+        if self.0.calls.load(Ordering::Relaxed) > FEW_CALLS || request.streams.len() > FEW_STREAMS {
+            return None;
+        }
+        let mut connection = self.0.connection.try_lock().ok()?;
+        let short = connection.as_mut()?;
+        if short.pause > 0 {
+            short.pause -= 1;
+            return None;
+        }
+        let started = Instant::now();
+        let page = short.reader.short_page(request);
+        if started.elapsed() > SLOW {
+            short.pause = PAUSE;
+        }
+        page
+    }
+
+    /// The answer, if it comes soon and this is the only call under way.
+    pub(crate) async fn stay_awake<T>(&self, answer: &mut Receiver<T>) -> Option<T> {
+        let started = Instant::now();
+        while self.0.has_company
+            && self.0.calls.load(Ordering::Relaxed) == 1
+            && started.elapsed() < AWAKE
+        {
+            match answer.try_recv() {
+                Ok(answer) => return Some(answer),
+                Err(TryRecvError::Empty) => yield_now().await,
+                Err(TryRecvError::Closed) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// Whether one thread can stay awake without keeping another from its work.
+pub(crate) fn has_company() -> bool {
+    thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        StreamId, Version,
+        store::{MAX_PAGE_EVENTS, StreamCursor},
+    };
+
+    /// A file with 31 short events, 32 short ones and 2 long ones, each in a stream of its own.
+    fn file(folder: &tempfile::TempDir) -> Direct {
+        let path = folder.path().join("direct.db");
+        let connection = schema::open(&path).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO event_types (category, name) VALUES ('s', 'Noted');
+                 INSERT INTO streams (name) VALUES ('s-short'), ('s-many'), ('s-large');",
+            )
+            .unwrap();
+        let rows = [(1, 31, 1), (2, 32, 1), (3, 2, 40_000)];
+        let mut position = 0;
+        for (stream, events, bytes) in rows {
+            for version in 1..=events {
+                position += 1;
+                let insert = "INSERT INTO events (position, stream, version, type, event_id, recorded_at, payload)
+                     VALUES (?1, ?2, ?3, 1, zeroblob(16), 1, ?4)";
+                let payload = "1".repeat(bytes);
+                let values = rusqlite::params![position, stream, version, payload];
+                connection.execute(insert, values).unwrap();
+            }
+        }
+        Direct::open(&path, StreamIds::default()).unwrap()
+    }
+
+    fn request(streams: &[&str]) -> ReadStreams {
+        let cursor = |name: &&str| StreamCursor {
+            stream: StreamId::new(name).unwrap(),
+            after: Version::EMPTY,
+        };
+        ReadStreams {
+            streams: streams.iter().map(cursor).collect(),
+            up_to: None,
+            limit: MAX_PAGE_EVENTS,
+            idempotency_key: None,
+        }
+    }
+
+    #[test]
+    fn only_a_short_page_is_read_directly() {
+        let folder = tempfile::tempdir().unwrap();
+        let direct = file(&folder);
+        let read = |request: &ReadStreams| {
+            // However slow the disk was just now.
+            direct.connection.lock().unwrap().as_mut().unwrap().pause = 0;
+            direct.call().read(request).map(|page| page.events.len())
+        };
+        assert_eq!(read(&request(&["s-short"])), Some(31));
+        assert_eq!(read(&request(&["s-many"])), None, "there may be more");
+        let few = ReadStreams {
+            limit: 20,
+            ..request(&["s-many"])
+        };
+        assert_eq!(read(&few), Some(20), "all that was asked for");
+        assert_eq!(read(&request(&["s-large"])), None, "too many bytes");
+        let names: Vec<_> = (0..=FEW_STREAMS).map(|n| format!("s-new{n}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        assert_eq!(read(&request(&names)), None, "too many streams");
+        assert_eq!(read(&request(&names[1..])), Some(0));
+        let calls: Vec<_> = (0..FEW_CALLS).map(|_| direct.call()).collect();
+        assert_eq!(read(&request(&["s-short"])), None, "too many calls");
+        drop(calls);
+        assert_eq!(read(&request(&["s-short"])), Some(31));
+    }
+
+    #[test]
+    fn a_busy_or_slow_or_closed_connection_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let direct = file(&folder);
+        let read = || direct.call().read(&request(&["s-short"])).is_some();
+        let busy = direct.connection.lock().unwrap();
+        assert!(!read());
+        drop(busy);
+        direct.connection.lock().unwrap().as_mut().unwrap().pause = 2;
+        assert_eq!([read(), read(), read()], [false, false, true]);
+        direct.close();
+        assert!(!read());
+    }
+}

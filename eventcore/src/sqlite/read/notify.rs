@@ -1,0 +1,191 @@
+//! Who waits for the next event, and how they are woken: by the writer thread at once, and by a look at the file every
+//! few milliseconds for the commits of other processes, for as long as somebody waits.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use crate::store::EventStoreError;
+use crate::{
+    Position,
+    sqlite::{error::of_read, read::thread::head, schema, spawn},
+};
+
+/// How often the file is looked at while somebody waits.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// The watch thread and those who wait. Dropping it ends the thread.
+pub(crate) struct Watch(Arc<Inner>);
+
+/// Tells those who wait what was committed in this process.
+pub(crate) struct Publisher(Arc<Inner>);
+
+struct Inner {
+    seen: watch::Sender<Seen>,
+    demand: Mutex<Demand>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Seen {
+    head: Position,
+    /// Counts failed looks: waiters read for themselves, and so meet the error.
+    failures: u64,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Demand {
+    waiters: usize,
+    closing: bool,
+}
+
+/// One who waits, until it is dropped.
+struct Waiter<'a>(&'a Inner);
+
+impl Watch {
+    pub(crate) fn start(path: PathBuf) -> Result<Self, EventStoreError> {
+        let watch = Self(Arc::new(Inner {
+            seen: watch::Sender::default(),
+            demand: Mutex::default(),
+            changed: Condvar::new(),
+        }));
+        let inner = watch.0.clone();
+        spawn("eventcore-watch", move || {
+            inner.run(&path);
+            inner.seen.send_modify(|seen| seen.closed = true);
+        })?;
+        Ok(watch)
+    }
+
+    pub(crate) fn publisher(&self) -> Publisher {
+        Publisher(self.0.clone())
+    }
+
+    pub(crate) async fn wait(&self, after: Position) -> Result<(), EventStoreError> {
+        let _waiter = Waiter::new(&self.0);
+        let mut seen = self.0.seen.subscribe();
+        let failures = seen.borrow().failures;
+        let woken = |seen: &Seen| seen.closed || seen.head > after || seen.failures != failures;
+        match seen.wait_for(woken).await {
+            Ok(seen) if !seen.closed => Ok(()),
+            _ => Err(EventStoreError::Closed),
+        }
+    }
+
+    /// Begins the end: the thread closes its connection.
+    pub(crate) fn close(&self) {
+        self.0.demand().closing = true;
+        self.0.changed.notify_all();
+    }
+
+    pub(crate) async fn closed(&self) {
+        // Its sender lives as long as `self`.
+        let _ = self.0.seen.subscribe().wait_for(|seen| seen.closed).await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Publisher {
+    /// There are events up to here.
+    pub(crate) fn publish(&self, head: Position) {
+        self.0.publish(head);
+    }
+}
+
+impl Inner {
+    fn demand(&self) -> MutexGuard<'_, Demand> {
+        self.demand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, head: Position) {
+        self.seen.send_if_modified(|seen| {
+            let is_newer = head > seen.head;
+            seen.head = seen.head.max(head);
+            is_newer
+        });
+    }
+
+    fn run(&self, path: &Path) {
+        // The connection is opened when somebody waits: a process that only runs commands needs none.
+        let mut file: Option<File> = None;
+        loop {
+            let demand = self.demand();
+            let idle = |demand: &mut Demand| demand.waiters == 0 && !demand.closing;
+            let demand = self
+                .changed
+                .wait_while(demand, idle)
+                .unwrap_or_else(PoisonError::into_inner);
+            if demand.closing {
+                return;
+            }
+            drop(demand);
+            let looked = match &mut file {
+                Some(file) => file.look(),
+                None => File::open(path).and_then(|opened| file.insert(opened).look()),
+            };
+            match looked {
+                Ok(Some(head)) => self.publish(head),
+                Ok(None) => {}
+                Err(_) => self.seen.send_modify(|seen| seen.failures += 1),
+            }
+            let demand = self.demand();
+            let open = |demand: &mut Demand| !demand.closing;
+            drop(self.changed.wait_timeout_while(demand, INTERVAL, open));
+        }
+    }
+}
+
+impl<'a> Waiter<'a> {
+    fn new(inner: &'a Inner) -> Self {
+        inner.demand().waiters += 1;
+        inner.changed.notify_all();
+        Self(inner)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.demand().waiters -= 1;
+    }
+}
+
+/// The file as others change it.
+struct File {
+    connection: Connection,
+    data_version: Option<i64>,
+}
+
+impl File {
+    fn open(path: &Path) -> Result<Self, EventStoreError> {
+        Ok(Self {
+            connection: schema::open_reader(path, schema::BUSY)?,
+            data_version: None,
+        })
+    }
+
+    /// The latest position, if anything was committed since the last look.
+    fn look(&mut self) -> Result<Option<Position>, EventStoreError> {
+        let seen: i64 = self
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(of_read)?;
+        if self.data_version == Some(seen) {
+            return Ok(None);
+        }
+        let head = head(&self.connection).map_err(of_read)?;
+        self.data_version = Some(seen);
+        Ok(Some(head))
+    }
+}

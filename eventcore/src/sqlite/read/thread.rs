@@ -1,0 +1,286 @@
+//! Reads. A reader thread answers what is queued, each batch in one snapshot.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::store::{
+    EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent,
+    StreamsPage,
+};
+use crate::{
+    Position, Version,
+    sqlite::{
+        Reply,
+        convert::{earlier, sql},
+        error::{Shared, corrupt, of_read},
+        read::interner::{Names, StreamIds},
+    },
+};
+
+/// The most reads answered from one snapshot.
+const BATCH: usize = 256;
+
+/// A question that is a function of the connection, if there is a snapshot.
+pub(crate) type Query = Box<dyn FnOnce(Result<&Connection, EventStoreError>) + Send>;
+
+pub(crate) enum Job {
+    Streams {
+        request: ReadStreams,
+        reply: Reply<StreamsPage>,
+    },
+    Feed {
+        request: ReadFeed,
+        reply: Reply<FeedPage>,
+    },
+    /// Whatever else is asked, in the snapshot of the batch.
+    Query(Query),
+    /// Finish what is queued and end. The sender is dropped when the connection is closed.
+    Close(oneshot::Sender<()>),
+}
+
+/// What a page can hold.
+struct Bounds {
+    /// No event behind it is visible.
+    snapshot: Position,
+    /// No event behind it has a place.
+    page: Position,
+    limit: usize,
+    /// How many bytes of payload may still be read.
+    bytes: usize,
+}
+
+/// The longest page that a reader reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Default for Most {
+    fn default() -> Self {
+        Self {
+            events: MAX_PAGE_EVENTS,
+            bytes: usize::MAX,
+        }
+    }
+}
+
+pub(crate) struct Reader {
+    pub(crate) connection: Connection,
+    pub(crate) names: Names,
+    most: Most,
+    /// The latest position in the snapshot, once it was asked for.
+    head: Option<Position>,
+}
+
+impl Reader {
+    pub(crate) fn new(connection: Connection, most: Most, ids: StreamIds) -> Self {
+        Self {
+            connection,
+            most,
+            names: Names::new(ids),
+            head: None,
+        }
+    }
+
+    /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
+    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let (mut jobs, mut closing) = (Vec::new(), Vec::new());
+        while queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
+            let snapshot = self.begin().map_err(Shared::from);
+            for job in jobs.drain(..) {
+                match job {
+                    Job::Streams { reply, .. } if reply.is_closed() => {}
+                    Job::Feed { reply, .. } if reply.is_closed() => {}
+                    Job::Streams { request, reply } => {
+                        let _ = reply.send(match &snapshot {
+                            Ok(()) => self.page(&request),
+                            Err(error) => Err(error.nothing_written(None)),
+                        });
+                    }
+                    Job::Feed { request, reply } => {
+                        let _ = reply.send(match &snapshot {
+                            Ok(()) => self.feed(&request),
+                            Err(error) => Err(error.nothing_written(None)),
+                        });
+                    }
+                    Job::Query(query) => query(match &snapshot {
+                        Ok(()) => Ok(&self.connection),
+                        Err(error) => Err(error.nothing_written(None)),
+                    }),
+                    Job::Close(closed) => {
+                        queue.close();
+                        closing.push(closed);
+                    }
+                }
+            }
+            if self.statement("COMMIT").is_err() {
+                // Or the next BEGIN would be within this one.
+                let _ = self.statement("ROLLBACK");
+            }
+        }
+        // Whoever waits for the end waits for the connection too.
+        drop(self);
+        drop(closing);
+    }
+
+    /// A page in a snapshot of its own, unless it is longer than this reader's most, or fails.
+    pub(crate) fn short_page(&mut self, request: &ReadStreams) -> Option<StreamsPage> {
+        self.begin().ok()?;
+        let page = self.page(request);
+        if self.statement("COMMIT").is_err() {
+            let _ = self.statement("ROLLBACK");
+        }
+        let is_whole = |page: &StreamsPage| {
+            page.events.len() < self.most.events || request.limit <= self.most.events
+        };
+        page.ok().filter(is_whole)
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        self.head = None;
+        self.statement("BEGIN")
+    }
+
+    fn statement(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    fn page(&mut self, request: &ReadStreams) -> Result<StreamsPage, EventStoreError> {
+        let head = self.head().map_err(of_read)?;
+        let snapshot = request.up_to.unwrap_or(head).min(head);
+        let key = request.idempotency_key.as_ref();
+        let already_committed = key
+            .map_or(Ok(None), |key| earlier(&self.connection, key.as_str()))
+            .map(|earlier| earlier.map(|(appended, _)| appended))
+            .map_err(of_read)?;
+        if already_committed.is_some() {
+            return Ok(StreamsPage {
+                versions: Vec::new(),
+                events: Vec::new(),
+                snapshot,
+                already_committed,
+            });
+        }
+        let limit = request.limit.clamp(1, self.most.events);
+        let mut versions = Vec::with_capacity(request.streams.len());
+        let mut events = Vec::new();
+        // Once the page is full, what is behind its last event is not read from further streams.
+        let mut bounds = Bounds {
+            snapshot,
+            page: snapshot,
+            limit,
+            bytes: self.most.bytes,
+        };
+        for (number, cursor) in request.streams.iter().enumerate() {
+            let before = events.len();
+            versions.push(self.stream(number, cursor, &mut bounds, &mut events)?);
+            if before > 0 && events.len() > before {
+                events.sort_by_key(|event: &StreamEvent| event.position);
+                events.truncate(limit);
+            }
+            if events.len() >= limit
+                && let Some(last) = events.last()
+            {
+                bounds.page = last.position;
+            }
+        }
+        Ok(StreamsPage {
+            versions,
+            events,
+            snapshot,
+            already_committed,
+        })
+    }
+
+    /// Reads those events of one stream that can be in the page; returns its version in the snapshot.
+    fn stream(
+        &mut self,
+        number: usize,
+        cursor: &StreamCursor,
+        bounds: &mut Bounds,
+        events: &mut Vec<StreamEvent>,
+    ) -> Result<Version, EventStoreError> {
+        let Some(id) = self.names.stream_id(&self.connection, &cursor.stream)? else {
+            return Ok(Version::EMPTY);
+        };
+        let query = "SELECT version, position, type, payload FROM events
+                     WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3";
+        let before = events.len();
+        let mut last = cursor.after;
+        let (mut passed_snapshot, mut passed_page) = (false, false);
+        {
+            let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
+            let limit = i64::try_from(bounds.limit).unwrap_or(i64::MAX);
+            let mut rows = statement
+                .query(params![id, sql(cursor.after.get()), limit])
+                .map_err(of_read)?;
+            while let Some(row) = rows.next().map_err(of_read)? {
+                let position = Position::new(row.get(1).map_err(of_read)?);
+                passed_snapshot = position > bounds.snapshot;
+                passed_page = !passed_snapshot && position > bounds.page;
+                if passed_snapshot || passed_page {
+                    break;
+                }
+                last = Version::new(row.get(0).map_err(of_read)?);
+                let event_type: i64 = row.get(2).map_err(of_read)?;
+                let type_name = self.names.type_name(&self.connection, event_type)?;
+                let payload = payload(row, 3)?;
+                bounds.bytes = bounds
+                    .bytes
+                    .checked_sub(payload.len())
+                    .ok_or_else(too_long)?;
+                events.push(StreamEvent {
+                    stream: number,
+                    version: last,
+                    position,
+                    type_name,
+                    payload,
+                });
+            }
+        }
+        // Where the events ran out, the stream ends; if there was none, `after` may be beyond its end.
+        let found = events.len() - before;
+        let ended = passed_snapshot || !passed_page && found < bounds.limit;
+        if ended && (found > 0 || cursor.after == Version::EMPTY) {
+            return Ok(last);
+        }
+        let query = "SELECT version FROM events WHERE stream = ?1 AND position <= ?2 ORDER BY version DESC LIMIT 1";
+        let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
+        let version = statement
+            .query_row(params![id, sql(bounds.snapshot.get())], |row| row.get(0))
+            .optional()
+            .map_err(of_read)?;
+        Ok(Version::new(version.unwrap_or(0)))
+    }
+
+    pub(crate) fn head(&mut self) -> rusqlite::Result<Position> {
+        if let Some(head) = self.head {
+            return Ok(head);
+        }
+        head(&self.connection).map(|head| *self.head.insert(head))
+    }
+}
+
+/// Only met by a reader of short pages, whose failures nobody sees.
+fn too_long() -> EventStoreError {
+    EventStoreError::Other {
+        source: "the page has more bytes than this reader reads".into(),
+    }
+}
+
+/// The position of the latest event.
+pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Position> {
+    let sql = "SELECT max(position) FROM events";
+    let head: Option<u64> = connection
+        .prepare_cached(sql)?
+        .query_row([], |row| row.get(0))?;
+    Ok(Position::new(head.unwrap_or(0)))
+}
+
+pub(crate) fn payload(row: &Row<'_>, column: usize) -> Result<Bytes, EventStoreError> {
+    let text = row.get_ref(column).map_err(of_read)?;
+    let text = text.as_str().map_err(|error| corrupt(error.to_string()))?;
+    Ok(Bytes::copy_from_slice(text.as_bytes()))
+}

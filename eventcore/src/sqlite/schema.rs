@@ -1,0 +1,262 @@
+//! The tables, their version, and how a file is recognized as ours.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
+
+use crate::sqlite::error::Shared;
+use crate::store::EventStoreError;
+
+/// `evtc`, in the header of every database of ours.
+const APPLICATION_ID: i32 = 0x6576_7463;
+/// The newest schema that this build knows.
+const VERSION: i64 = 1;
+/// How long a connection waits for another process.
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
+
+/// Schema 1. Ids are interned, so an event row is small; nothing is ever changed or removed.
+const SCHEMA_1: &str = "
+CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE event_types (
+    id       INTEGER PRIMARY KEY,
+    category TEXT NOT NULL,                          -- of the streams, so that one index serves filters by either or both
+    name     TEXT NOT NULL,
+    UNIQUE (category, name)
+) STRICT;
+CREATE TABLE events (
+    position    INTEGER PRIMARY KEY,                 -- dense, 1 to n, in commit order
+    stream      INTEGER NOT NULL,
+    version     INTEGER NOT NULL,
+    type        INTEGER NOT NULL,
+    event_id    BLOB    NOT NULL,                    -- the commit id and, in the low 20 bits, the number in the commit
+    recorded_at INTEGER NOT NULL,                    -- microseconds since 1970, for people
+    payload     TEXT    NOT NULL,                    -- JSON, byte for byte as it was appended
+    metadata    TEXT,
+    UNIQUE (stream, version)
+) STRICT;
+CREATE INDEX events_by_type ON events (type);        -- and by position within a type: it is the row id
+CREATE TABLE idempotency (
+    key       TEXT PRIMARY KEY,
+    position  INTEGER NOT NULL,
+    events    INTEGER NOT NULL,
+    commit_id BLOB    NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// The tables whose rows are for ever, and when a new row is refused: REPLACE would put it in the place of another
+/// without firing a DELETE trigger. Events only come at the end, of the log and of their stream, so one look at each end
+/// tells.
+const APPEND_ONLY: [(&str, &str); 4] = [
+    (
+        "streams",
+        "EXISTS (SELECT 1 FROM streams WHERE id = NEW.id OR name = NEW.name)",
+    ),
+    (
+        "event_types",
+        "EXISTS (SELECT 1 FROM event_types
+                 WHERE id = NEW.id OR (category = NEW.category AND name = NEW.name))",
+    ),
+    (
+        "events",
+        "NEW.position <= (SELECT max(position) FROM events)
+         OR NEW.version <= (SELECT max(version) FROM events WHERE stream = NEW.stream)",
+    ),
+    (
+        "idempotency",
+        "EXISTS (SELECT 1 FROM idempotency WHERE key = NEW.key)",
+    ),
+];
+
+/// What projections keep beside their read models. A place where one is rebuilt has these tables too.
+pub(crate) const PROJECTIONS: &str = "
+CREATE TABLE IF NOT EXISTS eventcore_projections (
+    name           TEXT PRIMARY KEY,
+    position       INTEGER NOT NULL,                 -- the checkpoint
+    fence          INTEGER NOT NULL,                 -- rises with each new leader: who writes with an older one is refused
+    leader         TEXT,
+    leads_until    INTEGER NOT NULL,                 -- milliseconds since 1970
+    error          TEXT,
+    error_position INTEGER,
+    error_at       INTEGER                           -- microseconds since 1970, for people
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS eventcore_dead_letters (
+    projection TEXT    NOT NULL,
+    position   INTEGER NOT NULL,
+    error      TEXT    NOT NULL,
+    attempts   INTEGER NOT NULL,
+    parked_at  INTEGER NOT NULL,                     -- microseconds since 1970, for people
+    to_replay  INTEGER NOT NULL,
+    PRIMARY KEY (projection, position)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Opens the writer's connection, creating or migrating the schema.
+///
+/// SQLite does not wait for the lock that turns a file to WAL mode: when several processes open a new file, all but one
+/// are told at once that it is busy. So the waiting is done here.
+pub(crate) fn open(path: &Path) -> Result<Connection, EventStoreError> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let started = Instant::now();
+    loop {
+        match try_open(path) {
+            Err(EventStoreError::Busy { .. }) if started.elapsed() < BUSY => thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+/// SQLite names the file and not the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; its folder must exist and be writable, and it must be a file or not be there yet")]
+struct NotOpened(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+fn advised(error: EventStoreError) -> EventStoreError {
+    match error {
+        EventStoreError::Other { source } => EventStoreError::Other {
+            source: NotOpened(source).into(),
+        },
+        error => error,
+    }
+}
+
+fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
+    let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
+    let mut connection = Connection::open(path).map_err(|error| advised(failed(error)))?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    // Before anything is written, WAL mode included; a log that another application left is not checked in either.
+    let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(leave_log, true).map_err(failed)?;
+    // In one transaction: or it could see half of what another process makes of a new file, and take it for foreign.
+    let look = connection.transaction().map_err(failed)?;
+    check(&look, path)?;
+    look.finish().map_err(failed)?;
+    if connection.is_readonly(MAIN_DB).map_err(failed)? {
+        let read_only = ffi::Error::new(ffi::SQLITE_READONLY);
+        return Err(failed(rusqlite::Error::SqliteFailure(read_only, None)));
+    }
+    connection.set_db_config(leave_log, false).map_err(failed)?;
+    let mode = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+        .map_err(failed)?;
+    if mode != "wal" {
+        let source = format!("{} cannot have a write-ahead log here", path.display()).into();
+        return Err(EventStoreError::Other { source });
+    }
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(failed)?;
+    tune(&connection).map_err(failed)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    // Another process may have been faster.
+    if check(&transaction, path)? == 0 {
+        transaction.execute_batch(SCHEMA_1).map_err(failed)?;
+        transaction.execute_batch(PROJECTIONS).map_err(failed)?;
+        for (table, taken) in APPEND_ONLY {
+            let insert = format!("WHEN {taken}");
+            for (change, when) in [("UPDATE", ""), ("DELETE", ""), ("INSERT", &insert)] {
+                let sql = format!(
+                    "CREATE TRIGGER {table}_no_{change} BEFORE {change} ON {table} {when}
+                     BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;"
+                );
+                transaction.execute_batch(&sql).map_err(failed)?;
+            }
+        }
+        transaction
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(failed)?;
+        transaction
+            .pragma_update(None, "user_version", VERSION)
+            .map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)?;
+    // The triggers stop everybody else. The writer never replaces a row, and they would cost it half as much again.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads, and waits for locks for `busy` at the longest.
+pub(crate) fn open_reader(path: &Path, busy: Duration) -> Result<Connection, EventStoreError> {
+    let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(busy).map_err(failed)?;
+    connection
+        .pragma_update(None, "query_only", true)
+        .map_err(failed)?;
+    tune(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Opens the connection of the projections. What it commits is durable with the writer's next commit; until then a power
+/// failure may take back a read model together with its checkpoint, as if it had not come so far yet.
+pub(crate) fn open_projections(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    tune(&connection)?;
+    Ok(connection)
+}
+
+/// Opens the file in which a read model is rebuilt, with the store's own attached. Names that both have mean the new
+/// read model.
+pub(crate) fn open_rebuild(path: &Path, store: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.execute_batch(PROJECTIONS)?;
+    let store = store.display().to_string();
+    connection.execute("ATTACH DATABASE ?1 AS store", [store])?;
+    tune(&connection)?;
+    Ok(connection)
+}
+
+/// Statements are prepared once. Without the stability guarantee, SQLite plans a range query anew for every value that is
+/// bound to it, which costs more than the query.
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(32);
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
+}
+
+/// The schema version of the file, 0 for an empty one; an error for a file that is not ours.
+fn check(connection: &Connection, path: &Path) -> Result<i64, EventStoreError> {
+    let failed = |error: rusqlite::Error| match connection.is_readonly(MAIN_DB) {
+        Ok(true) => Shared::from(error).of_read_only(path),
+        _ => Shared::from(error).nothing_written(Some(path)),
+    };
+    let number = |sql| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(failed)
+    };
+    let location = path.display().to_string();
+    let version = number("PRAGMA user_version")?;
+    let application = number("PRAGMA application_id")?;
+    if application == i64::from(APPLICATION_ID) {
+        if version > VERSION {
+            return Err(EventStoreError::NewerSchema {
+                location,
+                found: version,
+                supported: VERSION,
+            });
+        }
+        return Ok(version);
+    }
+    let empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
+    if !empty || version != 0 || application != 0 {
+        let reason = "it is the SQLite database of another application".to_owned();
+        return Err(EventStoreError::NotAnEventStore { location, reason });
+    }
+    Ok(0)
+}

@@ -1,0 +1,293 @@
+//! The writer thread: group commit.
+//!
+//! It drains what is queued, checks and inserts each commit (`batch.rs`), and makes the whole batch durable with one COMMIT;
+//! answers go out after it.
+
+use std::{
+    hint,
+    path::Path,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, config::DbConfig};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::sqlite::{
+    Reply,
+    error::Shared,
+    read::inline::has_company,
+    read::interner::StreamIds,
+    read::notify::Publisher,
+    read_model::target::Place,
+    read_model::transaction::busy,
+    schema::BUSY,
+    write::poison::Disk,
+    write::transaction::{Batch, Cache, Refused},
+    write::write_lock::Turns,
+};
+use crate::{
+    Position,
+    store::{AppendEvents, Appended, EventStoreError},
+    stream::StreamId,
+};
+
+/// The most commits of one batch.
+const BATCH: usize = 1024;
+/// How long the thread stays awake for the next request.
+const AWAKE: Duration = Duration::from_micros(100);
+
+pub(crate) enum Message {
+    Append(Job),
+    /// Finish what is queued and end. The sender is dropped when the connection is closed.
+    Close(oneshot::Sender<()>),
+}
+
+/// A commit to make.
+pub(crate) struct Job {
+    request: AppendEvents,
+    /// The rows of its streams, as far as whoever asks for it knows them: the writer has the least time to look.
+    ids: Vec<Option<i64>>,
+    reply: Reply<Appended>,
+}
+
+impl Job {
+    pub(crate) fn new(request: AppendEvents, ids: &StreamIds, reply: Reply<Appended>) -> Self {
+        let streams = request.expected().iter().map(|expected| &expected.stream);
+        Self {
+            ids: ids.of(streams),
+            request,
+            reply,
+        }
+    }
+}
+
+pub(crate) struct Writer {
+    connection: Connection,
+    cache: Cache,
+    /// What the readers need not look up.
+    ids: StreamIds,
+    /// Streams that got a row in the present batch.
+    interned: Vec<(StreamId, i64)>,
+    /// Changes when another connection commits; then the cached heads are stale.
+    data_version: i64,
+    watch: Publisher,
+    turns: Turns,
+    disk: Disk,
+}
+
+/// How a thread waits for its next request: a moment awake, then asleep.
+///
+/// To put a thread to sleep and wake it costs a lone client more than everything else that its command does here. So
+/// where the last request came soon, the next one is waited for awake, if that leaves a processor to whoever makes it.
+struct Patience {
+    has_company: bool,
+    soon: bool,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            has_company: has_company(),
+            soon: false,
+        }
+    }
+
+    fn receive(
+        &mut self,
+        queue: &mut mpsc::Receiver<Message>,
+        messages: &mut Vec<Message>,
+    ) -> usize {
+        let started = Instant::now();
+        while self.soon && queue.is_empty() && !queue.is_closed() && started.elapsed() < AWAKE {
+            hint::spin_loop();
+        }
+        let received = queue.blocking_recv_many(messages, BATCH);
+        self.soon = self.has_company && started.elapsed() < 2 * AWAKE;
+        received
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(
+        mut connection: Connection,
+        watch: Publisher,
+        place: &Place,
+        ids: StreamIds,
+    ) -> Result<Self, EventStoreError> {
+        let failed = |error| Shared::from(error).nothing_written(Some(place.path()));
+        place.disk.attach(&mut connection).map_err(failed)?;
+        // They keep others from changing what is there. This connection only inserts, and never in the place of a row.
+        let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+        connection.set_db_config(triggers, false).map_err(failed)?;
+        let writer = Self {
+            connection,
+            cache: Cache::default(),
+            ids,
+            interned: Vec::new(),
+            data_version: -1,
+            watch,
+            turns: place.turns.clone(),
+            disk: place.disk.clone(),
+        };
+        writer.seen().map_err(failed)?;
+        Ok(writer)
+    }
+
+    /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
+    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        let (mut messages, mut closing) = (Vec::new(), Vec::new());
+        let mut patience = Patience::new();
+        while patience.receive(&mut queue, &mut messages) > 0 {
+            let mut jobs = Vec::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    // Callers that are gone get nothing written.
+                    Message::Append(job) if job.reply.is_closed() => {}
+                    Message::Append(job) => jobs.push(job),
+                    Message::Close(closed) => {
+                        queue.close();
+                        closing.push(closed);
+                    }
+                }
+            }
+            if !jobs.is_empty() {
+                self.batch(jobs);
+            }
+        }
+        // Whoever waits for the end waits for the connection too.
+        self.disk.close(self.connection);
+        drop(closing);
+    }
+
+    fn batch(&mut self, jobs: Vec<Job>) {
+        match self.try_batch(&jobs) {
+            Ok(results) => {
+                // Before the answers: to whoever has one, the event is there.
+                if !self.interned.is_empty() {
+                    self.ids.learn(self.interned.drain(..));
+                }
+                if let Some(position) = self.cache.position {
+                    self.watch.publish(Position::new(position));
+                }
+                for (job, result) in jobs.into_iter().zip(results) {
+                    let _ = job.reply.send(result);
+                }
+                // After the answers, which need not wait for it.
+                self.disk.check_in(&self.connection);
+            }
+            // One commit may be what breaks the batch, so each gets its own transaction.
+            Err(failed) if failed.may_be_one_commit() && jobs.len() > 1 => {
+                for job in jobs {
+                    self.batch(vec![job]);
+                }
+            }
+            Err(failed) => {
+                for job in jobs {
+                    let _ = job.reply.send(Err(failed.to_error(self.path())));
+                }
+            }
+        }
+    }
+
+    fn try_batch(
+        &mut self,
+        jobs: &[Job],
+    ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+        self.interned.clear();
+        let outcome = self.transaction(jobs);
+        if let Err(failed) = &outcome {
+            self.cache = Cache::default();
+            self.disk.note(failed.cause());
+            // After a failed COMMIT the transaction may or may not be open; without one this is a harmless error.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        outcome
+    }
+
+    fn transaction(
+        &mut self,
+        jobs: &[Job],
+    ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+        let begin = |error: rusqlite::Error| Failed::Begin(error.into());
+        let Some(_turn) = self.turns.take(BUSY) else {
+            return Err(begin(busy()));
+        };
+        self.disk.check().map_err(begin)?;
+        self.statement("BEGIN IMMEDIATE").map_err(begin)?;
+        let seen = self.seen().map_err(begin)?;
+        if seen != self.data_version {
+            self.cache.others_wrote();
+            self.data_version = seen;
+        }
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_micros());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let mut results = Vec::with_capacity(jobs.len());
+        let mut batch = Batch::new(&self.connection, &mut self.cache, &mut self.interned, now)
+            .map_err(|error| Failed::Insert(error.into()))?;
+        for job in jobs {
+            results.push(match batch.append(&job.request, &job.ids) {
+                Ok(appended) => Ok(appended),
+                Err(Refused::Alone(error)) => Err(error),
+                Err(Refused::Batch(error)) => return Err(Failed::Insert(error)),
+            });
+        }
+        drop(batch);
+        self.statement("COMMIT")
+            .map_err(|error| Failed::Commit(error.into()))?;
+        Ok(results)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.connection.path().map(Path::new)
+    }
+
+    fn statement(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    fn seen(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))
+    }
+}
+
+/// How far a failed batch came.
+enum Failed {
+    /// It did not begin, whatever is in it.
+    Begin(Shared),
+    /// One of its commits was not taken.
+    Insert(Shared),
+    /// COMMIT itself failed.
+    Commit(Shared),
+}
+
+impl Failed {
+    fn cause(&self) -> &rusqlite::Error {
+        let (Self::Begin(error) | Self::Insert(error) | Self::Commit(error)) = self;
+        error.cause()
+    }
+
+    fn to_error(&self, path: Option<&Path>) -> EventStoreError {
+        match self {
+            Self::Begin(error) | Self::Insert(error) => error.nothing_written(path),
+            Self::Commit(error) => error.of_commit(path),
+        }
+    }
+
+    /// Whether a smaller batch may get through. Not if it did not begin: each commit would wait for the lock in turn.
+    fn may_be_one_commit(&self) -> bool {
+        match self {
+            Self::Begin(_) => false,
+            Self::Insert(_) => true,
+            Self::Commit(error) => {
+                matches!(error.of_commit(None), EventStoreError::StorageFull { .. })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,440 @@
+//! Group commit, batch by batch, beside a model that makes one commit after the other; with others who write to the file,
+//! a locked file, a full one and a COMMIT that fails.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    Version,
+    event::{CommitId, EventId, Metadata},
+    sqlite::{read::notify::Watch, schema, write::transaction::CACHE},
+    store::{ExpectedVersion, IdempotencyKey, NewEvent, VersionConflict},
+};
+
+/// How many streams there are.
+const STREAMS: u64 = 6;
+/// The type of a stream's events is the one with the stream's number, or what is left of it.
+const TYPES: [&str; 4] = ["Wrote", "Drew", "Sang", "Danced"];
+
+struct File {
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+    watch: Watch,
+    fails: Arc<AtomicBool>,
+    waits: Arc<AtomicUsize>,
+    ids: StreamIds,
+}
+
+impl File {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.db");
+        Self {
+            watch: Watch::start(path.clone()).unwrap(),
+            path,
+            _folder: folder,
+            fails: Arc::default(),
+            waits: Arc::default(),
+            ids: StreamIds::default(),
+        }
+    }
+
+    /// A writer that does not wait for a lock, and whose COMMIT fails on demand.
+    fn writer(&self) -> Writer {
+        let place = Place::store(self.path.clone());
+        let mut connection = schema::open(&self.path).unwrap();
+        let (waits, fails) = (self.waits.clone(), self.fails.clone());
+        let wait = move |_| {
+            waits.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        connection.busy_handler(Some(wait)).unwrap();
+        let fail = move || fails.load(Ordering::Relaxed);
+        connection.commit_hook(Some(fail)).unwrap();
+        Writer::new(connection, self.watch.publisher(), &place, self.ids.clone()).unwrap()
+    }
+
+    fn sql(&self) -> Connection {
+        Connection::open(&self.path).unwrap()
+    }
+}
+
+type Answer = Result<Appended, EventStoreError>;
+
+fn batch(writer: &mut Writer, requests: Vec<AppendEvents>) -> Vec<Answer> {
+    let ids = writer.ids.clone();
+    let job = |request| {
+        let (reply, answer) = oneshot::channel();
+        (Job::new(request, &ids, reply), answer)
+    };
+    let (jobs, answers): (Vec<_>, Vec<_>) = requests.into_iter().map(job).unzip();
+    writer.batch(jobs);
+    let answer = |mut answer: oneshot::Receiver<Answer>| answer.try_recv().unwrap();
+    answers.into_iter().map(answer).collect()
+}
+
+fn request(
+    expected: &[(u64, u64)],
+    written: usize,
+    length: usize,
+    key: Option<u8>,
+) -> AppendEvents {
+    let streams = expected.iter().map(|(stream, version)| ExpectedVersion {
+        stream: StreamId::new(format!("s-{stream}")).unwrap(),
+        version: Version::new(*version),
+    });
+    let event = |stream| NewEvent {
+        stream,
+        type_name: TYPES[expected[stream].0 as usize % TYPES.len()],
+        payload: format!("\"{}\"", "x".repeat(length)).into(),
+    };
+    AppendEvents::new(
+        CommitId::generate(),
+        streams.collect(),
+        (0..written.min(expected.len())).map(event).collect(),
+        Metadata::default(),
+        key.map(|key| IdempotencyKey::new(format!("key-{key}")).unwrap()),
+    )
+    .unwrap()
+}
+
+#[test]
+fn all_that_are_queued_wait_once_for_a_locked_file() {
+    let file = File::new();
+    let mut writer = file.writer();
+    let requests = || {
+        (0..20)
+            .map(|number| request(&[(number, 0)], 1, 5, None))
+            .collect()
+    };
+    let locked = file.sql();
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for refused in batch(&mut writer, requests()) {
+        assert!(
+            matches!(refused, Err(EventStoreError::Busy { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(file.waits.load(Ordering::Relaxed), 1);
+    locked.execute_batch("ROLLBACK").unwrap();
+    assert!(batch(&mut writer, requests()).iter().all(Result::is_ok));
+}
+
+#[test]
+fn the_error_of_a_commit_names_the_file() {
+    let file = File::new();
+    let mut writer = file.writer();
+    writer
+        .connection
+        .pragma_update(None, "query_only", true)
+        .unwrap();
+    match &batch(&mut writer, vec![request(&[(1, 0)], 1, 5, None)])[0] {
+        Err(EventStoreError::ReadOnly { location, .. }) => {
+            assert!(location.ends_with("events.db"), "{location}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn heads_are_remembered_from_batch_to_batch_and_not_without_end() {
+    let file = File::new();
+    let mut writer = file.writer();
+    let next = |writer: &mut Writer, number| {
+        assert!(batch(writer, vec![request(&[(number, 0)], 1, 5, None)])[0].is_ok());
+        writer.cache.versions.len()
+    };
+    for number in 0..3 {
+        assert_eq!(next(&mut writer, number), number as usize + 1);
+    }
+    let versions = (0_i64..).take(CACHE + 1).map(|stream| (stream + 1000, 1));
+    writer.cache.versions.extend(versions);
+    assert_eq!(next(&mut writer, 3), 1);
+}
+
+#[test]
+fn a_caller_that_is_gone_before_its_turn_gets_nothing_written() {
+    let file = File::new();
+    let (jobs, queue) = mpsc::channel(3);
+    let mut answers = Vec::new();
+    for number in 0..3 {
+        let (reply, answer) = oneshot::channel();
+        let request = request(&[(number, 0)], 1, 5, None);
+        let job = Job::new(request, &file.ids, reply);
+        let queued = jobs.try_send(Message::Append(job));
+        assert!(queued.is_ok());
+        answers.push(answer);
+    }
+    drop((answers.remove(1), jobs));
+    file.writer().run(queue);
+    let streams = log(&file).into_iter().map(|(stream, ..)| stream);
+    assert_eq!(streams.collect::<Vec<_>>(), ["s-0", "s-2"]);
+}
+
+/// What a commit is to be, relative to what the model holds when its turn comes.
+#[derive(Debug, Clone)]
+struct Commit {
+    /// Streams, and how far off the expected version is: mostly it is right.
+    streams: Vec<(u64, i64)>,
+    written: usize,
+    length: usize,
+    key: Option<u8>,
+    /// Not a new one, but one of those before, sent again.
+    again: Option<prop::sample::Index>,
+}
+
+#[derive(Debug, Clone)]
+enum Fault {
+    None,
+    /// Somebody else holds the lock.
+    Locked,
+    /// The file may have only so many pages more.
+    Full(u32),
+    CommitFails,
+}
+
+#[derive(Debug, Clone)]
+struct Round {
+    /// Another process writes to this stream first.
+    other: Option<u64>,
+    fault: Fault,
+    commits: Vec<Commit>,
+}
+
+fn commit() -> impl Strategy<Value = Commit> {
+    let off = prop_oneof![8 => Just(0), 1 => Just(-1_i64), 1 => Just(1)];
+    (
+        prop::collection::btree_map(0..STREAMS, off, 1..4),
+        0..4_usize,
+        prop_oneof![4 => Just(5_usize), 1 => Just(9_000)],
+        prop::option::weighted(0.2, 0..4_u8),
+        prop::option::weighted(0.15, any::<prop::sample::Index>()),
+    )
+        .prop_map(|(streams, written, length, key, again)| Commit {
+            streams: streams.into_iter().collect(),
+            written,
+            length,
+            key,
+            again,
+        })
+}
+
+fn round() -> impl Strategy<Value = Round> {
+    let fault = prop_oneof![
+        5 => Just(Fault::None),
+        1 => Just(Fault::Locked),
+        2 => (0..12_u32).prop_map(Fault::Full),
+        1 => Just(Fault::CommitFails),
+    ];
+    let other = prop::option::weighted(0.3, 0..STREAMS);
+    (other, fault, prop::collection::vec(commit(), 1..8)).prop_map(|(other, fault, commits)| {
+        Round {
+            other,
+            fault,
+            commits,
+        }
+    })
+}
+
+/// One commit after the other, without a file.
+#[derive(Clone, Default)]
+struct Model {
+    /// The stream, version and id of each event, in commit order.
+    log: Vec<(String, u64, EventId)>,
+    keys: HashMap<String, (Appended, CommitId)>,
+}
+
+impl Model {
+    fn version(&self, stream: &str) -> u64 {
+        self.log.iter().filter(|(of, ..)| of == stream).count() as u64
+    }
+
+    fn position(&self) -> Position {
+        Position::new(self.log.len() as u64)
+    }
+
+    fn append(&mut self, request: &AppendEvents) -> Result<Appended, VersionConflict> {
+        let key = request.idempotency_key().map(|key| key.as_str().to_owned());
+        if let Some((appended, id)) = key.as_ref().and_then(|key| self.keys.get(key)) {
+            let repeated = *id != request.commit_id();
+            return Ok(Appended {
+                repeated,
+                ..*appended
+            });
+        }
+        for expected in request.expected() {
+            let actual = Version::new(self.version(expected.stream.as_str()));
+            if actual == expected.version {
+                continue;
+            }
+            let (first, events) = (request.event_id(0), request.events().len());
+            let own = self
+                .log
+                .iter()
+                .position(|(.., id)| events > 0 && *id == first);
+            return match own {
+                Some(before) => Ok(Appended {
+                    position: Position::new((before + events) as u64),
+                    events,
+                    repeated: false,
+                }),
+                None => Err(VersionConflict {
+                    stream: expected.stream.clone(),
+                    expected: expected.version,
+                    actual,
+                }),
+            };
+        }
+        for (number, event) in request.events().iter().enumerate() {
+            let stream = request.expected()[event.stream].stream.to_string();
+            let version = self.version(&stream) + 1;
+            self.log.push((stream, version, request.event_id(number)));
+        }
+        let appended = Appended {
+            position: self.position(),
+            events: request.events().len(),
+            repeated: false,
+        };
+        if let Some(key) = key {
+            self.keys
+                .insert(key, (appended.clone(), request.commit_id()));
+        }
+        Ok(appended)
+    }
+}
+
+fn log(file: &File) -> Vec<(String, u64, EventId)> {
+    let sql = "SELECT s.name, e.version, e.event_id, e.position, t.name FROM events e
+                 JOIN streams s ON s.id = e.stream JOIN event_types t ON t.id = e.type ORDER BY e.position";
+    let connection = file.sql();
+    let mut statement = connection.prepare(sql).unwrap();
+    let read = |row: &rusqlite::Row<'_>| {
+        let (stream, event_type): (String, String) = (row.get(0)?, row.get(4)?);
+        let number: usize = stream["s-".len()..].parse().unwrap();
+        assert_eq!(event_type, TYPES[number % TYPES.len()], "of {stream}");
+        let id = EventId::from_uuid(uuid::Uuid::from_bytes(row.get(2)?));
+        Ok(((stream, row.get(1)?, id), row.get::<_, u64>(3)?))
+    };
+    let rows: Vec<_> = statement
+        .query_map([], read)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for (number, (_, position)) in (1..).zip(&rows) {
+        assert_eq!(*position, number, "the positions are not dense");
+    }
+    rows.into_iter().map(|(row, _)| row).collect()
+}
+
+/// What the readers are told of the streams, in place of the lookup.
+fn assert_ids_are_those_of_the_file(file: &File) {
+    let sql = "SELECT name, id FROM streams";
+    let connection = file.sql();
+    let mut statement = connection.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    let rows: HashMap<String, i64> = rows.unwrap().map(Result::unwrap).collect();
+    for number in 0..STREAMS {
+        let stream = StreamId::new(format!("s-{number}")).unwrap();
+        assert_eq!(file.ids.get(&stream).as_ref(), rows.get(stream.as_str()));
+    }
+}
+
+/// The file may have so many pages.
+fn allow_pages(writer: &Writer, pages: u32) {
+    writer
+        .connection
+        .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+        .unwrap();
+}
+
+fn play(rounds: Vec<Round>) -> Result<(), TestCaseError> {
+    let file = File::new();
+    let (mut writer, mut other) = (file.writer(), file.writer());
+    let (mut model, mut sent) = (Model::default(), Vec::<AppendEvents>::new());
+    for round in rounds {
+        if let Some(stream) = round.other {
+            let version = model.version(&format!("s-{stream}"));
+            let request = request(&[(stream, version)], 1, 5, None);
+            model.append(&request).unwrap();
+            prop_assert!(batch(&mut other, vec![request])[0].is_ok());
+        }
+        // What each would meet if all went well.
+        let mut expected = model.clone();
+        let mut requests = Vec::new();
+        for commit in round.commits {
+            let request = match commit.again {
+                Some(index) if !sent.is_empty() => index.get(&sent).clone(),
+                _ => {
+                    let version = |(stream, off): &(u64, i64)| {
+                        let held = expected.version(&format!("s-{stream}"));
+                        (*stream, held.saturating_add_signed(*off))
+                    };
+                    let streams: Vec<_> = commit.streams.iter().map(version).collect();
+                    request(&streams, commit.written, commit.length, commit.key)
+                }
+            };
+            let _ = expected.append(&request);
+            requests.push(request);
+        }
+        sent.extend(requests.iter().cloned());
+        let locked = file.sql();
+        match round.fault {
+            Fault::None => {}
+            Fault::Locked => locked.execute_batch("BEGIN IMMEDIATE").unwrap(),
+            Fault::Full(more) => {
+                let pages: u32 = locked
+                    .query_row("PRAGMA page_count", [], |row| row.get(0))
+                    .unwrap();
+                allow_pages(&writer, pages + more);
+            }
+            Fault::CommitFails => file.fails.store(true, Ordering::Relaxed),
+        }
+        let answers = batch(&mut writer, requests.clone());
+        let _ = locked.execute_batch("ROLLBACK");
+        file.fails.store(false, Ordering::Relaxed);
+        allow_pages(&writer, u32::MAX - 1);
+        for (request, answer) in requests.iter().zip(answers) {
+            match (&round.fault, answer) {
+                (Fault::Locked, Err(EventStoreError::Busy { .. }))
+                | (Fault::Full(_), Err(EventStoreError::StorageFull { .. }))
+                | (Fault::CommitFails, Err(EventStoreError::OutcomeUnknown { .. })) => {}
+                (Fault::Locked | Fault::CommitFails, answer) => {
+                    prop_assert!(false, "{:?}: {:?}", round.fault, answer);
+                }
+                (_, Ok(appended)) => {
+                    let wanted = model.append(request);
+                    prop_assert!(
+                        wanted.as_ref() == Ok(&appended),
+                        "{:?}, not {:?}",
+                        appended,
+                        wanted
+                    );
+                }
+                (_, Err(EventStoreError::VersionConflict(conflict))) => {
+                    prop_assert_eq!(model.append(request), Err(conflict));
+                }
+                (_, Err(error)) => prop_assert!(false, "{}", error),
+            }
+        }
+        prop_assert_eq!(log(&file), model.log.clone());
+        assert_ids_are_those_of_the_file(&file);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_batch_is_as_good_as_one_commit_after_the_other(rounds in prop::collection::vec(round(), 1..10)) {
+        play(rounds)?;
+    }
+}

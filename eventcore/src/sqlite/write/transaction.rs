@@ -1,0 +1,322 @@
+//! The commits of one transaction: each is checked, and inserted if its checks have passed.
+//!
+//! All of a commit's checks come before its first write, so a refused commit leaves no trace in the batch and no savepoints
+//! are needed.
+
+use std::collections::HashMap;
+
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, params,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use crate::sqlite::{
+    convert::{earlier, number, sql},
+    error::Shared,
+    read::interner::find,
+};
+use crate::{
+    Position, Version,
+    event::{EventId, Metadata},
+    store::{AppendEvents, Appended, EventStoreError, VersionConflict},
+    stream::StreamId,
+};
+
+/// Streams whose version is remembered.
+pub(crate) const CACHE: usize = 100_000;
+
+/// What the writer knows without asking.
+#[derive(Default)]
+pub(crate) struct Cache {
+    pub(crate) position: Option<u64>,
+    pub(crate) versions: HashMap<i64, u64>,
+    /// By name, then by category: few names are in more than one.
+    types: HashMap<&'static str, Vec<(Box<str>, i64)>>,
+}
+
+impl Cache {
+    /// Forgets what others may have changed: rows of streams and types never are, positions and versions are.
+    pub(crate) fn others_wrote(&mut self) {
+        self.position = None;
+        self.versions.clear();
+    }
+
+    /// The id of an event type, which gets a row if it has none.
+    fn event_type(
+        &mut self,
+        connection: &Connection,
+        category: &str,
+        name: &'static str,
+    ) -> rusqlite::Result<i64> {
+        let known = self.types.entry(name).or_default();
+        if let Some((_, id)) = known.iter().find(|(of, _)| **of == *category) {
+            return Ok(*id);
+        }
+        let find = "SELECT id FROM event_types WHERE category = ?1 AND name = ?2";
+        let found = connection
+            .prepare_cached(find)?
+            .query_row([category, name], |row| row.get(0))
+            .optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => connection
+                .prepare_cached("INSERT INTO event_types (category, name) VALUES (?1, ?2)")?
+                .insert([category, name])?,
+        };
+        known.push((category.into(), id));
+        Ok(id)
+    }
+}
+
+/// Why a commit did not go into the batch.
+pub(crate) enum Refused {
+    /// This one only.
+    Alone(EventStoreError),
+    /// The transaction is broken.
+    Batch(Shared),
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Batch(error.into())
+    }
+}
+
+impl From<EventStoreError> for Refused {
+    fn from(error: EventStoreError) -> Self {
+        Self::Alone(error)
+    }
+}
+
+/// A transaction that is being filled.
+pub(crate) struct Batch<'w> {
+    connection: &'w Connection,
+    cache: &'w mut Cache,
+    /// Gets the streams that got a row.
+    interned: &'w mut Vec<(StreamId, i64)>,
+    insert: CachedStatement<'w>,
+    /// When the events were recorded, in microseconds since 1970.
+    now: i64,
+    /// The streams of the present commit.
+    heads: Vec<Head>,
+}
+
+#[derive(Clone, Copy)]
+struct Head {
+    /// `None` until the stream has a row.
+    id: Option<i64>,
+    version: u64,
+}
+
+impl<'w> Batch<'w> {
+    pub(crate) fn new(
+        connection: &'w Connection,
+        cache: &'w mut Cache,
+        interned: &'w mut Vec<(StreamId, i64)>,
+        now: i64,
+    ) -> rusqlite::Result<Self> {
+        if cache.versions.len() > CACHE {
+            cache.versions.clear();
+        }
+        let insert = "INSERT INTO events (position, stream, version, type, event_id, recorded_at, payload, metadata)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        Ok(Self {
+            connection,
+            cache,
+            interned,
+            insert: connection.prepare_cached(insert)?,
+            now,
+            heads: Vec::new(),
+        })
+    }
+
+    /// Makes a commit whose streams have these rows, as far as they are known.
+    pub(crate) fn append(
+        &mut self,
+        request: &AppendEvents,
+        ids: &[Option<i64>],
+    ) -> Result<Appended, Refused> {
+        if let Some(key) = request.idempotency_key()
+            && let Some((earlier, id)) = earlier(self.connection, key.as_str())?
+        {
+            return Ok(Appended {
+                repeated: id != *request.commit_id().as_uuid().as_bytes(),
+                ..earlier
+            });
+        }
+        self.heads.clear();
+        for (expected, id) in request.expected().iter().zip(ids) {
+            let head = self.head(&expected.stream, *id)?;
+            if head.version != expected.version.get() {
+                if let Some(appended) = self.own_commit(request)? {
+                    return Ok(appended);
+                }
+                let (stream, expected) = (expected.stream.clone(), expected.version);
+                let actual = Version::new(head.version);
+                let conflict = VersionConflict {
+                    stream,
+                    expected,
+                    actual,
+                };
+                return Err(Refused::Alone(conflict.into()));
+            }
+            self.heads.push(head);
+        }
+        self.insert(request)
+    }
+
+    /// Writes a commit whose checks have passed.
+    fn insert(&mut self, request: &AppendEvents) -> Result<Appended, Refused> {
+        let mut position = self.position()?;
+        let metadata = metadata(request.metadata())?;
+        for (index, event) in request.events().iter().enumerate() {
+            let Some((head, target)) = self
+                .heads
+                .get_mut(event.stream)
+                .zip(request.expected().get(event.stream))
+            else {
+                continue; // `AppendEvents` has checked it.
+            };
+            let stream = if let Some(id) = head.id {
+                id
+            } else {
+                let id = intern(self.connection, target.stream.as_str())?;
+                self.interned.push((target.stream.clone(), id));
+                *head.id.insert(id)
+            };
+            let category = target.stream.category();
+            let event_type = self
+                .cache
+                .event_type(self.connection, category, event.type_name)?;
+            position += 1;
+            head.version += 1;
+            let id = request.event_id(index).as_uuid();
+            self.insert.execute(params![
+                sql(position),
+                stream,
+                sql(head.version),
+                event_type,
+                id.as_bytes(),
+                self.now,
+                // `AppendEvents` has checked that it is text.
+                ToSqlOutput::Borrowed(ValueRef::Text(&event.payload)),
+                metadata
+            ])?;
+        }
+        let appended = Appended {
+            position: Position::new(position),
+            events: request.events().len(),
+            repeated: false,
+        };
+        if let Some(key) = request.idempotency_key() {
+            let insert = "INSERT INTO idempotency (key, position, events, commit_id) VALUES (?1, ?2, ?3, ?4)";
+            self.connection.prepare_cached(insert)?.execute(params![
+                key.as_str(),
+                sql(position),
+                i64::try_from(appended.events).unwrap_or(i64::MAX),
+                request.commit_id().as_uuid().as_bytes()
+            ])?;
+        }
+        self.cache.position = Some(position);
+        for (head, expected) in self.heads.iter().zip(request.expected()) {
+            if let Some(id) = head.id
+                && head.version != expected.version.get()
+            {
+                self.cache.versions.insert(id, head.version);
+            }
+        }
+        Ok(appended)
+    }
+
+    fn head(&mut self, stream: &StreamId, id: Option<i64>) -> Result<Head, Refused> {
+        let id = match id {
+            Some(id) => Some(id),
+            // It may have got a row since, perhaps in this batch.
+            None => find(self.connection, stream)?,
+        };
+        let version = match id {
+            Some(id) => self.version(id)?,
+            None => 0,
+        };
+        Ok(Head { id, version })
+    }
+
+    fn version(&mut self, stream: i64) -> Result<u64, Refused> {
+        if let Some(version) = self.cache.versions.get(&stream) {
+            return Ok(*version);
+        }
+        let version: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(version) FROM events WHERE stream = ?1")?
+            .query_row([stream], |row| row.get(0))?;
+        let version = number(version.unwrap_or(0))?;
+        self.cache.versions.insert(stream, version);
+        Ok(version)
+    }
+
+    fn position(&mut self) -> Result<u64, Refused> {
+        if let Some(position) = self.cache.position {
+            return Ok(position);
+        }
+        let position: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(position) FROM events")?
+            .query_row([], |row| row.get(0))?;
+        let position = number(position.unwrap_or(0))?;
+        self.cache.position = Some(position);
+        Ok(position)
+    }
+
+    /// The result of this very commit, if it was made before: then its first event follows the expected version.
+    fn own_commit(&self, request: &AppendEvents) -> Result<Option<Appended>, Refused> {
+        let Some(target) = request
+            .events()
+            .first()
+            .and_then(|first| request.expected().get(first.stream))
+        else {
+            return Ok(None);
+        };
+        let query = "SELECT e.event_id, e.position FROM events e JOIN streams s ON s.id = e.stream
+                     WHERE s.name = ?1 AND e.version = ?2";
+        let found = self
+            .connection
+            .prepare_cached(query)?
+            .query_row(
+                params![target.stream.as_str(), sql(target.version.plus(1).get())],
+                |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?)),
+            )
+            .optional()?;
+        let Some((id, position)) = found else {
+            return Ok(None);
+        };
+        if EventId::from_uuid(uuid::Uuid::from_bytes(id)) != request.event_id(0) {
+            return Ok(None);
+        }
+        let events = request.events().len();
+        let further = u64::try_from(events).unwrap_or(u64::MAX).saturating_sub(1);
+        Ok(Some(Appended {
+            position: Position::new(number(position)?).plus(further),
+            events,
+            repeated: false,
+        }))
+    }
+}
+
+/// Gives a row to a stream that has none.
+fn intern(connection: &Connection, stream: &str) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("INSERT INTO streams (name) VALUES (?1)")?
+        .insert([stream])
+}
+
+fn metadata(metadata: &Metadata) -> Result<Option<String>, Refused> {
+    if metadata.is_empty() {
+        return Ok(None);
+    }
+    let failed = |error: serde_json::Error| EventStoreError::Other {
+        source: error.into(),
+    };
+    serde_json::to_string(metadata)
+        .map(Some)
+        .map_err(|error| Refused::Alone(failed(error)))
+}
