@@ -3,21 +3,24 @@
 //! A command is a plain struct. Its `#[stream]` fields say which event streams it belongs to; `#[derive(Command)]`
 //! turns them into a typed boundary; [`execute()`] reads those streams, folds them into state, asks the command for its
 //! decision, and commits the new events to all of them atomically, or to none. **A command cannot write to a stream
-//! that it did not declare, and the compiler says so.**
+//! that it did not declare, and the compiler enforces it.**
 //!
-//! Data flows one way: [`command`] → declarations → [`ExecutePipeline`] → [`store`] → [`projection`].
+//! Dependencies point one way: ids → [`Event`] → [`store`] → [`command`] → [`execute()`] → [`projection`] → the backends
+//! [`sqlite`] and [`postgres`].
 //!
 //! | to … | start at |
 //! | --- | --- |
-//! | write a command | [`CommandLogic`], `derive(Command)` |
-//! | define events and stream keys | [`Event`], [`StreamKey`] |
+//! | write a command | [`CommandLogic`], [`derive(Command)`](derive@Command) |
+//! | define events and stream keys | [`Event`](trait@Event), [`StreamKey`](trait@StreamKey) |
 //! | run commands | [`execute()`], [`ExecuteOptions`], [`RetryPolicy`] |
 //! | follow events as they are committed | [`projection::subscribe`] |
-//! | keep events in a file | `sqlite::SqliteEventStore` |
-//! | share them among many machines | `postgres::PostgresEventStore` |
-//! | test | `testing`, [`memory::MemoryEventStore`] |
+//! | keep events in a file | [`sqlite::SqliteEventStore`] |
+//! | share events among many machines | [`postgres::PostgresEventStore`] |
+//! | test | [`testing`], [`memory::MemoryEventStore`] |
+//! | write an event store | [`EventStore`] |
 //! | read on | [`guide`] |
-//! | write a store | [`EventStore`] |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod command;
 mod event;
