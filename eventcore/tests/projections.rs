@@ -13,8 +13,8 @@ use eventcore::{
     EventStore, Position,
     projection::{
         ErrorPolicy, Leadership, LeaseError, Progress, ProjectionDatabase, ProjectionError,
-        ProjectionRunner, ProjectionState, RebuildOutcome, WaitError, dead_letters, replay, status,
-        wait_for,
+        ProjectionRunner, ProjectionState, ReadModel, RebuildOutcome, WaitError, dead_letters,
+        replay, status, wait_for,
     },
 };
 use projection::{Db, Postgres, Sqlite, Sums, Write, add, expected};
@@ -342,9 +342,9 @@ async fn what_the_database_refuses_to_commit_is_parked_and_nothing_else<D: Db>()
 
 async fn a_leader_of_old_cannot_write<D: Db>() {
     let db = D::fresh().await;
-    let store = db.store();
+    let store = db.store().live("sums");
     let term = Duration::from_millis(100);
-    let lead = async |who: &str| store.lead("sums", who, term).await.unwrap();
+    let lead = async |who: &str| store.lead(who, term).await.unwrap();
     let Leadership::Taken(old) = lead("old").await else {
         panic!("nobody led yet")
     };
@@ -394,7 +394,7 @@ async fn a_leader_of_old_cannot_write<D: Db>() {
     assert_eq!(db.sums().await["x"], (2, 2), "it has written");
     write(&new, 3).await.unwrap();
     assert_eq!(db.sums().await["x"], (3, 3));
-    let record = store.record("sums").await.unwrap().unwrap();
+    let record = store.record().await.unwrap().unwrap();
     assert_eq!(record.position.get(), 3);
 }
 

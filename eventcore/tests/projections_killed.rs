@@ -22,7 +22,7 @@ use eventcore::{
     memory::MemoryEventStore,
     projection::{
         Automation, ErrorPolicy, MemoryReadModel, MemoryTransaction, Projection,
-        ProjectionDatabase, ProjectionRunner, Reaction, RebuildOutcome, wait_for,
+        ProjectionDatabase, ProjectionRunner, Reaction, ReadModel, RebuildOutcome, wait_for,
     },
     store::ReadFeed,
 };
@@ -110,7 +110,7 @@ async fn the_read_model_is_exact_through_kills<D: Db>(database: &str) {
         let started = Instant::now();
         let before = came.last().copied().unwrap_or(0);
         loop {
-            let record = db.store().record("sums").await.unwrap();
+            let record = db.store().live("sums").record().await.unwrap();
             let position = record.map_or(0, |record| record.position.get());
             if position > before || started.elapsed() > Duration::from_secs(10) {
                 break;
@@ -121,7 +121,7 @@ async fn the_read_model_is_exact_through_kills<D: Db>(database: &str) {
         tokio::time::sleep(Duration::from_millis(spread + kill * 37 % 200)).await;
         victim.kill().unwrap();
         victim.wait().unwrap();
-        let record = db.store().record("sums").await.unwrap();
+        let record = db.store().live("sums").record().await.unwrap();
         came.insert(record.map_or(0, |record| record.position.get()));
     }
     for writer in &mut writers {

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use config::PostgresConfig;
 pub use connection::tls::TlsMode;
-pub use read_model::database::PostgresRebuild;
+pub use read_model::database::PostgresReadModel;
 pub use read_model::transaction::PostgresTransaction;
 /// The driver, in the version whose types are part of the interface here.
 pub use tokio_postgres;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{EventFeed, Lease, LeaseError, Progress, Projection, ProjectionDatabase};
+use super::{EventFeed, Lease, LeaseError, Progress, Projection, ReadModel, Stage};
 use crate::{Position, RecordedEvent};
 
 /// The most events of a batch.
@@ -70,7 +70,7 @@ pub(super) struct Batch<P, D> {
 
 impl<P, D> Batch<P, D>
 where
-    D: ProjectionDatabase,
+    D: ReadModel,
     P: Projection<D::Transaction>,
 {
     pub(super) async fn run(self) -> Outcome {
@@ -98,6 +98,9 @@ where
                 applied = D::flush(&mut tx).await.map_err(Into::into);
             }
             if let Err(error) = applied {
+                if let Some(forbidden) = D::forbidden(&tx) {
+                    return Err(LeaseError::Forbidden(forbidden));
+                }
                 let is_of_event = D::is_usable(&tx);
                 if !D::ROLLS_BACK && done > 0 {
                     let progress = self.progress(done);
@@ -117,6 +120,9 @@ where
             let (error, is_of_event) = (error.into(), D::is_usable(&tx));
             return Ok(Outcome::Failed(0, Failure { error, is_of_event }));
         }
+        self.database
+            .check(&mut tx, &self.lease, Stage::Applied)
+            .await?;
         let progress = self.progress(done);
         match self.database.commit(tx, &self.lease, progress).await {
             Err(LeaseError::Refused(_)) if done > 1 => Ok(Outcome::Unclear),

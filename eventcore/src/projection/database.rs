@@ -1,36 +1,51 @@
-//! What the runner asks of the database that holds a read model: [`ProjectionDatabase`].
+//! The interface between the runner and the databases that hold read models: [`ProjectionDatabase`] and [`ReadModel`].
 
 use std::{
+    fmt,
     future::{Future, ready},
-    pin::Pin,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use crate::{EventStoreError, Position};
 
-/// A future of a database call.
-pub type DatabaseFuture<'a, T, E = EventStoreError> =
-    Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
-
-/// A database that holds read models, and with them their checkpoints, leases and parked events.
+/// A database that holds read models, and with them their checkpoints, leases and dead letters.
 ///
 /// The stores `SqliteEventStore` and `PostgresEventStore` are such databases, and so is a
-/// [`MemoryReadModel`](super::MemoryReadModel). Others can be added by implementing it.
-///
-/// The promise: [`commit`](Self::commit) makes what the transaction wrote and the checkpoint durable together, and only
-/// while the lease is the projection's latest. Time decides when a lease may be taken over, the fence whether one holds.
+/// [`MemoryReadModel`](super::MemoryReadModel). Implement this trait and [`ReadModel`] to add another.
 pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
-    /// What a projection writes through. Dropping it undoes what was written.
+    /// The transaction that a projection writes through.
     type Transaction: Send + 'static;
-    /// Where a read model is built anew while the live one serves.
-    type Rebuild: ProjectionDatabase<Transaction = Self::Transaction>;
-    /// How long a batch may go on: others wait for its transaction, or for what it has locked.
+    /// One read model of this database: the live one, or the one that a rebuild makes.
+    type ReadModel: ReadModel<Transaction = Self::Transaction>;
+
+    /// Returns the live read model of a projection, which need not exist yet. Asks nothing of the database.
+    fn live(&self, name: &str) -> Self::ReadModel;
+
+    /// Opens the read model that a rebuild makes beside the live one: empty if `afresh`, else with what an interrupted
+    /// rebuild has left.
+    ///
+    /// # Errors
+    /// A database that fails, or in which the read model could not be swapped in later, such as for lack of a right.
+    fn rebuild(
+        &self,
+        name: &str,
+        afresh: bool,
+    ) -> impl Future<Output = Result<Self::ReadModel, EventStoreError>> + Send;
+}
+
+/// The rows, checkpoint, lease and dead letters of one projection in a [`ProjectionDatabase`].
+///
+/// [`commit`](Self::commit) makes what the transaction wrote and the checkpoint durable together, and only while the lease
+/// is the projection's latest. Time decides when a lease may be taken over, its fence whether it is still held.
+pub trait ReadModel: Clone + Send + Sync + 'static {
+    /// The transaction that the projection writes through. Dropping it undoes what was written.
+    type Transaction: Send + 'static;
+    /// The time after which a batch ends: others wait for its transaction, or for what it has locked.
     const OPEN: Duration;
-    /// Whether dropping a transaction undoes what was written. If not, an event whose application failed half way may
+    /// `true` if dropping a transaction undoes what was written. If not, an event whose application failed half way may
     /// come again.
     const ROLLS_BACK: bool;
-    /// Whether a transaction queues statements whose failure comes out later. Then what failed in a batch of several
+    /// `true` if a transaction queues statements whose failure comes out later. Then what failed in a batch of several
     /// events is found by applying them once more with a [`flush`](Self::flush) after each.
     const QUEUES: bool = false;
 
@@ -38,84 +53,155 @@ pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
     fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> DatabaseFuture<'_, T>;
+    ) -> impl Future<Output = Result<T, EventStoreError>> + Send;
 
-    /// Takes the lease of a projection for a term, if nobody holds it.
-    fn lead<'a>(
-        &'a self,
-        name: &'a str,
-        leader: &'a str,
+    /// Takes the lease for a term, if nobody holds it.
+    fn lead(
+        &self,
+        leader: &str,
         term: Duration,
-    ) -> DatabaseFuture<'a, Leadership>;
+    ) -> impl Future<Output = Result<Leadership, EventStoreError>> + Send;
 
-    /// Takes the lease of a projection for a term, whoever holds it.
-    fn seize<'a>(
-        &'a self,
-        name: &'a str,
-        leader: &'a str,
+    /// Takes the lease for a term, also from another leader.
+    fn seize(
+        &self,
+        leader: &str,
         term: Duration,
-    ) -> DatabaseFuture<'a, Leadership>;
+    ) -> impl Future<Output = Result<Leadership, EventStoreError>> + Send;
 
-    /// Holds the lease for another term.
-    fn renew<'a>(&'a self, lease: &'a Lease, term: Duration) -> DatabaseFuture<'a, (), LeaseError>;
+    /// Extends the lease by another term.
+    fn renew(
+        &self,
+        lease: &Lease,
+        term: Duration,
+    ) -> impl Future<Output = Result<(), LeaseError>> + Send;
 
-    /// Gives the lease up, so that another can take it at once.
-    fn resign<'a>(&'a self, lease: &'a Lease) -> DatabaseFuture<'a, ()>;
+    /// Gives the lease up, so that another process can take it at once.
+    fn resign(&self, lease: &Lease) -> impl Future<Output = Result<(), EventStoreError>> + Send;
 
-    /// A transaction, which may begin only when it is used.
-    fn begin<'a>(&'a self, lease: &'a Lease) -> DatabaseFuture<'a, Self::Transaction, LeaseError>;
+    /// Returns a transaction, which may begin only when it is used.
+    fn begin(
+        &self,
+        lease: &Lease,
+    ) -> impl Future<Output = Result<Self::Transaction, LeaseError>> + Send;
 
-    /// Waits for all that was queued, and fails if any of it did.
-    fn flush(transaction: &mut Self::Transaction) -> DatabaseFuture<'_, ()> {
+    /// Waits for everything that was queued, and fails if any of it did.
+    fn flush(
+        transaction: &mut Self::Transaction,
+    ) -> impl Future<Output = Result<(), EventStoreError>> + Send {
         let _ = transaction;
-        Box::pin(ready(Ok(())))
+        ready(Ok(()))
     }
 
-    /// Whether a transaction in which something failed is itself well, so that the failure is the projection's own.
+    /// Returns `true` if a transaction in which something failed is usable itself, so that the failure is the
+    /// projection's own.
     fn is_usable(transaction: &Self::Transaction) -> bool;
 
-    /// Commits what was written, together with how far the projection has come.
-    fn commit<'a>(
-        &'a self,
+    /// Returns the uses of objects outside of the read model that the transaction has refused so far. They end the
+    /// projection: no error policy retries or parks them.
+    fn forbidden(transaction: &Self::Transaction) -> Option<Forbidden> {
+        let _ = transaction;
+        None
+    }
+
+    /// Checks what a transaction has done, before it is committed.
+    ///
+    /// # Errors
+    /// [`LeaseError::Forbidden`] for what it wrote outside of the read model, and at [`Stage::Prepared`] of a rebuild also
+    /// for everything that the swap could not carry over. The runner rolls the transaction back and ends.
+    fn check(
+        &self,
+        transaction: &mut Self::Transaction,
+        lease: &Lease,
+        stage: Stage,
+    ) -> impl Future<Output = Result<(), LeaseError>> + Send {
+        let _ = (lease, stage);
+        ready(match Self::forbidden(transaction) {
+            None => Ok(()),
+            Some(forbidden) => Err(LeaseError::Forbidden(forbidden)),
+        })
+    }
+
+    /// Commits what was written, together with the checkpoint.
+    fn commit(
+        &self,
         transaction: Self::Transaction,
-        lease: &'a Lease,
+        lease: &Lease,
         progress: Progress,
-    ) -> DatabaseFuture<'a, (), LeaseError>;
+    ) -> impl Future<Output = Result<(), LeaseError>> + Send;
 
-    /// Notes what went wrong, for those who look at the projection's status.
-    fn note<'a>(&'a self, lease: &'a Lease, error: &'a LastError) -> DatabaseFuture<'a, ()>;
+    /// Stores the last error, for the projection's status.
+    fn note(
+        &self,
+        lease: &Lease,
+        error: &LastError,
+    ) -> impl Future<Output = Result<(), EventStoreError>> + Send;
 
-    /// What is known of a projection; `None` for one that never ran.
-    fn record<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Option<ProjectionRecord>>;
+    /// Returns what is stored about the projection; `None` if it never ran.
+    fn record(
+        &self,
+    ) -> impl Future<Output = Result<Option<ProjectionRecord>, EventStoreError>> + Send;
 
-    /// The parked events of a projection after a position, the first 1,000, in commit order.
-    fn dead_letters<'a>(
-        &'a self,
-        name: &'a str,
+    /// Returns the first 1,000 dead letters after a position, in commit order.
+    fn dead_letters(
+        &self,
         after: Position,
-    ) -> DatabaseFuture<'a, Vec<DeadLetter>>;
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, EventStoreError>> + Send;
 
-    /// Asks whoever leads to apply one parked event again, or all of them; says how many.
-    fn replay<'a>(&'a self, name: &'a str, position: Option<Position>)
-    -> DatabaseFuture<'a, usize>;
+    /// Asks the leader to apply one parked event again, or all of them; returns their number.
+    fn replay(
+        &self,
+        position: Option<Position>,
+    ) -> impl Future<Output = Result<usize, EventStoreError>> + Send;
 
-    /// The place where a projection is built anew: empty if `afresh`, else with what an interrupted rebuild left there.
-    fn rebuild<'a>(&'a self, name: &'a str, afresh: bool) -> DatabaseFuture<'a, Self::Rebuild>;
+    /// Replaces this read model by the rebuilt one, with its checkpoint and dead letters, unless this one has come
+    /// further: then returns `false`. The leader of this one loses its lease.
+    fn swap(
+        &self,
+        rebuild: &Self,
+        lease: &Lease,
+    ) -> impl Future<Output = Result<bool, LeaseError>> + Send;
+}
 
-    /// Puts the rebuilt read model into the place of the live one, with its checkpoint and parked events, unless the live
-    /// one has come further: then `false`. Whoever leads the live one loses its lease and goes on from the new one.
-    fn swap<'a>(
-        &'a self,
-        rebuild: &'a Self::Rebuild,
-        lease: &'a Lease,
-    ) -> DatabaseFuture<'a, bool, LeaseError>;
+/// When [`ReadModel::check`] is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// After `prepare`, before the first event.
+    Prepared,
+    /// After the events of a batch.
+    Applied,
+}
+
+/// Uses of objects that are not part of a projection's read model, or that a rebuild could not carry over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Forbidden {
+    /// At least one.
+    pub uses: Vec<ForbiddenUse>,
+}
+
+/// One use that a database refuses to a projection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForbiddenUse {
+    /// The object, by kind and name, such as ``table `events` ``.
+    pub object: String,
+    /// The reason for which it is refused, and what to do instead.
+    pub reason: String,
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, ForbiddenUse { object, reason }) in self.uses.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}{object}: {reason}")?;
+        }
+        Ok(())
+    }
 }
 
 /// The right to run a projection, until somebody else gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The projection.
-    pub name: Arc<str>,
     /// Rises with each new leader: whoever writes with an older one is refused.
     pub fence: u64,
     /// The checkpoint as its leader knows it. A commit that finds another one is refused: an earlier commit, of which
@@ -147,6 +233,10 @@ pub enum LeaseError {
     /// Nothing was written.
     #[error(transparent)]
     Refused(EventStoreError),
+    /// The transaction used what is not part of the read model, or the rebuilt one cannot replace the live one. Nothing was
+    /// written.
+    #[error(transparent)]
+    Forbidden(Forbidden),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] EventStoreError),

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use super::SubscriptionError;
+use super::{Forbidden, SubscriptionError};
 use crate::{EventStoreError, Position, StreamId};
 
 /// Why a projection has ended.
@@ -35,6 +35,15 @@ pub enum ProjectionError {
         projection: &'static str,
         /// What was said.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// The projection used what is not part of its read model, or what a rebuild cannot carry over. Nothing of that batch was
+    /// committed.
+    #[error("projection `{projection}` is refused; nothing was committed: {forbidden}")]
+    Forbidden {
+        /// The projection.
+        projection: &'static str,
+        /// The objects, each with the reason.
+        forbidden: Forbidden,
     },
     /// The feed is broken.
     #[error(transparent)]

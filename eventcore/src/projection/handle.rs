@@ -8,7 +8,9 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
-use super::{ProjectionDatabase, ProjectionError, ProjectionStatus, status, status::Report};
+use super::{
+    ProjectionDatabase, ProjectionError, ProjectionStatus, ReadModel, status, status::Report,
+};
 use crate::{EventStore, EventStoreError, Position};
 
 /// A projection that runs in this process. Dropping it stops the projection.
@@ -123,10 +125,11 @@ pub async fn wait_for<D: ProjectionDatabase>(
     position: Position,
     timeout: Duration,
 ) -> Result<(), WaitError> {
+    let read_model = database.live(name);
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
-        let record = database.record(name).await?;
+        let record = read_model.record().await?;
         let reached = record.map_or(Position::START, |record| record.position);
         if reached >= position {
             return Ok(());

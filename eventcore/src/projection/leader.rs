@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    ErrorPolicy, EventFeed, Leadership, Lease, LeaseError, Projection, ProjectionDatabase,
-    ProjectionError, SubscriptionError,
+    ErrorPolicy, EventFeed, Leadership, Lease, LeaseError, Projection, ProjectionError, ReadModel,
+    Stage, SubscriptionError,
     batch::{Batch, BatchSize, Failure, Outcome, last_of},
     database::{DeadLetter, LastError, Progress},
     error::with_sources,
@@ -18,7 +18,7 @@ use super::{
     pages::Pages,
     policy::Verdict,
     shutdown::Shutdown,
-    status::{ProjectionState, Report, status},
+    status::{ProjectionState, Report, status_of},
 };
 use crate::{
     EventFilter, EventStore, EventStoreError, Position, RecordedEvent,
@@ -48,8 +48,8 @@ pub(super) struct Setup<S, D, P> {
 }
 
 impl<S: Clone, D, P> Setup<S, D, P> {
-    /// The same for another database.
-    pub(super) fn beside<E>(&self, database: E) -> Setup<S, E, P> {
+    /// The same for one of its read models.
+    pub(super) fn of<E>(&self, database: E) -> Setup<S, E, P> {
         Setup {
             store: self.store.clone(),
             database,
@@ -63,7 +63,7 @@ impl<S: Clone, D, P> Setup<S, D, P> {
 
 impl<S: Clone, D: Clone, P> Clone for Setup<S, D, P> {
     fn clone(&self) -> Self {
-        self.beside(self.database.clone())
+        self.of(self.database.clone())
     }
 }
 
@@ -84,12 +84,18 @@ impl From<ProjectionError> for Exit {
     }
 }
 
-impl From<LeaseError> for Exit {
-    fn from(error: LeaseError) -> Self {
-        match error {
-            LeaseError::Lost => Self::Lost,
-            LeaseError::Database(error) | LeaseError::Refused(error) => Self::Failed(error.into()),
+/// Separates what may pass, and is tried again after a pause, from what ends the lead.
+fn passing(projection: &'static str, error: LeaseError) -> Result<EventStoreError, Exit> {
+    match error {
+        LeaseError::Lost => Err(Exit::Lost),
+        LeaseError::Forbidden(forbidden) => {
+            let forbidden = ProjectionError::Forbidden {
+                projection,
+                forbidden,
+            };
+            Err(forbidden.into())
         }
+        LeaseError::Database(error) | LeaseError::Refused(error) => Ok(error),
     }
 }
 
@@ -106,7 +112,7 @@ pub(super) struct Run<'a, S, D, P, F> {
 impl<'a, S, D, P, F> Run<'a, S, D, P, F>
 where
     S: EventStore + Clone + 'static,
-    D: ProjectionDatabase,
+    D: ReadModel,
     P: Projection<D::Transaction>,
     F: Future<Output = ()>,
 {
@@ -130,7 +136,7 @@ where
         let mut pauses = Pauses::new();
         loop {
             let (database, instance) = (self.setup.database.clone(), self.setup.instance.clone());
-            let waited = match database.lead(P::NAME, &instance, self.setup.term).await {
+            let waited = match database.lead(&instance, self.setup.term).await {
                 Ok(Leadership::Taken(mut lease)) => {
                     pauses = Pauses::new();
                     let exit = self.lead(&mut lease).await;
@@ -235,7 +241,8 @@ where
         loop {
             let projection = self.setup.projection.clone();
             let database = self.setup.database.clone();
-            let (lease, progress) = (lease.clone(), self.progress(lease.position));
+            let (held, progress) = (lease, self.progress(lease.position));
+            let lease = held.clone();
             let prepared = self.setup.database.run(async move {
                 let mut tx = database.begin(&lease).await?;
                 let mut prepared = projection.prepare(&mut tx).await.map_err(Into::into);
@@ -243,8 +250,12 @@ where
                     prepared = D::flush(&mut tx).await.map_err(Into::into);
                 }
                 if let Err(error) = prepared {
+                    if let Some(forbidden) = D::forbidden(&tx) {
+                        return Err(LeaseError::Forbidden(forbidden));
+                    }
                     return Ok(Some((error, D::is_usable(&tx))));
                 }
+                database.check(&mut tx, &lease, Stage::Prepared).await?;
                 match database.commit(tx, &lease, progress).await {
                     Err(LeaseError::Refused(error)) => Ok(Some((error.into(), true))),
                     committed => committed.map(|()| None),
@@ -253,6 +264,8 @@ where
             let error = match prepared.await {
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Ok(Some((source, true)))) => {
+                    // A swap may have changed the tables under this leader: then the fault is not the projection's.
+                    self.keep(held).await?;
                     return Err(ProjectionError::Prepare {
                         projection: P::NAME,
                         source,
@@ -260,10 +273,8 @@ where
                     .into());
                 }
                 Ok(Ok(Some((source, false)))) => EventStoreError::Unavailable { source },
-                Ok(Err(LeaseError::Lost)) => return Err(Exit::Lost),
-                Ok(Err(LeaseError::Database(error) | LeaseError::Refused(error))) | Err(error) => {
-                    error
-                }
+                Ok(Err(error)) => passing(P::NAME, error)?,
+                Err(error) => error,
             };
             self.pause(&mut pauses, error).await?;
         }
@@ -344,9 +355,8 @@ where
                     }
                 }
                 Outcome::Unclear => alone = range_end,
-                Outcome::Refused(LeaseError::Lost) => return Err(Exit::Lost),
-                Outcome::Refused(LeaseError::Database(error) | LeaseError::Refused(error)) => {
-                    self.pause(&mut pauses, error).await?;
+                Outcome::Refused(error) => {
+                    self.pause(&mut pauses, passing(P::NAME, error)?).await?;
                 }
             }
         }
@@ -382,6 +392,8 @@ where
         failure: Failure,
         attempts: u32,
     ) -> Result<bool, Exit> {
+        // A swap may have changed the tables under this leader: then the fault is not the event's.
+        self.keep(lease).await?;
         let position = event.position;
         let error = LastError {
             message: with_sources(&*failure.error),
@@ -442,10 +454,8 @@ where
             });
             let error = match run.await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(LeaseError::Lost)) => return Err(Exit::Lost),
-                Ok(Err(LeaseError::Database(error) | LeaseError::Refused(error))) | Err(error) => {
-                    error
-                }
+                Ok(Err(error)) => passing(P::NAME, error)?,
+                Err(error) => error,
             };
             self.pause(&mut pauses, error).await?;
         }
@@ -457,7 +467,7 @@ where
         if metrics::ENABLED && self.until.is_none() && is_due {
             self.measured = Some(Instant::now());
             // It tells the recorder.
-            let _ = status(&self.setup.store, &self.setup.database, P::NAME).await;
+            let _ = status_of(&self.setup.store, &self.setup.database, P::NAME).await;
         }
     }
 
@@ -467,23 +477,20 @@ where
         loop {
             match self.setup.database.renew(lease, self.setup.term).await {
                 Ok(()) => return Ok(()),
-                Err(LeaseError::Lost) => return Err(Exit::Lost),
-                Err(LeaseError::Database(error) | LeaseError::Refused(error)) => {
-                    self.pause(&mut pauses, error).await?;
-                }
+                Err(error) => self.pause(&mut pauses, passing(P::NAME, error)?).await?,
             }
         }
     }
 
     /// Applies parked events again that somebody asked for: some of them, so that others need not wait for long.
     async fn replay(&mut self, lease: &mut Lease) -> Result<(), Exit> {
-        let record = self.setup.database.record(P::NAME).await;
+        let record = self.setup.database.record().await;
         if !record.is_ok_and(|record| record.is_some_and(|record| record.to_replay)) {
             return Ok(());
         }
         let mut after = Position::START;
         loop {
-            let letters = self.setup.database.dead_letters(P::NAME, after).await;
+            let letters = self.setup.database.dead_letters(after).await;
             // What cannot be read now is tried at the next look.
             let Some(last) = letters.as_ref().ok().and_then(|letters| letters.last()) else {
                 return Ok(());
@@ -537,8 +544,8 @@ where
             }
             // It is one event.
             Outcome::Unclear => Ok(false),
-            Outcome::Refused(LeaseError::Lost) => Err(Exit::Lost),
-            Outcome::Refused(LeaseError::Database(error) | LeaseError::Refused(error)) => {
+            Outcome::Refused(error) => {
+                let error = passing(P::NAME, error)?;
                 self.pause(&mut Pauses::new(), error).await.map(|()| false)
             }
         }

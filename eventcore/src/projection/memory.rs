@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, ready},
+    future::Future,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -11,10 +11,10 @@ use std::{
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, RwLockReadGuard};
 
 use super::{
-    DatabaseFuture, DeadLetter, LastError, Leadership, Lease, LeaseError, Progress,
-    ProjectionDatabase, ProjectionRecord,
+    DeadLetter, LastError, Leadership, Lease, LeaseError, Progress, ProjectionDatabase,
+    ProjectionRecord, ReadModel,
 };
-use crate::Position;
+use crate::{EventStoreError, Position};
 
 /// A read model in memory, of one projection and one process. It starts empty and is built from the first event on.
 ///
@@ -147,86 +147,79 @@ impl<M> DerefMut for MemoryTransaction<M> {
 
 impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<M> {
     type Transaction = MemoryTransaction<M>;
-    type Rebuild = Self;
+    type ReadModel = Self;
+
+    fn live(&self, _: &str) -> Self {
+        self.clone()
+    }
+
+    async fn rebuild(&self, _: &str, _: bool) -> Result<Self, EventStoreError> {
+        Ok(Self::new())
+    }
+}
+
+impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
+    type Transaction = MemoryTransaction<M>;
     const OPEN: Duration = Duration::from_millis(5);
     const ROLLS_BACK: bool = false;
 
-    fn run<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> DatabaseFuture<'_, T> {
-        Box::pin(async { Ok(work.await) })
+    ) -> Result<T, EventStoreError> {
+        Ok(work.await)
     }
 
-    fn lead<'a>(
-        &'a self,
-        name: &'a str,
-        leader: &'a str,
-        term: Duration,
-    ) -> DatabaseFuture<'a, Leadership> {
-        Box::pin(async move {
-            let held = match &self.kept().leader {
-                Some((other, until)) if *until > Instant::now() => Some(other.clone()),
-                _ => None,
-            };
-            match held {
-                Some(leader) => Ok(Leadership::Held { leader }),
-                None => self.seize(name, leader, term).await,
-            }
-        })
+    async fn lead(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
+        let held = match &self.kept().leader {
+            Some((other, until)) if *until > Instant::now() => Some(other.clone()),
+            _ => None,
+        };
+        match held {
+            Some(leader) => Ok(Leadership::Held { leader }),
+            None => self.seize(leader, term).await,
+        }
     }
 
-    fn seize<'a>(
-        &'a self,
-        name: &'a str,
-        leader: &'a str,
-        term: Duration,
-    ) -> DatabaseFuture<'a, Leadership> {
-        Box::pin(async move {
-            // What a batch has changed is not undone, so its lease is good until it is through.
-            let _model = self.model.write().await;
-            let mut kept = self.kept();
-            kept.fence += 1;
-            kept.leader = Some((leader.to_owned(), Instant::now() + term));
-            Ok(Leadership::Taken(Lease {
-                name: name.into(),
-                fence: kept.fence,
-                position: kept.position,
-            }))
-        })
+    async fn seize(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
+        // What a batch has changed is not undone, so its lease is good until it is through.
+        let _model = self.model.write().await;
+        let mut kept = self.kept();
+        kept.fence += 1;
+        kept.leader = Some((leader.to_owned(), Instant::now() + term));
+        Ok(Leadership::Taken(Lease {
+            fence: kept.fence,
+            position: kept.position,
+        }))
     }
 
-    fn renew<'a>(&'a self, lease: &'a Lease, term: Duration) -> DatabaseFuture<'a, (), LeaseError> {
-        Box::pin(ready(self.held(lease).map(|mut kept| kept.hold(term))))
+    async fn renew(&self, lease: &Lease, term: Duration) -> Result<(), LeaseError> {
+        self.held(lease)?.hold(term);
+        Ok(())
     }
 
-    fn resign<'a>(&'a self, lease: &'a Lease) -> DatabaseFuture<'a, ()> {
+    async fn resign(&self, lease: &Lease) -> Result<(), EventStoreError> {
         if let Ok(mut kept) = self.held(lease) {
             kept.leader = None;
         }
-        Box::pin(ready(Ok(())))
+        Ok(())
     }
 
-    fn begin<'a>(
-        &'a self,
-        lease: &'a Lease,
-    ) -> DatabaseFuture<'a, MemoryTransaction<M>, LeaseError> {
-        Box::pin(async move {
-            let transaction = MemoryTransaction(self.model.clone().write_owned().await);
-            self.held(lease).map(|_| transaction)
-        })
+    async fn begin(&self, lease: &Lease) -> Result<MemoryTransaction<M>, LeaseError> {
+        let transaction = MemoryTransaction(self.model.clone().write_owned().await);
+        self.held(lease).map(|_| transaction)
     }
 
     fn is_usable(_: &MemoryTransaction<M>) -> bool {
         true
     }
 
-    fn commit<'a>(
-        &'a self,
+    async fn commit(
+        &self,
         transaction: MemoryTransaction<M>,
-        lease: &'a Lease,
+        lease: &Lease,
         progress: Progress,
-    ) -> DatabaseFuture<'a, (), LeaseError> {
+    ) -> Result<(), LeaseError> {
         let committed = self.held(lease).map(|mut kept| {
             kept.position = progress.position;
             kept.hold(progress.term);
@@ -238,43 +231,38 @@ impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<
             kept.dead_letters.extend(progress.park);
         });
         drop(transaction);
-        Box::pin(ready(committed))
+        committed
     }
 
-    fn note<'a>(&'a self, lease: &'a Lease, error: &'a LastError) -> DatabaseFuture<'a, ()> {
+    async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
         if let Ok(mut kept) = self.held(lease) {
             kept.last_error = Some(error.clone());
         }
-        Box::pin(ready(Ok(())))
+        Ok(())
     }
 
-    fn record<'a>(&'a self, _: &'a str) -> DatabaseFuture<'a, Option<ProjectionRecord>> {
+    async fn record(&self) -> Result<Option<ProjectionRecord>, EventStoreError> {
         let kept = self.kept();
-        let record = ProjectionRecord {
+        Ok(Some(ProjectionRecord {
             position: kept.position,
             leader: kept.leader.as_ref().map(|(leader, _)| leader.clone()),
             last_error: kept.last_error.clone(),
             parked: u64::try_from(kept.dead_letters.len()).unwrap_or(u64::MAX),
             to_replay: kept.dead_letters.iter().any(|letter| letter.to_replay),
-        };
-        Box::pin(ready(Ok(Some(record))))
+        }))
     }
 
-    fn dead_letters<'a>(
-        &'a self,
-        _: &'a str,
-        after: Position,
-    ) -> DatabaseFuture<'a, Vec<DeadLetter>> {
+    async fn dead_letters(&self, after: Position) -> Result<Vec<DeadLetter>, EventStoreError> {
         let kept = self.kept();
         let letters = kept.dead_letters.iter();
         let letters = letters.filter(|letter| letter.position > after);
         let mut letters: Vec<_> = letters.cloned().collect();
         letters.sort_by_key(|letter| letter.position);
         letters.truncate(1000);
-        Box::pin(ready(Ok(letters)))
+        Ok(letters)
     }
 
-    fn replay<'a>(&'a self, _: &'a str, position: Option<Position>) -> DatabaseFuture<'a, usize> {
+    async fn replay(&self, position: Option<Position>) -> Result<usize, EventStoreError> {
         let mut marked = 0;
         for letter in &mut self.kept().dead_letters {
             if position.is_none_or(|position| position == letter.position) {
@@ -282,32 +270,22 @@ impl<M: Default + Send + Sync + 'static> ProjectionDatabase for MemoryReadModel<
                 marked += 1;
             }
         }
-        Box::pin(ready(Ok(marked)))
+        Ok(marked)
     }
 
-    fn rebuild<'a>(&'a self, _: &'a str, _: bool) -> DatabaseFuture<'a, Self> {
-        Box::pin(ready(Ok(Self::new())))
-    }
-
-    fn swap<'a>(
-        &'a self,
-        rebuild: &'a Self,
-        lease: &'a Lease,
-    ) -> DatabaseFuture<'a, bool, LeaseError> {
-        Box::pin(async move {
-            let mut new = rebuild.model.write().await;
-            let mut old = self.model.write().await;
-            let mut built = rebuild.held(lease)?;
-            let mut kept = self.kept();
-            if kept.position > built.position {
-                return Ok(false);
-            }
-            std::mem::swap(&mut *new, &mut *old);
-            kept.position = built.position;
-            kept.dead_letters = std::mem::take(&mut built.dead_letters);
-            kept.fence += 1;
-            kept.leader = None;
-            Ok(true)
-        })
+    async fn swap(&self, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
+        let mut new = rebuild.model.write().await;
+        let mut old = self.model.write().await;
+        let mut built = rebuild.held(lease)?;
+        let mut kept = self.kept();
+        if kept.position > built.position {
+            return Ok(false);
+        }
+        std::mem::swap(&mut *new, &mut *old);
+        kept.position = built.position;
+        kept.dead_letters = std::mem::take(&mut built.dead_letters);
+        kept.fence += 1;
+        kept.leader = None;
+        Ok(true)
     }
 }

@@ -36,8 +36,8 @@ mod subscription;
 
 pub use automation::{Automated, Automation, Reaction};
 pub use database::{
-    DatabaseFuture, DeadLetter, LastError, Leadership, Lease, LeaseError, Progress,
-    ProjectionDatabase, ProjectionRecord,
+    DeadLetter, Forbidden, ForbiddenUse, LastError, Leadership, Lease, LeaseError, Progress,
+    ProjectionDatabase, ProjectionRecord, ReadModel, Stage,
 };
 pub use error::ProjectionError;
 use error::check_name;
@@ -65,7 +65,7 @@ pub async fn dead_letters<D: ProjectionDatabase>(
     name: &str,
     after: Position,
 ) -> Result<Vec<DeadLetter>, EventStoreError> {
-    database.dead_letters(name, after).await
+    database.live(name).dead_letters(after).await
 }
 
 /// Asks whoever leads a projection to apply a parked event again, or all of them (`None`). It does so within a second;
@@ -80,5 +80,5 @@ pub async fn replay<D: ProjectionDatabase>(
     name: &str,
     position: Option<Position>,
 ) -> Result<usize, EventStoreError> {
-    database.replay(name, position).await
+    database.live(name).replay(position).await
 }

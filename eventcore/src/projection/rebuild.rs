@@ -6,7 +6,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     Leadership, Lease, LeaseError, Projection, ProjectionDatabase, ProjectionError,
-    ProjectionRunner, check_name, pages::head, status::Report,
+    ProjectionRunner, ReadModel, check_name, pages::head, status::Report,
 };
 use crate::{EventStore, EventStoreError};
 
@@ -64,33 +64,35 @@ where
         shutdown: impl Future<Output = ()>,
     ) -> Result<RebuildOutcome, ProjectionError> {
         check_name(P::NAME)?;
-        let place = self.setup.database.rebuild(P::NAME, afresh).await?;
+        let live = self.setup.database.live(P::NAME);
+        let rebuilt = self.setup.database.rebuild(P::NAME, afresh).await?;
         let mut shutdown = std::pin::pin!(shutdown);
         // The live one's lease, once that must not get further ahead.
         let mut seized = None;
         let end = self
-            .build(&place, report, shutdown.as_mut(), &mut seized)
+            .build(&live, &rebuilt, report, shutdown.as_mut(), &mut seized)
             .await;
         if let (Some(lease), Ok(RebuildOutcome::Interrupted) | Err(_)) = (&seized, &end) {
             // If this fails, the lease runs out by itself.
-            let _ = self.setup.database.resign(lease).await;
+            let _ = live.resign(lease).await;
         }
         end
     }
 
     async fn build(
         &self,
-        place: &D::Rebuild,
+        live: &D::ReadModel,
+        rebuilt: &D::ReadModel,
         report: &Report,
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
         seized: &mut Option<Lease>,
     ) -> Result<RebuildOutcome, ProjectionError> {
         loop {
-            let beside = self.beside(place.clone());
-            let Some(lease) = beside.run_to_end(report.clone(), shutdown.as_mut()).await? else {
+            let filled = self.run_to_end(rebuilt.clone(), report.clone(), shutdown.as_mut());
+            let Some(lease) = filled.await? else {
                 return Ok(RebuildOutcome::Interrupted);
             };
-            match self.setup.database.swap(place, &lease).await {
+            match live.swap(rebuilt, &lease).await {
                 Ok(true) => {
                     let position = *report.position().borrow();
                     tracing::info!(projection = P::NAME, %position, "the rebuilt read model is in place");
@@ -98,20 +100,22 @@ where
                 }
                 // The live one has come further meanwhile. It stands by until the new one has caught up.
                 Ok(false) => {
-                    place.resign(&lease).await?;
-                    let live = self
-                        .setup
-                        .database
-                        .seize(P::NAME, &self.setup.instance, self.setup.term)
-                        .await?;
-                    if let Leadership::Taken(lease) = live {
+                    rebuilt.resign(&lease).await?;
+                    let taken = live.seize(&self.setup.instance, self.setup.term).await?;
+                    if let Leadership::Taken(lease) = taken {
                         *seized = Some(lease);
                     }
                 }
                 Err(LeaseError::Lost) => {}
                 Err(LeaseError::Database(error)) if error.is_transient() => {
-                    place.resign(&lease).await?;
+                    rebuilt.resign(&lease).await?;
                     tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(LeaseError::Forbidden(forbidden)) => {
+                    return Err(ProjectionError::Forbidden {
+                        projection: P::NAME,
+                        forbidden,
+                    });
                 }
                 Err(LeaseError::Database(error) | LeaseError::Refused(error)) => {
                     return Err(error.into());

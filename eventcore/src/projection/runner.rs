@@ -133,13 +133,6 @@ where
         self.run(Report::new(P::NAME), shutdown).await
     }
 
-    /// The same for another database of the same kind.
-    pub(super) fn beside(&self, place: D::Rebuild) -> ProjectionRunner<S, D::Rebuild, P> {
-        ProjectionRunner {
-            setup: self.setup.beside(place),
-        }
-    }
-
     async fn run(
         self,
         report: Report,
@@ -150,20 +143,23 @@ where
             return Err(error);
         }
         let shutdown = pin!(shutdown);
-        let mut run = Run::new(self.setup, report, Shutdown::new(shutdown), None);
+        let setup = self.setup.of(self.setup.database.live(P::NAME));
+        let mut run = Run::new(setup, report, Shutdown::new(shutdown), None);
         let end = run.stand_by().await.map(drop);
         run.report.ended(end.as_ref().err());
         end
     }
 
-    /// Follows the feed up to its present end with a lease of its own, which it returns; `None` when it was shut down.
+    /// Fills a read model up to the present end of the feed, with a lease that it returns; `None` when it was shut down.
     pub(super) async fn run_to_end(
-        self,
+        &self,
+        read_model: D::ReadModel,
         report: Report,
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Lease>, ProjectionError> {
         let head = head(&self.setup.store).await?;
-        let mut run = Run::new(self.setup, report, Shutdown::new(shutdown), Some(head));
+        let setup = self.setup.of(read_model);
+        let mut run = Run::new(setup, report, Shutdown::new(shutdown), Some(head));
         run.stand_by().await
     }
 }

@@ -8,7 +8,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    LastError, ProjectionDatabase, ProjectionError, error::with_sources, metrics, pages::head,
+    LastError, ProjectionDatabase, ProjectionError, ReadModel, error::with_sources, metrics,
+    pages::head,
 };
 use crate::{EventFilter, EventStore, EventStoreError, Position, store::ReadFeed};
 
@@ -277,7 +278,15 @@ pub async fn status<S: EventStore, D: ProjectionDatabase>(
     database: &D,
     name: &str,
 ) -> Result<ProjectionStatus, EventStoreError> {
-    let record = database.record(name).await?;
+    status_of(store, &database.live(name), name).await
+}
+
+pub(super) async fn status_of<S: EventStore, D: ReadModel>(
+    store: &S,
+    read_model: &D,
+    name: &str,
+) -> Result<ProjectionStatus, EventStoreError> {
+    let record = read_model.record().await?;
     let position = record
         .as_ref()
         .map_or(Position::START, |record| record.position);

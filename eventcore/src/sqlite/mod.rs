@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-pub use read_model::rebuild::SqliteRebuild;
+pub use read_model::database::SqliteReadModel;
 pub use read_model::transaction::SqliteTransaction;
 /// The SQLite library, in the version whose types are part of the interface here.
 pub use rusqlite;

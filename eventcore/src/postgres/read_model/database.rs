@@ -21,8 +21,8 @@ use crate::postgres::{
 use crate::{
     Position,
     projection::{
-        DatabaseFuture, DeadLetter, LastError, Leadership, Lease, LeaseError, Progress,
-        ProjectionDatabase, ProjectionRecord,
+        DeadLetter, LastError, Leadership, Lease, LeaseError, Progress, ProjectionDatabase,
+        ProjectionRecord, ReadModel,
     },
     store::EventStoreError,
 };
@@ -113,7 +113,6 @@ impl Place {
             .await?;
         if let Some(row) = taken.first() {
             return Ok(Leadership::Taken(Lease {
-                name: name.into(),
                 fence: number(row, 0)?,
                 position: Position::new(number(row, 1)?),
             }));
@@ -124,10 +123,10 @@ impl Place {
         Ok(Leadership::Held { leader })
     }
 
-    async fn renew(&self, lease: &Lease, term: Duration) -> Result<(), LeaseError> {
+    async fn renew(&self, name: &str, lease: &Lease, term: Duration) -> Result<(), LeaseError> {
         let sql = "UPDATE eventcore.projections SET leads_until = clock_timestamp() + $1::bigint * interval '1 millisecond'
                     WHERE name = $2 AND fence = $3 RETURNING fence";
-        let key = self.key(&lease.name);
+        let key = self.key(name);
         let held = self
             .query(sql, &[&millis(term), &key, &big(lease.fence)])
             .await?;
@@ -137,20 +136,21 @@ impl Place {
         Ok(())
     }
 
-    async fn resign(&self, lease: &Lease) -> Result<(), EventStoreError> {
+    async fn resign(&self, name: &str, lease: &Lease) -> Result<(), EventStoreError> {
         let sql = "UPDATE eventcore.projections SET leader = NULL, leads_until = '-infinity' WHERE name = $1 AND fence = $2";
-        let key = self.key(&lease.name);
+        let key = self.key(name);
         self.query(sql, &[&key, &big(lease.fence)]).await.map(drop)
     }
 
     /// The fence is checked under the lock of the projection's row, so a leader of old cannot commit.
     async fn commit(
         &self,
+        name: &str,
         mut transaction: PostgresTransaction,
         lease: &Lease,
         progress: Progress,
     ) -> Result<(), LeaseError> {
-        let key = self.key(&lease.name);
+        let key = self.key(name);
         let sql = "UPDATE eventcore.projections SET position = $1, error = NULL,
                           leads_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
                     WHERE name = $3 AND fence = $4 AND position = $5";
@@ -190,12 +190,17 @@ impl Place {
         transaction.commit().await
     }
 
-    async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
+    async fn note(
+        &self,
+        name: &str,
+        lease: &Lease,
+        error: &LastError,
+    ) -> Result<(), EventStoreError> {
         let sql = "UPDATE eventcore.projections SET error = $1, error_position = $2, error_at = $3
                     WHERE name = $4 AND fence = $5";
         let message = error.message.replace('\0', "\u{fffd}");
         let position = error.position.map(|position| big(position.get()));
-        let key = self.key(&lease.name);
+        let key = self.key(name);
         self.query(
             sql,
             &[&message, &position, &error.at, &key, &big(lease.fence)],
@@ -278,7 +283,7 @@ impl Place {
         &self,
         name: &str,
         afresh: bool,
-    ) -> Result<PostgresRebuild, EventStoreError> {
+    ) -> Result<PostgresReadModel, EventStoreError> {
         let place = self.rebuild(name);
         let schema = place.rebuild.as_deref().unwrap_or_default();
         let mut sql = String::from("BEGIN;");
@@ -301,14 +306,22 @@ impl Place {
             made
         };
         made.await.map_err(|failure| failure.nothing_written())?;
-        Ok(PostgresRebuild(place))
+        Ok(PostgresReadModel {
+            place,
+            name: name.into(),
+        })
     }
 
-    async fn swap(self: &Arc<Self>, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
+    async fn swap(
+        self: &Arc<Self>,
+        name: &str,
+        rebuild: &Self,
+        lease: &Lease,
+    ) -> Result<bool, LeaseError> {
         let Some(schema) = rebuild.rebuild.as_deref() else {
             return Ok(false);
         };
-        let (built_key, key) = (rebuild.key(&lease.name), self.key(&lease.name));
+        let (built_key, key) = (rebuild.key(name), self.key(name));
         let of = |sql: &str| of_schema(sql, &self.schema);
         let mut transaction = PostgresTransaction::new(self.clone());
         let sql =
@@ -374,148 +387,112 @@ async fn move_tables(
     transaction.execute_batch(&statements).await
 }
 
-/// Where a read model is rebuilt: a schema of its own.
+/// The read model of one projection: the live one, or the one that a rebuild makes in a schema of its own.
 #[derive(Clone)]
-pub struct PostgresRebuild(Arc<Place>);
+pub struct PostgresReadModel {
+    place: Arc<Place>,
+    name: Arc<str>,
+}
 
-impl std::fmt::Debug for PostgresRebuild {
+impl std::fmt::Debug for PostgresReadModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresRebuild")
-            .field("schema", &self.0.rebuild)
+        f.debug_struct("PostgresReadModel")
+            .field("name", &self.name)
+            .field("rebuild", &self.place.rebuild)
             .finish_non_exhaustive()
     }
 }
 
-macro_rules! of_place {
-    ($database:ty) => {
-        impl ProjectionDatabase for $database {
-            type Transaction = PostgresTransaction;
-            type Rebuild = PostgresRebuild;
-            const OPEN: Duration = Duration::from_millis(200);
-            const ROLLS_BACK: bool = true;
-            const QUEUES: bool = true;
+impl ProjectionDatabase for PostgresEventStore {
+    type Transaction = PostgresTransaction;
+    type ReadModel = PostgresReadModel;
 
-            fn run<T: Send + 'static>(
-                &self,
-                work: impl Future<Output = T> + Send + 'static,
-            ) -> DatabaseFuture<'_, T> {
-                Box::pin(async { Ok(work.await) })
-            }
-
-            fn lead<'a>(
-                &'a self,
-                name: &'a str,
-                leader: &'a str,
-                term: Duration,
-            ) -> DatabaseFuture<'a, Leadership> {
-                Box::pin(self.place().lead(name, leader, term, false))
-            }
-
-            fn seize<'a>(
-                &'a self,
-                name: &'a str,
-                leader: &'a str,
-                term: Duration,
-            ) -> DatabaseFuture<'a, Leadership> {
-                Box::pin(self.place().lead(name, leader, term, true))
-            }
-
-            fn renew<'a>(
-                &'a self,
-                lease: &'a Lease,
-                term: Duration,
-            ) -> DatabaseFuture<'a, (), LeaseError> {
-                Box::pin(self.place().renew(lease, term))
-            }
-
-            fn resign<'a>(&'a self, lease: &'a Lease) -> DatabaseFuture<'a, ()> {
-                Box::pin(self.place().resign(lease))
-            }
-
-            fn begin<'a>(
-                &'a self,
-                _: &'a Lease,
-            ) -> DatabaseFuture<'a, PostgresTransaction, LeaseError> {
-                let transaction = PostgresTransaction::new(self.place().clone());
-                Box::pin(std::future::ready(Ok(transaction)))
-            }
-
-            fn flush(transaction: &mut PostgresTransaction) -> DatabaseFuture<'_, ()> {
-                Box::pin(transaction.flush())
-            }
-
-            fn is_usable(transaction: &PostgresTransaction) -> bool {
-                transaction.is_usable()
-            }
-
-            fn commit<'a>(
-                &'a self,
-                transaction: PostgresTransaction,
-                lease: &'a Lease,
-                progress: Progress,
-            ) -> DatabaseFuture<'a, (), LeaseError> {
-                Box::pin(self.place().commit(transaction, lease, progress))
-            }
-
-            fn note<'a>(
-                &'a self,
-                lease: &'a Lease,
-                error: &'a LastError,
-            ) -> DatabaseFuture<'a, ()> {
-                Box::pin(self.place().note(lease, error))
-            }
-
-            fn record<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Option<ProjectionRecord>> {
-                Box::pin(self.place().record(name))
-            }
-
-            fn dead_letters<'a>(
-                &'a self,
-                name: &'a str,
-                after: Position,
-            ) -> DatabaseFuture<'a, Vec<DeadLetter>> {
-                Box::pin(self.place().dead_letters(name, after))
-            }
-
-            fn replay<'a>(
-                &'a self,
-                name: &'a str,
-                position: Option<Position>,
-            ) -> DatabaseFuture<'a, usize> {
-                Box::pin(self.place().replay(name, position))
-            }
-
-            fn rebuild<'a>(
-                &'a self,
-                name: &'a str,
-                afresh: bool,
-            ) -> DatabaseFuture<'a, PostgresRebuild> {
-                Box::pin(self.place().open_rebuild(name, afresh))
-            }
-
-            fn swap<'a>(
-                &'a self,
-                rebuild: &'a PostgresRebuild,
-                lease: &'a Lease,
-            ) -> DatabaseFuture<'a, bool, LeaseError> {
-                Box::pin(self.place().swap(&rebuild.0, lease))
-            }
+    fn live(&self, name: &str) -> PostgresReadModel {
+        PostgresReadModel {
+            place: self.shared.place.clone(),
+            name: name.into(),
         }
-    };
-}
+    }
 
-of_place!(PostgresEventStore);
-of_place!(PostgresRebuild);
-
-impl PostgresEventStore {
-    fn place(&self) -> &Arc<Place> {
-        &self.shared.place
+    async fn rebuild(
+        &self,
+        name: &str,
+        afresh: bool,
+    ) -> Result<PostgresReadModel, EventStoreError> {
+        self.shared.place.open_rebuild(name, afresh).await
     }
 }
 
-impl PostgresRebuild {
-    fn place(&self) -> &Arc<Place> {
-        &self.0
+impl ReadModel for PostgresReadModel {
+    type Transaction = PostgresTransaction;
+    const OPEN: Duration = Duration::from_millis(200);
+    const ROLLS_BACK: bool = true;
+    const QUEUES: bool = true;
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, EventStoreError> {
+        Ok(work.await)
+    }
+
+    async fn lead(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
+        self.place.lead(&self.name, leader, term, false).await
+    }
+
+    async fn seize(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
+        self.place.lead(&self.name, leader, term, true).await
+    }
+
+    async fn renew(&self, lease: &Lease, term: Duration) -> Result<(), LeaseError> {
+        self.place.renew(&self.name, lease, term).await
+    }
+
+    async fn resign(&self, lease: &Lease) -> Result<(), EventStoreError> {
+        self.place.resign(&self.name, lease).await
+    }
+
+    async fn begin(&self, _: &Lease) -> Result<PostgresTransaction, LeaseError> {
+        Ok(PostgresTransaction::new(self.place.clone()))
+    }
+
+    async fn flush(transaction: &mut PostgresTransaction) -> Result<(), EventStoreError> {
+        transaction.flush().await
+    }
+
+    fn is_usable(transaction: &PostgresTransaction) -> bool {
+        transaction.is_usable()
+    }
+
+    async fn commit(
+        &self,
+        transaction: PostgresTransaction,
+        lease: &Lease,
+        progress: Progress,
+    ) -> Result<(), LeaseError> {
+        self.place
+            .commit(&self.name, transaction, lease, progress)
+            .await
+    }
+
+    async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
+        self.place.note(&self.name, lease, error).await
+    }
+
+    async fn record(&self) -> Result<Option<ProjectionRecord>, EventStoreError> {
+        self.place.record(&self.name).await
+    }
+
+    async fn dead_letters(&self, after: Position) -> Result<Vec<DeadLetter>, EventStoreError> {
+        self.place.dead_letters(&self.name, after).await
+    }
+
+    async fn replay(&self, position: Option<Position>) -> Result<usize, EventStoreError> {
+        self.place.replay(&self.name, position).await
+    }
+
+    async fn swap(&self, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
+        self.place.swap(&self.name, &rebuild.place, lease).await
     }
 }
 

@@ -21,9 +21,6 @@ use crate::{
 /// The most reads answered from one snapshot.
 const BATCH: usize = 256;
 
-/// A question that is a function of the connection, if there is a snapshot.
-pub(crate) type Query = Box<dyn FnOnce(Result<&Connection, EventStoreError>) + Send>;
-
 pub(crate) enum Job {
     Streams {
         request: ReadStreams,
@@ -33,8 +30,6 @@ pub(crate) enum Job {
         request: ReadFeed,
         reply: Reply<FeedPage>,
     },
-    /// Whatever else is asked, in the snapshot of the batch.
-    Query(Query),
     /// Finish what is queued and end. The sender is dropped when the connection is closed.
     Close(oneshot::Sender<()>),
 }
@@ -105,10 +100,6 @@ impl Reader {
                             Err(error) => Err(error.nothing_written(None)),
                         });
                     }
-                    Job::Query(query) => query(match &snapshot {
-                        Ok(()) => Ok(&self.connection),
-                        Err(error) => Err(error.nothing_written(None)),
-                    }),
                     Job::Close(closed) => {
                         queue.close();
                         closing.push(closed);

@@ -11,130 +11,128 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use crate::sqlite::{
     SqliteEventStore,
     convert::sql,
-    error::of_read,
-    read_model::rebuild::SqliteRebuild,
+    read_model::rebuild,
     read_model::target::{Place, blocking},
     read_model::transaction::SqliteTransaction,
 };
 use crate::{
     Position,
     projection::{
-        DatabaseFuture, DeadLetter, LastError, Leadership, Lease, LeaseError, Progress,
-        ProjectionDatabase, ProjectionRecord,
+        DeadLetter, LastError, Leadership, Lease, LeaseError, Progress, ProjectionDatabase,
+        ProjectionRecord, ReadModel,
     },
     store::EventStoreError,
 };
 
+/// The read model of one projection: the live one, or the one that a rebuild makes in a file beside the store's.
+#[derive(Clone)]
+pub struct SqliteReadModel {
+    place: Arc<Place>,
+    name: Arc<str>,
+}
+
+impl std::fmt::Debug for SqliteReadModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteReadModel")
+            .field("name", &self.name)
+            .field("path", &self.place.path())
+            .finish_non_exhaustive()
+    }
+}
+
 impl ProjectionDatabase for SqliteEventStore {
     type Transaction = SqliteTransaction;
-    type Rebuild = SqliteRebuild;
+    type ReadModel = SqliteReadModel;
+
+    fn live(&self, name: &str) -> SqliteReadModel {
+        SqliteReadModel {
+            place: self.place().clone(),
+            name: name.into(),
+        }
+    }
+
+    async fn rebuild(&self, name: &str, afresh: bool) -> Result<SqliteReadModel, EventStoreError> {
+        Ok(SqliteReadModel {
+            place: rebuild::open(self.place(), name, afresh).await?,
+            name: name.into(),
+        })
+    }
+}
+
+impl ReadModel for SqliteReadModel {
+    type Transaction = SqliteTransaction;
     const OPEN: Duration = Duration::from_millis(20);
     const ROLLS_BACK: bool = true;
 
-    fn run<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> DatabaseFuture<'_, T> {
-        run(work)
+    ) -> Result<T, EventStoreError> {
+        // What writes runs in a thread that may block, its commit included.
+        let runtime = tokio::runtime::Handle::current();
+        blocking(move || runtime.block_on(work)).await
     }
 
-    fn lead<'a>(
-        &'a self,
-        name: &'a str,
-        leader: &'a str,
-        term: Duration,
-    ) -> DatabaseFuture<'a, Leadership> {
-        Box::pin(async move {
-            // Most of those who stand by find it held, which takes no lock.
-            if let Some(leader) = self.record(name).await?.and_then(|record| record.leader) {
-                return Ok(Leadership::Held { leader });
-            }
-            lead(self.place(), name, leader, term, false).await
-        })
+    async fn lead(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
+        // Most of those who stand by find it held, which takes no lock.
+        if let Some(leader) = self.record().await?.and_then(|record| record.leader) {
+            return Ok(Leadership::Held { leader });
+        }
+        lead(&self.place, &self.name, leader, term, false).await
     }
 
-    fn seize<'a>(
-        &'a self,
-        name: &'a str,
-        leader: &'a str,
-        term: Duration,
-    ) -> DatabaseFuture<'a, Leadership> {
-        Box::pin(lead(self.place(), name, leader, term, true))
+    async fn seize(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
+        lead(&self.place, &self.name, leader, term, true).await
     }
 
-    fn renew<'a>(&'a self, lease: &'a Lease, term: Duration) -> DatabaseFuture<'a, (), LeaseError> {
-        Box::pin(renew(self.place(), lease, term))
+    async fn renew(&self, lease: &Lease, term: Duration) -> Result<(), LeaseError> {
+        renew(&self.place, &self.name, lease, term).await
     }
 
-    fn resign<'a>(&'a self, lease: &'a Lease) -> DatabaseFuture<'a, ()> {
-        Box::pin(resign(self.place(), lease))
+    async fn resign(&self, lease: &Lease) -> Result<(), EventStoreError> {
+        resign(&self.place, &self.name, lease).await
     }
 
-    fn begin<'a>(&'a self, _: &'a Lease) -> DatabaseFuture<'a, SqliteTransaction, LeaseError> {
-        Box::pin(std::future::ready(Ok(SqliteTransaction::new(
-            self.place().clone(),
-        ))))
+    async fn begin(&self, _: &Lease) -> Result<SqliteTransaction, LeaseError> {
+        Ok(SqliteTransaction::new(self.place.clone()))
     }
 
     fn is_usable(transaction: &SqliteTransaction) -> bool {
         transaction.is_usable()
     }
 
-    fn commit<'a>(
-        &'a self,
+    async fn commit(
+        &self,
         transaction: SqliteTransaction,
-        lease: &'a Lease,
+        lease: &Lease,
         progress: Progress,
-    ) -> DatabaseFuture<'a, (), LeaseError> {
-        let committed = commit(self.place(), transaction, lease, &progress);
-        Box::pin(std::future::ready(committed))
+    ) -> Result<(), LeaseError> {
+        commit(&self.place, &self.name, transaction, lease, &progress)
     }
 
-    fn note<'a>(&'a self, lease: &'a Lease, error: &'a LastError) -> DatabaseFuture<'a, ()> {
-        Box::pin(note(self.place(), lease, error))
+    async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
+        note(&self.place, &self.name, lease, error).await
     }
 
-    fn record<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Option<ProjectionRecord>> {
-        let name = name.to_owned();
-        Box::pin(self.query(move |connection| record(connection, &name)))
+    async fn record(&self) -> Result<Option<ProjectionRecord>, EventStoreError> {
+        let name = self.name.clone();
+        let read = move |connection: &Connection| record(connection, &name);
+        self.place.write(read).await
     }
 
-    fn dead_letters<'a>(
-        &'a self,
-        name: &'a str,
-        after: Position,
-    ) -> DatabaseFuture<'a, Vec<DeadLetter>> {
-        let name = name.to_owned();
-        Box::pin(self.query(move |connection| dead_letters(connection, &name, after)))
+    async fn dead_letters(&self, after: Position) -> Result<Vec<DeadLetter>, EventStoreError> {
+        let name = self.name.clone();
+        let read = move |connection: &Connection| dead_letters(connection, &name, after);
+        self.place.write(read).await
     }
 
-    fn replay<'a>(
-        &'a self,
-        name: &'a str,
-        position: Option<Position>,
-    ) -> DatabaseFuture<'a, usize> {
-        Box::pin(replay(self.place(), name, position))
+    async fn replay(&self, position: Option<Position>) -> Result<usize, EventStoreError> {
+        replay(&self.place, &self.name, position).await
     }
 
-    fn rebuild<'a>(&'a self, name: &'a str, afresh: bool) -> DatabaseFuture<'a, SqliteRebuild> {
-        Box::pin(SqliteRebuild::open(self.place(), name, afresh))
+    async fn swap(&self, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
+        rebuild::swap(&self.place, &rebuild.place, &self.name, lease).await
     }
-
-    fn swap<'a>(
-        &'a self,
-        rebuild: &'a SqliteRebuild,
-        lease: &'a Lease,
-    ) -> DatabaseFuture<'a, bool, LeaseError> {
-        Box::pin(rebuild.swap(self.place(), lease))
-    }
-}
-
-/// Work that writes runs in a thread that may block, its commit included.
-pub(crate) fn run<'a, T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> DatabaseFuture<'a, T> {
-    let runtime = tokio::runtime::Handle::current();
-    Box::pin(blocking(move || runtime.block_on(work)))
 }
 
 pub(crate) async fn lead(
@@ -156,7 +154,6 @@ pub(crate) async fn lead(
             )?
             .query_row(params![name, leader, until(term), until(Duration::ZERO), seize], |row| {
                 Ok(Lease {
-                    name: name.as_str().into(),
                     fence: row.get(0)?,
                     position: Position::new(row.get(1)?),
                 })
@@ -174,14 +171,15 @@ pub(crate) async fn lead(
 
 pub(crate) async fn renew(
     place: &Arc<Place>,
+    name: &str,
     lease: &Lease,
     term: Duration,
 ) -> Result<(), LeaseError> {
-    let lease = lease.clone();
+    let (name, lease) = (name.to_owned(), lease.clone());
     let renew = move |connection: &Connection| {
         let sql =
             "UPDATE main.eventcore_projections SET leads_until = ?1 WHERE name = ?2 AND fence = ?3";
-        let values = params![until(term), &*lease.name, fence(&lease)];
+        let values = params![until(term), name, fence(&lease)];
         connection.prepare_cached(sql)?.execute(values)
     };
     match place.write(renew).await? {
@@ -190,11 +188,15 @@ pub(crate) async fn renew(
     }
 }
 
-pub(crate) async fn resign(place: &Arc<Place>, lease: &Lease) -> Result<(), EventStoreError> {
-    let lease = lease.clone();
+pub(crate) async fn resign(
+    place: &Arc<Place>,
+    name: &str,
+    lease: &Lease,
+) -> Result<(), EventStoreError> {
+    let (name, lease) = (name.to_owned(), lease.clone());
     let resign = move |connection: &Connection| {
         let sql = "UPDATE main.eventcore_projections SET leader = NULL, leads_until = 0 WHERE name = ?1 AND fence = ?2";
-        let values = params![&*lease.name, fence(&lease)];
+        let values = params![name, fence(&lease)];
         connection.prepare_cached(sql)?.execute(values).map(drop)
     };
     place.write(resign).await
@@ -203,6 +205,7 @@ pub(crate) async fn resign(place: &Arc<Place>, lease: &Lease) -> Result<(), Even
 /// The fence is checked while nobody else can write, so a leader of old cannot commit.
 pub(crate) fn commit(
     place: &Arc<Place>,
+    name: &str,
     mut transaction: SqliteTransaction,
     lease: &Lease,
     progress: &Progress,
@@ -215,7 +218,7 @@ pub(crate) fn commit(
         let values = params![
             sql(progress.position.get()),
             until(progress.term),
-            &*lease.name,
+            name,
             fence(lease),
             sql(lease.position.get()),
         ];
@@ -225,7 +228,7 @@ pub(crate) fn commit(
                         (projection, position, error, attempts, parked_at, to_replay) VALUES (?1, ?2, ?3, ?4, ?5, 0)";
             let position = sql(letter.position.get());
             let values = params![
-                &*lease.name,
+                name,
                 position,
                 letter.error,
                 letter.attempts,
@@ -236,7 +239,7 @@ pub(crate) fn commit(
         if let Some(position) = progress.replayed {
             let remove =
                 "DELETE FROM main.eventcore_dead_letters WHERE projection = ?1 AND position = ?2";
-            let values = params![&*lease.name, sql(position.get())];
+            let values = params![name, sql(position.get())];
             connection.prepare_cached(remove)?.execute(values)?;
         }
         Ok(held)
@@ -255,10 +258,11 @@ pub(crate) fn commit(
 
 pub(crate) async fn note(
     place: &Arc<Place>,
+    name: &str,
     lease: &Lease,
     error: &LastError,
 ) -> Result<(), EventStoreError> {
-    let (lease, error) = (lease.clone(), error.clone());
+    let (name, lease, error) = (name.to_owned(), lease.clone(), error.clone());
     let note = move |connection: &Connection| {
         let sql =
             "UPDATE main.eventcore_projections SET error = ?1, error_position = ?2, error_at = ?3
@@ -268,7 +272,7 @@ pub(crate) async fn note(
             error.message,
             position,
             micros(error.at),
-            &*lease.name,
+            name,
             fence(&lease)
         ];
         connection.prepare_cached(sql)?.execute(values).map(drop)
@@ -348,22 +352,6 @@ pub(crate) async fn replay(
             .execute(params![name, position])
     };
     place.write(mark).await
-}
-
-impl SqliteEventStore {
-    /// Asks a reader thread.
-    async fn query<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, EventStoreError> {
-        self.read(|reply| {
-            crate::sqlite::read::thread::Job::Query(Box::new(move |connection| {
-                let _ = reply
-                    .send(connection.and_then(|connection| query(connection).map_err(of_read)));
-            }))
-        })
-        .await
-    }
 }
 
 fn fence(lease: &Lease) -> i64 {

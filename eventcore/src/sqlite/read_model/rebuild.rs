@@ -5,101 +5,88 @@
 
 use std::{
     fs,
-    future::Future,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::sqlite::{
     convert::sql,
-    read_model::database,
     read_model::target::{Place, blocking},
     read_model::transaction::{SqliteTransaction, busy},
     schema::BUSY,
 };
 use crate::{
-    Position,
-    projection::{
-        DatabaseFuture, DeadLetter, LastError, Leadership, Lease, LeaseError, Progress,
-        ProjectionDatabase, ProjectionRecord,
-    },
+    projection::{Lease, LeaseError},
     store::EventStoreError,
 };
-
-/// Where a read model is rebuilt: a file beside the store's.
-#[derive(Clone)]
-pub struct SqliteRebuild {
-    place: Arc<Place>,
-}
 
 /// Names a rebuild, so that what is left of one whose file could not be removed is not taken for the beginning of another.
 const BIRTH: &str = "eventcore/birth";
 
-impl SqliteRebuild {
-    pub(crate) async fn open(
-        store: &Arc<Place>,
-        name: &str,
-        afresh: bool,
-    ) -> Result<Self, EventStoreError> {
-        let mut path = store.path().as_os_str().to_owned();
-        path.push(format!(".{name}.rebuild"));
-        let (path, file, swapped) = (PathBuf::from(path), store.path().to_owned(), swapped(name));
-        let opened = move || {
-            if afresh {
-                remove(&path);
-            }
-            let place = Place::beside(path.clone(), file.clone());
-            if !was_swapped(&place, &swapped)? {
-                return Ok(place);
-            }
-            place.close();
+pub(crate) async fn open(
+    store: &Arc<Place>,
+    name: &str,
+    afresh: bool,
+) -> Result<Arc<Place>, EventStoreError> {
+    let mut path = store.path().as_os_str().to_owned();
+    path.push(format!(".{name}.rebuild"));
+    let (path, file, swapped) = (
+        PathBuf::from(path),
+        store.path().to_owned(),
+        swapped_key(name),
+    );
+    let opened = move || {
+        if afresh {
             remove(&path);
-            let place = Place::beside(path, file);
-            was_swapped(&place, &swapped).map(|_| place)
-        };
-        let place = blocking(opened)
-            .await?
-            .map_err(|error| store.failed(error))?;
-        Ok(Self { place })
-    }
+        }
+        let place = Place::beside(path.clone(), file.clone());
+        if !was_swapped(&place, &swapped)? {
+            return Ok(place);
+        }
+        place.close();
+        remove(&path);
+        let place = Place::beside(path, file);
+        was_swapped(&place, &swapped).map(|_| place)
+    };
+    blocking(opened).await?.map_err(|error| store.failed(error))
+}
 
-    /// Throws away what was built.
-    pub(crate) fn discard(&self) {
-        self.place.close();
-        remove(self.place.path());
-    }
-
-    pub(crate) async fn swap(&self, store: &Arc<Place>, lease: &Lease) -> Result<bool, LeaseError> {
-        let (rebuild, store, lease) = (self.clone(), store.clone(), lease.clone());
-        let swap = move || {
-            let failed = |error| LeaseError::Database(store.failed(error));
-            let Some(_turn) = store.turns.take(BUSY) else {
-                return Err(failed(busy()));
-            };
-            let connection = store.take().map_err(failed)?;
-            let path = rebuild.place.path().display().to_string();
-            let swapped = connection
-                .execute("ATTACH DATABASE ?1 AS rebuild", [path])
-                .and_then(|_| swap(&connection, &lease));
-            if !connection.is_autocommit() {
-                let _ = connection.execute_batch("ROLLBACK");
-            }
-            let _ = connection.execute_batch("DETACH DATABASE rebuild");
-            store.give_back(connection);
-            match swapped.map_err(failed)? {
-                Swapped::Done => {
-                    rebuild.discard();
-                    Ok(true)
-                }
-                Swapped::Behind => Ok(false),
-                Swapped::Lost => Err(LeaseError::Lost),
-            }
+pub(crate) async fn swap(
+    store: &Arc<Place>,
+    rebuild: &Arc<Place>,
+    name: &str,
+    lease: &Lease,
+) -> Result<bool, LeaseError> {
+    let (rebuild, store, lease) = (rebuild.clone(), store.clone(), lease.clone());
+    let name = name.to_owned();
+    let swap = move || {
+        let failed = |error| LeaseError::Database(store.failed(error));
+        let Some(_turn) = store.turns.take(BUSY) else {
+            return Err(failed(busy()));
         };
-        blocking(swap).await?
-    }
+        let connection = store.take().map_err(failed)?;
+        let path = rebuild.path().display().to_string();
+        let swapped = connection
+            .execute("ATTACH DATABASE ?1 AS rebuild", [path])
+            .and_then(|_| replace(&connection, &name, &lease));
+        if !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        let _ = connection.execute_batch("DETACH DATABASE rebuild");
+        store.give_back(connection);
+        match swapped.map_err(failed)? {
+            Swapped::Done => {
+                rebuild.close();
+                remove(rebuild.path());
+                Ok(true)
+            }
+            Swapped::Behind => Ok(false),
+            Swapped::Lost => Err(LeaseError::Lost),
+        }
+    };
+    blocking(swap).await?
 }
 
 enum Swapped {
@@ -110,7 +97,7 @@ enum Swapped {
     Lost,
 }
 
-fn swapped(name: &str) -> String {
+fn swapped_key(name: &str) -> String {
     format!("{name}/swapped")
 }
 
@@ -142,12 +129,12 @@ fn remove(path: &Path) {
 }
 
 /// Copies the rebuilt read model over the live one, unless that has come further.
-fn swap(connection: &Connection, lease: &Lease) -> rusqlite::Result<Swapped> {
+fn replace(connection: &Connection, name: &str, lease: &Lease) -> rusqlite::Result<Swapped> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let built: Option<i64> = connection
         .query_row(
             "SELECT position FROM rebuild.eventcore_projections WHERE name = ?1 AND fence = ?2",
-            params![&*lease.name, sql(lease.fence)],
+            params![name, sql(lease.fence)],
             |row| row.get(0),
         )
         .optional()?;
@@ -157,7 +144,7 @@ fn swap(connection: &Connection, lease: &Lease) -> rusqlite::Result<Swapped> {
     let live: Option<i64> = connection
         .query_row(
             "SELECT position FROM main.eventcore_projections WHERE name = ?1",
-            [&*lease.name],
+            [name],
             |row| row.get(0),
         )
         .optional()?;
@@ -169,16 +156,16 @@ fn swap(connection: &Connection, lease: &Lease) -> rusqlite::Result<Swapped> {
     connection.execute(
         "INSERT INTO main.eventcore_projections AS p (name, position, fence, leads_until) VALUES (?1, ?2, 1, 0)
          ON CONFLICT DO UPDATE SET position = ?2, fence = p.fence + 1, leader = NULL, leads_until = 0, error = NULL",
-        params![&*lease.name, built],
+        params![name, built],
     )?;
     connection.execute(
         "INSERT OR REPLACE INTO main.eventcore_projections (name, position, fence, leads_until)
          SELECT ?1, position, 0, 0 FROM rebuild.eventcore_projections WHERE name = ?2",
-        [swapped(&lease.name).as_str(), BIRTH],
+        [swapped_key(name).as_str(), BIRTH],
     )?;
     connection.execute(
         "DELETE FROM main.eventcore_dead_letters WHERE projection = ?1",
-        [&*lease.name],
+        [name],
     )?;
     connection.execute_batch(
         "INSERT INTO main.eventcore_dead_letters SELECT * FROM rebuild.eventcore_dead_letters; COMMIT",
@@ -226,113 +213,4 @@ fn copy(connection: &Connection) -> rusqlite::Result<()> {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-impl ProjectionDatabase for SqliteRebuild {
-    type Transaction = SqliteTransaction;
-    type Rebuild = Self;
-    const OPEN: Duration = Duration::from_millis(200);
-    const ROLLS_BACK: bool = true;
-
-    fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> DatabaseFuture<'_, T> {
-        database::run(work)
-    }
-
-    fn lead<'a>(
-        &'a self,
-        name: &'a str,
-        leader: &'a str,
-        term: Duration,
-    ) -> DatabaseFuture<'a, Leadership> {
-        Box::pin(database::lead(&self.place, name, leader, term, false))
-    }
-
-    fn seize<'a>(
-        &'a self,
-        name: &'a str,
-        leader: &'a str,
-        term: Duration,
-    ) -> DatabaseFuture<'a, Leadership> {
-        Box::pin(database::lead(&self.place, name, leader, term, true))
-    }
-
-    fn renew<'a>(&'a self, lease: &'a Lease, term: Duration) -> DatabaseFuture<'a, (), LeaseError> {
-        Box::pin(database::renew(&self.place, lease, term))
-    }
-
-    fn resign<'a>(&'a self, lease: &'a Lease) -> DatabaseFuture<'a, ()> {
-        Box::pin(database::resign(&self.place, lease))
-    }
-
-    fn begin<'a>(&'a self, _: &'a Lease) -> DatabaseFuture<'a, SqliteTransaction, LeaseError> {
-        let transaction = SqliteTransaction::new(self.place.clone());
-        Box::pin(std::future::ready(Ok(transaction)))
-    }
-
-    fn is_usable(transaction: &SqliteTransaction) -> bool {
-        transaction.is_usable()
-    }
-
-    fn commit<'a>(
-        &'a self,
-        transaction: SqliteTransaction,
-        lease: &'a Lease,
-        progress: Progress,
-    ) -> DatabaseFuture<'a, (), LeaseError> {
-        let committed = database::commit(&self.place, transaction, lease, &progress);
-        Box::pin(std::future::ready(committed))
-    }
-
-    fn note<'a>(&'a self, lease: &'a Lease, error: &'a LastError) -> DatabaseFuture<'a, ()> {
-        Box::pin(database::note(&self.place, lease, error))
-    }
-
-    fn record<'a>(&'a self, name: &'a str) -> DatabaseFuture<'a, Option<ProjectionRecord>> {
-        let name = name.to_owned();
-        Box::pin(
-            self.place
-                .write(move |connection| database::record(connection, &name)),
-        )
-    }
-
-    fn dead_letters<'a>(
-        &'a self,
-        name: &'a str,
-        after: Position,
-    ) -> DatabaseFuture<'a, Vec<DeadLetter>> {
-        let name = name.to_owned();
-        let read = move |connection: &Connection| database::dead_letters(connection, &name, after);
-        Box::pin(self.place.write(read))
-    }
-
-    fn replay<'a>(
-        &'a self,
-        name: &'a str,
-        position: Option<Position>,
-    ) -> DatabaseFuture<'a, usize> {
-        Box::pin(database::replay(&self.place, name, position))
-    }
-
-    fn rebuild<'a>(&'a self, name: &'a str, afresh: bool) -> DatabaseFuture<'a, Self> {
-        Box::pin(Self::open(&self.place, name, afresh))
-    }
-
-    fn swap<'a>(
-        &'a self,
-        rebuild: &'a Self,
-        lease: &'a Lease,
-    ) -> DatabaseFuture<'a, bool, LeaseError> {
-        Box::pin(rebuild.swap(&self.place, lease))
-    }
-}
-
-impl std::fmt::Debug for SqliteRebuild {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SqliteRebuild")
-            .field("path", &self.place.path())
-            .finish_non_exhaustive()
-    }
 }
