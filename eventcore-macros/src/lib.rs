@@ -170,7 +170,7 @@ fn read(tokens: proc_macro2::TokenStream) -> syn::Result<syn::DeriveInput> {
     match names.find(|name| *name == "_") {
         Some(name) => Err(syn::Error::new(
             name.span(),
-            "a field needs a name; `_` is none",
+            "`_` is not a valid field name",
         )),
         None => Ok(input),
     }

@@ -155,7 +155,7 @@ fn a_field_without_a_name_is_an_error_and_gives_no_code_around_it() {
         "enum AccountEvent { Deposited { amount: u64, _: u64 } }",
     ] {
         let error = read(tokens.parse().unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "a field needs a name; `_` is none");
+        assert_eq!(error.to_string(), "`_` is not a valid field name");
     }
 }
 

@@ -71,14 +71,16 @@ impl Command {
             data,
             ..
         } = input;
+        let (arguments, discovers) = parse::command(&attrs, errors);
         let Arguments {
-            discovers,
             cached,
             streams,
             event,
             discovered,
             krate,
-        } = parse::command(&attrs, errors);
+            ..
+        } = arguments;
+        let cached = cached.is_present().then(|| cached.span());
         let mut fields: Vec<Field> = struct_fields(&ident, data, errors)
             .into_iter()
             .filter_map(|field| stream_field(field, errors))
@@ -184,7 +186,7 @@ fn stream_field(field: syn::Field, errors: &mut Errors) -> Option<Field> {
         docs: named(&field.attrs, "doc").cloned().collect(),
         vis: field.vis,
         ty: field.ty,
-        read_only: stream.read_only,
+        read_only: stream.read.is_present(),
         event: stream.event,
         is_slot: false,
         ident,
@@ -225,7 +227,7 @@ fn slot_field(
         docs,
         vis: vis.clone(),
         ty: slot.ty,
-        read_only: stream.read_only,
+        read_only: stream.read.is_present(),
         event: stream.event,
         is_slot: true,
         ident: slot.ident,

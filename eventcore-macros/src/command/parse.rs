@@ -1,5 +1,6 @@
 //! Reads `#[stream(…)]` and `#[command(…)]`.
 
+use darling::{FromMeta, util::Flag};
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{
     Attribute, Path, Token, Type,
@@ -7,36 +8,61 @@ use syn::{
     parse::{ParseStream, Parser},
 };
 
-use crate::attributes::{Argument, Errors, Reader, assigned, assigned_path, named, parenthesized};
+use crate::attributes::{Errors, Grammar, form, named};
 
-const STREAM: &[Argument] = &[
-    Argument::once("read", "read"),
-    Argument::once("event", "event = AccountEvent"),
-];
+const STREAM: Grammar = Grammar::new("stream", &["read", "event = AccountEvent"])
+    .bare()
+    .hints(&[
+        (
+            "write",
+            "a plain `#[stream]` is read and appended to; write `#[stream]`",
+        ),
+        (
+            "append",
+            "a plain `#[stream]` is read and appended to; write `#[stream]`",
+        ),
+        ("read_only", "write `#[stream(read)]`"),
+        ("readonly", "write `#[stream(read)]`"),
+    ]);
 
-const STREAM_HINTS: &[(&str, &str)] = &[
-    (
-        "write",
-        "a plain `#[stream]` is read and appended to; write `#[stream]`",
-    ),
-    (
-        "append",
-        "a plain `#[stream]` is read and appended to; write `#[stream]`",
-    ),
-    ("read_only", "write `#[stream(read)]`"),
-    ("readonly", "write `#[stream(read)]`"),
-];
+/// The arguments of `#[stream(…)]`.
+#[derive(Default, FromMeta)]
+#[darling(default)]
+pub(super) struct Stream {
+    /// The stream is guarded against concurrent change, and never appended to.
+    #[darling(with = form::flag)]
+    pub(super) read: Flag,
+    /// The events of a raw stream id.
+    #[darling(with = form::value)]
+    pub(super) event: Option<Type>,
+}
 
-const COMMAND: &[Argument] = &[
-    Argument::once("discovers", "discovers(payment: Option<PaymentId>)"),
-    Argument::once("cached", "cached"),
-    Argument::once("streams", "streams = MyStreams"),
-    Argument::once("event", "event = MyEvent"),
-    Argument::once("discovered", "discovered = MyDiscovered"),
-    Argument::once("crate", "crate = path::to::eventcore"),
-];
+/// Reads `#[stream]`; returns `None` for a field without it. A wrong one still makes a stream.
+pub(super) fn stream(attributes: &[Attribute], errors: &mut Errors) -> Option<Stream> {
+    let mut found = named(attributes, "stream");
+    let first = found.next()?;
+    for again in found {
+        errors.at(
+            again,
+            "`#[stream]` is given twice; write it once, all arguments together: \
+             `#[stream(read, event = E)]`",
+        );
+    }
+    Some(STREAM.read([first], errors))
+}
 
-const COMMAND_HINTS: &[(&str, &str)] = &[
+const COMMAND: Grammar = Grammar::new(
+    "command",
+    &[
+        "discovers(payment: Option<PaymentId>)",
+        "cached",
+        "streams = MyStreams",
+        "event = MyEvent",
+        "discovered = MyDiscovered",
+        "crate = path::to::eventcore",
+    ],
+)
+.hints(&[
     (
         "stream",
         "streams are declared by fields; write `#[stream]` above a field of the struct",
@@ -45,51 +71,29 @@ const COMMAND_HINTS: &[(&str, &str)] = &[
         "snapshot",
         "states are remembered in the process; write `#[command(cached)]`",
     ),
-];
+]);
 
-/// What `#[stream(…)]` says.
-#[derive(Default)]
-pub(super) struct Stream {
-    pub(super) read_only: bool,
-    /// The events of a raw stream id.
-    pub(super) event: Option<Type>,
-}
-
-/// `None` without `#[stream]`. A wrong one still makes a stream.
-pub(super) fn stream(attributes: &[Attribute], errors: &mut Errors) -> Option<Stream> {
-    let mut found = named(attributes, "stream");
-    let first = found.next()?;
-    for again in found {
-        errors.at(again, "`#[stream]` is given twice; write it once, all arguments together: `#[stream(read, event = E)]`");
-    }
-    let mut stream = Stream::default();
-    Reader::new("stream", STREAM)
-        .bare()
-        .hints(STREAM_HINTS)
-        .read(first, errors, |name, word, value| {
-            if name == "event" {
-                stream.event = Some(assigned(value)?);
-                return Ok(());
-            }
-            stream.read_only = true;
-            if value.is_empty() || value.peek(Token![,]) {
-                Ok(())
-            } else {
-                Err(syn::Error::new(word.span(), "`read` takes no value"))
-            }
-        });
-    Some(stream)
-}
-
-/// What `#[command(…)]` says.
-#[derive(Default)]
+/// The arguments of `#[command(…)]`.
+#[derive(Default, FromMeta)]
+#[darling(default)]
 pub(super) struct Arguments {
-    pub(super) discovers: Option<Discovers>,
-    /// Where `cached` stands.
-    pub(super) cached: Option<Span>,
+    /// Slots for the streams that `StreamResolver` finds.
+    #[darling(with = form::list)]
+    discovers: Option<form::List>,
+    /// The process keeps the folded state.
+    #[darling(with = form::flag)]
+    pub(super) cached: Flag,
+    /// The name of the struct of handles, if not `…Streams`.
+    #[darling(with = form::value)]
     pub(super) streams: Option<Ident>,
+    /// The name of the event enum, if not `…Event`.
+    #[darling(with = form::value)]
     pub(super) event: Option<Ident>,
+    /// The name of the struct of slots, if not `…Discovered`.
+    #[darling(with = form::value)]
     pub(super) discovered: Option<Ident>,
+    /// The path of this library, if not `::eventcore`.
+    #[darling(rename = "crate", with = form::path)]
     pub(super) krate: Option<Path>,
 }
 
@@ -106,42 +110,29 @@ pub(super) struct Slot {
     pub(super) ty: Type,
 }
 
-pub(super) fn command(attributes: &[Attribute], errors: &mut Errors) -> Arguments {
-    let mut arguments = Arguments::default();
-    let mut reader = Reader::new("command", COMMAND).hints(COMMAND_HINTS);
-    let mut slots = None;
-    for attribute in named(attributes, "command") {
-        reader.read(attribute, errors, |name, word, value| {
-            match name {
-                "discovers" => slots = Some((word.span(), parenthesized(value)?)),
-                "cached" => {
-                    arguments.cached = Some(word.span());
-                    if !value.is_empty() && !value.peek(Token![,]) {
-                        return Err(syn::Error::new(word.span(), "`cached` takes no value"));
-                    }
-                }
-                "streams" => arguments.streams = Some(assigned(value)?),
-                "event" => arguments.event = Some(assigned(value)?),
-                "discovered" => arguments.discovered = Some(assigned(value)?),
-                _ => arguments.krate = Some(assigned_path(value)?),
-            }
-            Ok(())
-        });
-    }
-    arguments.discovers = slots.map(|(word, tokens)| Discovers {
+/// Reads `#[command(…)]`, and the slots in its `discovers`.
+pub(super) fn command(
+    attributes: &[Attribute],
+    errors: &mut Errors,
+) -> (Arguments, Option<Discovers>) {
+    let mut arguments: Arguments = COMMAND.read(named(attributes, "command"), errors);
+    let slots = arguments.discovers.take();
+    let discovers = slots.map(|form::List { word, tokens }| Discovers {
         word,
         slots: discovers(word, tokens, errors),
     });
-    if let (None, Some(name)) = (&arguments.discovers, &arguments.discovered) {
+    if let (None, Some(name)) = (&discovers, &arguments.discovered) {
         errors.at(
             name,
             "this command discovers no streams; remove `discovered = …`, or add `discovers(…)`",
         );
     }
-    if let (Some(cached), Some(_)) = (arguments.cached, &arguments.discovers) {
-        let message = "a command that discovers streams cannot be `cached`: which streams it has comes out of its \
-                       state; remove `cached`";
-        errors.push(syn::Error::new(cached, message));
+    if arguments.cached.is_present() && discovers.is_some() {
+        errors.at_span(
+            arguments.cached.span(),
+            "a command that discovers streams cannot be `cached`: which streams it has comes out \
+             of its state; remove `cached`",
+        );
     }
     for attribute in named(attributes, "stream") {
         errors.at(
@@ -149,7 +140,7 @@ pub(super) fn command(attributes: &[Attribute], errors: &mut Errors) -> Argument
             "`#[stream]` belongs above a field of the struct, not above the struct; move it there",
         );
     }
-    arguments
+    (arguments, discovers)
 }
 
 fn discovers(word: Span, tokens: TokenStream, errors: &mut Errors) -> Vec<Slot> {
@@ -157,7 +148,7 @@ fn discovers(word: Span, tokens: TokenStream, errors: &mut Errors) -> Vec<Slot> 
     if tokens.is_empty() {
         let message =
             "no slots are given; write `discovers(payment: Option<PaymentId>)`, or remove it";
-        errors.push(syn::Error::new(word, message));
+        errors.at_span(word, message);
     }
     let read = |input: ParseStream| {
         while !input.is_empty() {
@@ -171,7 +162,7 @@ fn discovers(word: Span, tokens: TokenStream, errors: &mut Errors) -> Vec<Slot> 
     if let Err(error) = read.parse2(tokens) {
         let message =
             format!("{error}; write each slot like a field: `payment: Option<PaymentId>`");
-        errors.push(syn::Error::new(error.span(), message));
+        errors.at_span(error.span(), message);
     }
     slots
 }
@@ -206,7 +197,13 @@ fn slot(input: ParseStream) -> syn::Result<Slot> {
 mod tests {
     use super::*;
 
-    /// How many slots there are, and what is said about them.
+    #[test]
+    fn the_examples_of_each_grammar_are_read() {
+        STREAM.assert_examples_are_read::<Stream>();
+        COMMAND.assert_examples_are_read::<Arguments>();
+    }
+
+    /// The number of slots, and the messages about them.
     fn slots(tokens: &str) -> (usize, String) {
         let mut errors = Errors::default();
         let tokens = tokens.parse().expect("tokens");

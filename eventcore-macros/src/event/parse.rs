@@ -1,27 +1,20 @@
-//! Reads `#[event(…)]`, and finds what serde must not be told about an event enum.
+//! Reads `#[event(…)]`, and finds serde attributes that an event enum must not have.
 
-use proc_macro2::{Ident, TokenTree};
-use syn::{
-    Attribute, Expr, LitStr, Meta, Path, Token, Type,
-    parse::{ParseStream, Parser},
-};
+use darling::FromMeta;
+use proc_macro2::TokenTree;
+use syn::{Attribute, Expr, LitStr, Meta, Path, Type, parse::Parse, spanned::Spanned};
 
-use crate::attributes::{Argument, Errors, Reader, assigned, assigned_path, named, parenthesized};
+use crate::attributes::{Errors, Grammar, form, named};
 
-const NAME: Argument = Argument::once("name", "name = \"MoneyPaidIn\"");
-const ALIAS: Argument = Argument::repeated("alias", "alias = \"old.name\"");
-const UPCAST: Argument = Argument::repeated(
-    "upcast",
-    "upcast(from = DepositedV1, with = DepositedV1::upgrade)",
-);
-const CRATE: Argument = Argument::once("crate", "crate = path::to::eventcore");
+const NAME: &str = "name = \"MoneyPaidIn\"";
+const ALIAS: &str = "alias = \"old.name\"";
+const UPCAST: &str = "upcast(from = DepositedV1, with = DepositedV1::upgrade)";
+const CRATE: &str = "crate = path::to::eventcore";
 
-const VARIANT: &[Argument] = &[NAME, ALIAS, UPCAST];
-const ENUM: &[Argument] = &[UPCAST, CRATE];
-const STRUCT: &[Argument] = &[NAME, ALIAS, UPCAST, CRATE];
+const ON_VARIANT: Grammar = Grammar::new("event", &[NAME, ALIAS, UPCAST])
+    .hints(&[("crate", "`crate = …` belongs above the enum")]);
 
-const VARIANT_HINTS: &[(&str, &str)] = &[("crate", "`crate = …` belongs above the enum")];
-const ENUM_HINTS: &[(&str, &str)] = &[
+const ON_ENUM: Grammar = Grammar::new("event", &[UPCAST, CRATE]).hints(&[
     (
         "name",
         "each variant has a stored name of its own; put `#[event(name = \"…\")]` above a variant",
@@ -30,14 +23,25 @@ const ENUM_HINTS: &[(&str, &str)] = &[
         "alias",
         "each variant has stored names of its own; put `#[event(alias = \"…\")]` above a variant",
     ),
-];
+]);
 
-/// What stands on an event enum, on one of its variants, or on an event struct.
-#[derive(Default)]
+const ON_STRUCT: Grammar = Grammar::new("event", &[NAME, ALIAS, UPCAST, CRATE]);
+
+/// The arguments of `#[event(…)]` on an event enum, on one of its variants, or on an event struct.
+#[derive(Default, FromMeta)]
+#[darling(default)]
 pub(super) struct Arguments {
+    /// The stored name.
+    #[darling(with = stored_name, map = Some)]
     pub(super) name: Option<LitStr>,
+    /// Further stored names that are read.
+    #[darling(multiple, rename = "alias", with = stored_name)]
     pub(super) aliases: Vec<LitStr>,
+    /// Older event types that are read.
+    #[darling(multiple, rename = "upcast", with = Upcast::read)]
     pub(super) upcasts: Vec<Upcast>,
+    /// The path of this library, if not `::eventcore`.
+    #[darling(rename = "crate", with = form::path)]
     pub(super) krate: Option<Path>,
 }
 
@@ -47,51 +51,42 @@ pub(super) struct Upcast {
     pub(super) with: Expr,
 }
 
-pub(super) fn on_enum(attributes: &[Attribute], errors: &mut Errors) -> Arguments {
-    refuse_serde(attributes, CONTAINER_REFUSED, errors);
-    arguments(
-        Reader::new("event", ENUM).hints(ENUM_HINTS),
-        attributes,
-        errors,
-    )
+const IN_UPCAST: Grammar = Grammar::nested(
+    "upcast",
+    &["from = DepositedV1", "with = DepositedV1::upgrade"],
+);
+
+/// The arguments of `upcast(…)`.
+#[derive(Default, FromMeta)]
+#[darling(default)]
+struct UpcastArguments {
+    /// The old event type.
+    #[darling(with = form::value)]
+    from: Option<Type>,
+    /// A function from the old event to this one.
+    #[darling(with = form::value)]
+    with: Option<Expr>,
 }
 
-pub(super) fn on_variant(attributes: &[Attribute], errors: &mut Errors) -> Arguments {
-    refuse_serde(attributes, VARIANT_REFUSED, errors);
-    arguments(
-        Reader::new("event", VARIANT).hints(VARIANT_HINTS),
-        attributes,
-        errors,
-    )
-}
-
-pub(super) fn on_struct(attributes: &[Attribute], errors: &mut Errors) -> Arguments {
-    arguments(Reader::new("event", STRUCT), attributes, errors)
-}
-
-fn arguments(mut reader: Reader<'_>, attributes: &[Attribute], errors: &mut Errors) -> Arguments {
-    let mut arguments = Arguments::default();
-    for attribute in named(attributes, "event") {
-        reader.read(attribute, errors, |name, _, value| {
-            match name {
-                "name" => arguments.name = Some(stored_name(value)?),
-                "alias" => arguments.aliases.push(stored_name(value)?),
-                "upcast" => arguments
-                    .upcasts
-                    .push(upcast.parse2(parenthesized(value)?)?),
-                _ => arguments.krate = Some(assigned_path(value)?),
-            }
-            Ok(())
-        });
+impl Upcast {
+    fn read(item: &Meta) -> darling::Result<Self> {
+        let UpcastArguments { from, with } = IN_UPCAST.read_nested(item)?;
+        let missing = |message| form::refused(item.path().span(), message);
+        match (from, with) {
+            (Some(from), Some(with)) => Ok(Self { from, with }),
+            (None, _) => Err(missing("`from` is missing: the old event type")),
+            (_, None) => Err(missing(
+                "`with` is missing: a function from the old event to this one",
+            )),
+        }
     }
-    arguments
 }
 
-fn stored_name(input: ParseStream) -> syn::Result<LitStr> {
-    let name: LitStr = assigned(input)?;
+fn stored_name(item: &Meta) -> darling::Result<LitStr> {
+    let name = form::assigned(item, <LitStr as Parse>::parse)?;
     let value = name.value();
     if value.is_empty() || value.chars().any(char::is_control) {
-        return Err(syn::Error::new(
+        return Err(form::refused(
             name.span(),
             "a stored name is not empty and has no control characters",
         ));
@@ -99,31 +94,18 @@ fn stored_name(input: ParseStream) -> syn::Result<LitStr> {
     Ok(name)
 }
 
-fn upcast(input: ParseStream) -> syn::Result<Upcast> {
-    let (mut from, mut with) = (None, None);
-    while !input.is_empty() {
-        let word: Ident = input.parse()?;
-        if word == "from" && from.is_none() {
-            from = Some(assigned(input)?);
-        } else if word == "with" && with.is_none() {
-            with = Some(assigned(input)?);
-        } else {
-            return Err(syn::Error::new(
-                word.span(),
-                "expected `from = …` and `with = …`, once each",
-            ));
-        }
-        if !input.is_empty() {
-            input.parse::<Token![,]>()?;
-        }
-    }
-    match (from, with) {
-        (Some(from), Some(with)) => Ok(Upcast { from, with }),
-        (None, _) => Err(input.error("`from` is missing: the old event type")),
-        (_, None) => {
-            Err(input.error("`with` is missing: a function from the old event to this one"))
-        }
-    }
+pub(super) fn on_enum(attributes: &[Attribute], errors: &mut Errors) -> Arguments {
+    refuse_serde(attributes, CONTAINER_REFUSED, errors);
+    ON_ENUM.read(named(attributes, "event"), errors)
+}
+
+pub(super) fn on_variant(attributes: &[Attribute], errors: &mut Errors) -> Arguments {
+    refuse_serde(attributes, VARIANT_REFUSED, errors);
+    ON_VARIANT.read(named(attributes, "event"), errors)
+}
+
+pub(super) fn on_struct(attributes: &[Attribute], errors: &mut Errors) -> Arguments {
+    ON_STRUCT.read(named(attributes, "event"), errors)
 }
 
 pub(super) fn misplaced<'a>(fields: impl IntoIterator<Item = &'a syn::Field>, errors: &mut Errors) {
@@ -138,7 +120,7 @@ pub(super) fn misplaced<'a>(fields: impl IntoIterator<Item = &'a syn::Field>, er
     }
 }
 
-/// What would change which variant is which, or leave out the variant.
+/// serde attributes that would change which variant a payload belongs to, or omit the variant.
 const CONTAINER_REFUSED: &[(&str, &str)] = &[
     (
         "tag",
@@ -205,6 +187,65 @@ fn refuse_serde(attributes: &[Attribute], refused: &[(&str, &str)], errors: &mut
                 );
             }
             at_start = matches!(&token, TokenTree::Punct(comma) if comma.as_char() == ',');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse::Parser;
+
+    use super::*;
+
+    #[test]
+    fn the_examples_of_each_grammar_are_read() {
+        ON_VARIANT.assert_examples_are_read::<Arguments>();
+        ON_ENUM.assert_examples_are_read::<Arguments>();
+        ON_STRUCT.assert_examples_are_read::<Arguments>();
+        IN_UPCAST.assert_examples_are_read::<UpcastArguments>();
+    }
+
+    #[test]
+    fn each_mistake_in_an_upcast_is_told_with_the_whole_example() {
+        let said = |tokens: &str| {
+            let attribute = Attribute::parse_outer.parse_str(tokens).expect("tokens");
+            let mut errors = Errors::default();
+            let arguments: Arguments = ON_VARIANT.read(&attribute, &mut errors);
+            assert!(arguments.upcasts.is_empty());
+            errors.messages()
+        };
+        let write = format!("; write `{UPCAST}`");
+        for (attribute, messages) in [
+            (
+                "#[event(upcast(frm = V1, wiht = f))]",
+                &[
+                    "unknown argument `frm` (did you mean `from`?)",
+                    "unknown argument `wiht` (did you mean `with`?)",
+                ][..],
+            ),
+            (
+                "#[event(upcast(from = V1))]",
+                &["`with` is missing: a function from the old event to this one"],
+            ),
+            (
+                "#[event(upcast(with = f))]",
+                &["`from` is missing: the old event type"],
+            ),
+            (
+                "#[event(upcast(from = V1, from = V2, with = f))]",
+                &["`from` is given twice; remove one of them"],
+            ),
+            ("#[event(upcast = f)]", &["expected parentheses"]),
+            (
+                "#[event(upcast(\"V1\", with))]",
+                &["expected the name of an argument", "the value is missing"],
+            ),
+        ] {
+            let messages: Vec<_> = messages
+                .iter()
+                .map(|said| format!("{said}{write}"))
+                .collect();
+            assert_eq!(said(attribute), messages, "{attribute}");
         }
     }
 }

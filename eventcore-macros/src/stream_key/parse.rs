@@ -1,39 +1,38 @@
 //! Reads `#[stream_key(…)]`.
 
+use darling::FromMeta;
 use syn::{Data, DeriveInput, Fields, LitStr, Path, Type};
 
-use crate::attributes::{Argument, Errors, Reader, assigned, assigned_path, named};
+use crate::attributes::{Errors, Grammar, form, named};
 
-const ARGUMENTS: &[Argument] = &[
-    Argument::once("category", "category = \"account\""),
-    Argument::once("event", "event = AccountEvent"),
-    Argument::once("crate", "crate = path::to::eventcore"),
-];
+const GRAMMAR: Grammar = Grammar::new(
+    "stream_key",
+    &[
+        "category = \"account\"",
+        "event = AccountEvent",
+        "crate = path::to::eventcore",
+    ],
+);
 
-/// What the attribute says.
-#[derive(Default)]
+/// The arguments of `#[stream_key(…)]`.
+#[derive(Default, FromMeta)]
+#[darling(default)]
 pub(super) struct Arguments {
+    /// The part of the stream ids before the first `-`.
+    #[darling(with = form::value)]
     pub(super) category: Option<LitStr>,
+    /// The events of the streams.
+    #[darling(with = form::value)]
     pub(super) event: Option<Type>,
+    /// The path of this library, if not `::eventcore`.
+    #[darling(rename = "crate", with = form::path)]
     pub(super) krate: Option<Path>,
 }
 
 pub(super) fn arguments(input: &DeriveInput, errors: &mut Errors) -> Arguments {
-    let mut arguments = Arguments::default();
-    let mut reader = Reader::new("stream_key", ARGUMENTS);
-    let mut found = false;
+    let found = named(&input.attrs, "stream_key").next().is_some();
     let before = errors.is_empty();
-    for attribute in named(&input.attrs, "stream_key") {
-        found = true;
-        reader.read(attribute, errors, |name, _, value| {
-            match name {
-                "category" => arguments.category = Some(assigned(value)?),
-                "event" => arguments.event = Some(assigned(value)?),
-                _ => arguments.krate = Some(assigned_path(value)?),
-            }
-            Ok(())
-        });
-    }
+    let arguments: Arguments = GRAMMAR.read(named(&input.attrs, "stream_key"), errors);
     // A misspelt argument is reported already; that the right one is missing says nothing new.
     let read_well = before == errors.is_empty();
     if !found {
@@ -74,5 +73,15 @@ fn misplaced(input: &DeriveInput, errors: &mut Errors) {
             attribute,
             "`#[stream_key(…)]` belongs above the struct, not on its field",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_grammar_are_read() {
+        GRAMMAR.assert_examples_are_read::<Arguments>();
     }
 }
