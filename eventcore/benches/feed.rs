@@ -170,6 +170,7 @@ async fn fill(store: &impl EventStore, events: usize) {
                 expected.push(ExpectedVersion {
                     stream: StreamId::new(id).expect("an id"),
                     version: Version::new(versions.get(&account).copied().unwrap_or(0)),
+                    event_id: None,
                 });
                 expected.len() - 1
             });
@@ -293,6 +294,7 @@ async fn live(name: &str, store: &impl EventStore, head: Position) {
         let expected = vec![ExpectedVersion {
             stream: StreamId::new("live-1").expect("an id"),
             version: Version::new(version),
+            event_id: None,
         }];
         let event = NewEvent {
             stream: 0,

@@ -12,10 +12,9 @@ use std::{
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use domain::{AccountEvent, AccountId, Deposit, Transfer};
 use eventcore::{
-    CommitId, Event, ExecuteOptions, ExecutePipeline, Position, RetryPolicy, Step, Version,
-    execute,
+    CommitId, Event, ExecuteOptions, ExecutePipeline, Position, RetryPolicy, Step, execute,
     memory::MemoryEventStore,
-    store::{Appended, StreamsPage},
+    store::{Appended, StreamExtent, StreamsPage},
 };
 
 /// The pipeline of a two-stream command, with its effects answered from the stack.
@@ -32,7 +31,7 @@ fn pipeline(c: &mut Criterion) {
                 step = match step {
                     Step::ReadStreams(read) => read.resume(
                         Ok(StreamsPage {
-                            versions: vec![Version::EMPTY; 2],
+                            streams: vec![StreamExtent::default(); 2],
                             events: vec![],
                             snapshot: Position::START,
                             already_committed: None,

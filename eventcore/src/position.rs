@@ -40,12 +40,5 @@ macro_rules! count {
     };
 }
 
-impl Version {
-    /// One back; stays at 0.
-    pub(crate) const fn before(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-}
-
 count!(Version, EMPTY, "The version of a stream without events.");
 count!(Position, START, "Before the first event.");

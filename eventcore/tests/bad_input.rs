@@ -233,6 +233,7 @@ fn a_commit_may_be_as_large_as_its_bounds() {
         let one = |number| ExpectedVersion {
             stream: StreamId::new(format!("note-{number}")).unwrap(),
             version: Version::EMPTY,
+            event_id: None,
         };
         (0..streams).map(one).collect()
     };

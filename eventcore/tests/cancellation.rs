@@ -73,7 +73,7 @@ async fn versions(store: &impl EventStore) -> [u64; 2] {
         idempotency_key: None,
     };
     let page = store.read_streams(request).await.unwrap();
-    [page.versions[0].get(), page.versions[1].get()]
+    [page.versions()[0].get(), page.versions()[1].get()]
 }
 
 async fn commands(store: &impl EventStore) {

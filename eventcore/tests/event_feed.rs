@@ -55,6 +55,7 @@ async fn append(store: &dyn EventStore, stream: &str, type_name: &'static str, p
     let expected = ExpectedVersion {
         stream: StreamId::new(stream).unwrap(),
         version: Version::new(0),
+        event_id: None,
     };
     let event = NewEvent {
         stream: 0,

@@ -340,6 +340,7 @@ async fn plant(store: &impl EventStore, stream: &str, type_name: &'static str, p
     let expected = vec![ExpectedVersion {
         stream,
         version: Version::new(version),
+        event_id: None,
     }];
     let request = AppendEvents::new(
         CommitId::generate(),

@@ -9,12 +9,15 @@ use std::{
 use bytes::Bytes;
 use eventcore::{
     AppendStep, CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError,
-    Event, EventStoreError, ExecuteOptions, ExecutePipeline, MetricsHook, Position, RetryBound,
-    RetryContext, RetryPolicy, RetryReason, Step, StreamId, StreamKey, StreamResolver, Version,
-    VersionConflict,
+    Event, EventId, EventStoreError, ExecuteOptions, ExecutePipeline, MetricsHook, Position,
+    RetryBound, RetryContext, RetryPolicy, RetryReason, Step, StreamId, StreamKey, StreamResolver,
+    Version, VersionConflict,
     command::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles, ReadOnly},
     require,
-    store::{AppendEvents, Appended, ReadStreams, StreamEvent, StreamsPage},
+    store::{
+        AppendEvents, Appended, ReadStreams, StreamCursor, StreamEvent, StreamExtent, StreamHead,
+        StreamsPage,
+    },
 };
 use proptest::prelude::*;
 
@@ -249,11 +252,24 @@ fn start<C: CommandLogic>(command: C, policy: RetryPolicy) -> Step<C> {
 
 fn empty(request: &ReadStreams) -> StreamsPage {
     StreamsPage {
-        versions: vec![Version::EMPTY; request.streams.len()],
+        streams: vec![StreamExtent::default(); request.streams.len()],
         events: vec![],
         snapshot: Position::START,
         already_committed: None,
     }
+}
+
+/// The id of the event with this version, in whatever stream.
+fn event_id(version: u64) -> EventId {
+    CommitId::from_uuid(uuid::Uuid::from_u128(u128::from(version) << 20)).event(0)
+}
+
+fn head(version: u64) -> StreamHead {
+    StreamHead::new(Version::new(version), event_id(version))
+}
+
+fn extent(head: StreamHead, after: Option<EventId>) -> StreamExtent {
+    StreamExtent { head, after }
 }
 
 fn conflict() -> EventStoreError {
@@ -342,7 +358,7 @@ fn a_conflict_sleeps_reads_again_and_succeeds() {
     );
     let read = expect_step!(sleep.resume(), ReadStreams);
     let mut page = empty(read.request());
-    page.versions[0] = Version::new(1);
+    page.streams[0].head = head(1);
     page.snapshot = Position::new(1);
     page.events = vec![event(0, 1, 1, 40)];
     let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
@@ -447,7 +463,7 @@ fn an_open_outcome_repeats_the_same_commit_and_ends_as_unknown_only_past_the_dea
 fn a_store_that_leaves_out_an_event_is_found_out() {
     let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
     let mut page = empty(read.request());
-    page.versions[0] = Version::new(2);
+    page.streams[0].head = head(2);
     page.snapshot = Position::new(2);
     page.events = vec![event(0, 2, 2, 1)];
     let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
@@ -481,7 +497,7 @@ fn pages_are_bounded_by_their_bytes_too() {
             ..event(0, version, version, 1)
         });
         let page = StreamsPage {
-            versions: vec![Version::new(1000), Version::EMPTY],
+            streams: vec![extent(head(1000), None), StreamExtent::default()],
             events: events.into(),
             snapshot: Position::new(1000),
             already_committed: None,
@@ -495,13 +511,13 @@ fn pages_are_bounded_by_their_bytes_too() {
 fn a_page_from_a_server_that_lags_behind_is_not_folded() {
     let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
     let mut page = empty(read.request());
-    page.versions[0] = Version::new(5);
+    page.streams[0].head = head(5);
     page.snapshot = Position::new(5);
     page.events = vec![event(0, 1, 1, 1), event(0, 2, 2, 1)];
     let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
     assert_eq!(read.request().up_to, Some(Position::new(5)));
     let mut page = empty(read.request());
-    page.versions[0] = Version::new(3);
+    page.streams[0].head = head(3);
     page.snapshot = Position::new(3);
     page.events = vec![event(0, 3, 3, 1)];
     let sleep = expect_step!(read.resume(Ok(page), Duration::ZERO), Sleep);
@@ -511,7 +527,7 @@ fn a_page_from_a_server_that_lags_behind_is_not_folded() {
     assert_eq!(read.request().up_to, None);
     assert_eq!(read.request().streams[0].after, Version::EMPTY);
     let mut page = empty(read.request());
-    page.versions[0] = Version::new(2);
+    page.streams[0].head = head(2);
     page.snapshot = Position::new(2);
     page.events = vec![event(0, 1, 1, 1)];
     let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
@@ -551,7 +567,7 @@ fn what_is_read_after_a_conflict_may_come_from_a_server_that_lags_behind() {
         panic!("it reads first")
     };
     let mut page = empty(read.request());
-    page.versions[0] = Version::new(1);
+    page.streams[0].head = head(1);
     page.snapshot = Position::new(1);
     page.events = vec![event(0, 1, 1, 1)];
     let Step::AppendEvents(append) = read.resume(Ok(page), Duration::ZERO) else {
@@ -572,6 +588,93 @@ fn what_is_read_after_a_conflict_may_come_from_a_server_that_lags_behind() {
         panic!("it reads anew")
     };
     assert_eq!(read.request().streams[0].after, Version::EMPTY);
+}
+
+/// A version alone names no history: what every commit expects is the events that it was decided on.
+#[test]
+fn a_commit_names_the_last_event_of_every_stream_that_was_read() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let mut page = empty(read.request());
+    page.streams[1].head = head(2);
+    page.snapshot = Position::new(2);
+    page.events = vec![event(1, 1, 1, 1), event(1, 2, 2, 1)];
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let expected = append.request().expected();
+    assert_eq!(
+        (expected[0].version, expected[0].event_id),
+        (Version::EMPTY, None)
+    );
+    // It is only read.
+    assert_eq!(
+        (expected[1].version, expected[1].event_id),
+        (Version::new(2), Some(event_id(2)))
+    );
+}
+
+/// Otherwise an event would not name the decision that it is of.
+#[test]
+fn a_commit_has_its_id_for_as_long_as_its_outcome_is_open_and_another_one_after_a_conflict() {
+    let again = append_again_after("cut in the middle");
+    let first = first_append(RetryPolicy::new()).request().commit_id();
+    assert_eq!(again.request().commit_id(), first);
+    let sleep = expect_step!(again.resume(Err(conflict()), Duration::ZERO), Sleep);
+    let read = expect_step!(sleep.resume(), ReadStreams);
+    let page = empty(read.request());
+    let decided_again = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    assert_ne!(decided_again.request().commit_id(), first);
+}
+
+/// The decision after a conflict, having read on in a stream at version 1 that is now said to be like this.
+fn read_on(extent: StreamExtent, events: Vec<StreamEvent>) -> Step<Count> {
+    let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
+    let options = ExecuteOptions::from(RetryPolicy::new());
+    let step = ExecutePipeline::new(Count { to: Key(1) }, options, id).start();
+    let read = expect_step!(step, ReadStreams);
+    let mut page = empty(read.request());
+    page.streams[0].head = head(1);
+    page.snapshot = Position::new(1);
+    page.events = vec![event(0, 1, 1, 1)];
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
+    let read = expect_step!(sleep.resume(), ReadStreams);
+    assert_eq!(read.request().streams[0].after, Version::new(1));
+    let page = StreamsPage {
+        streams: vec![extent],
+        events,
+        snapshot: Position::new(2),
+        already_committed: None,
+    };
+    read.resume(Ok(page), Duration::ZERO)
+}
+
+#[test]
+fn a_history_that_was_replaced_since_a_conflict_is_read_from_the_start() {
+    let same = read_on(extent(head(2), Some(event_id(1))), vec![event(0, 2, 2, 1)]);
+    let append = expect_step!(same, AppendEvents);
+    assert_eq!(append.request().events()[0].payload, "2");
+    let other = read_on(extent(head(2), Some(event_id(7))), vec![event(0, 2, 2, 1)]);
+    let read = expect_step!(other, ReadStreams);
+    assert_eq!(read.request().streams[0].after, Version::EMPTY);
+}
+
+#[test]
+fn a_history_that_is_replaced_between_two_pages_is_not_folded() {
+    let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
+    let mut page = empty(read.request());
+    page.streams[0].head = head(2);
+    page.snapshot = Position::new(2);
+    page.events = vec![event(0, 1, 1, 1)];
+    let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
+    let mut page = empty(read.request());
+    page.streams[0].head = StreamHead::new(Version::new(2), event_id(7));
+    page.snapshot = Position::new(2);
+    page.events = vec![event(0, 2, 2, 1)];
+    let sleep = expect_step!(read.resume(Ok(page), Duration::ZERO), Sleep);
+    let read = expect_step!(sleep.resume(), ReadStreams);
+    assert_eq!(
+        (read.request().up_to, read.request().streams[0].after),
+        (None, Version::EMPTY)
+    );
 }
 
 /// A command whose state is remembered.
@@ -729,7 +832,7 @@ fn assert_lags(error: CommandError<TooMuch>) {
 fn a_store_that_goes_back_is_found_out() {
     let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
     let mut page = empty(read.request());
-    page.versions[0] = Version::new(1);
+    page.streams[0].head = head(1);
     page.snapshot = Position::new(2);
     page.events = vec![event(0, 1, 1, 1), event(0, 2, 2, 1)];
     let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
@@ -745,7 +848,7 @@ fn a_store_that_goes_back_is_found_out() {
 fn a_store_that_holds_back_the_end_of_a_stream_is_found_out() {
     let read = expect_step!(start(add(5), RetryPolicy::new()), ReadStreams);
     let mut page = empty(read.request());
-    page.versions[0] = Version::new(2);
+    page.streams[0].head = head(2);
     let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
     let said = error.to_string();
     let ends = "stream `sum-1` is at version 2 and ends after event 0";
@@ -827,8 +930,13 @@ fn page_of(log: &Log, request: &ReadStreams, page_size: usize) -> StreamsPage {
             events.push(event(found, versions[found], place, *number));
         }
     }
+    let extent = |(version, cursor): (u64, &StreamCursor)| {
+        let after = Some(cursor.after.get()).filter(|after| (1..=version).contains(after));
+        extent(head(version), after.map(event_id))
+    };
+    let streams = versions.into_iter().zip(&request.streams).map(extent);
     StreamsPage {
-        versions: versions.into_iter().map(Version::new).collect(),
+        streams: streams.collect(),
         events,
         snapshot: Position::new(end),
         already_committed: None,

@@ -34,6 +34,7 @@ fn request(stream: &str, version: u64, payload: &str) -> AppendEvents {
     let expected = vec![ExpectedVersion {
         stream,
         version: Version::new(version),
+        event_id: None,
     }];
     AppendEvents::new(
         CommitId::generate(),
@@ -238,6 +239,7 @@ async fn the_largest_commits_are_made() {
             .map(|n| ExpectedVersion {
                 stream: stream(n),
                 version,
+                event_id: None,
             })
             .collect::<Vec<_>>()
     };
@@ -665,7 +667,7 @@ async fn a_page_of_more_than_the_server_can_give_at_once_is_read_in_parts() {
             };
             let page = store.read_streams(request).await.unwrap();
             let versions = [LARGE, ALL - LARGE].map(Version::new);
-            assert_eq!(page.versions, versions[..streams]);
+            assert_eq!(page.versions(), versions[..streams]);
             assert!(!page.events.is_empty());
             for event in page.events {
                 read += 1;

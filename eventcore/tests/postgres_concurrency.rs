@@ -105,6 +105,7 @@ fn expect(stream: &StreamId, version: u64) -> ExpectedVersion {
     ExpectedVersion {
         stream: stream.clone(),
         version: Version::new(version),
+        event_id: None,
     }
 }
 
@@ -143,7 +144,10 @@ async fn versions(store: &impl EventStore, streams: &[&StreamId]) -> Vec<u64> {
         })
         .await
         .unwrap();
-    page.versions.iter().map(|version| version.get()).collect()
+    page.versions()
+        .iter()
+        .map(|version| version.get())
+        .collect()
 }
 
 async fn page(store: &impl EventStore, after: Position) -> Vec<RecordedEvent> {

@@ -39,7 +39,11 @@ async fn commit(store: &PostgresEventStore) -> Position {
     };
     let append = AppendEvents::new(
         CommitId::generate(),
-        vec![ExpectedVersion { stream, version }],
+        vec![ExpectedVersion {
+            stream,
+            version,
+            event_id: None,
+        }],
         vec![event],
         Metadata::default(),
         None,

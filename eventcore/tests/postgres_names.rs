@@ -86,6 +86,7 @@ fn commit(
     let expected = streams.map(|number| ExpectedVersion {
         stream: StreamId::new(format!("{category}-{number}")).unwrap(),
         version: Version::new(0),
+        event_id: None,
     });
     let expected: Vec<_> = expected.collect();
     let events = (0..expected.len()).map(|stream| NewEvent {

@@ -71,7 +71,11 @@ async fn append(
     let version = Version::EMPTY;
     let append = AppendEvents::new(
         CommitId::generate(),
-        vec![ExpectedVersion { stream, version }],
+        vec![ExpectedVersion {
+            stream,
+            version,
+            event_id: None,
+        }],
         vec![event],
         Metadata::default(),
         None,

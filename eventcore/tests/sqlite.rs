@@ -19,6 +19,7 @@ fn request(stream: &str, version: u64, payload: &str) -> AppendEvents {
     let expected = vec![ExpectedVersion {
         stream,
         version: Version::new(version),
+        event_id: None,
     }];
     AppendEvents::new(
         CommitId::generate(),

@@ -59,6 +59,7 @@ fn keyed(streams: &[(&str, u64)], written: usize, key: Option<&str>) -> AppendEv
         .map(|(name, version)| ExpectedVersion {
             stream: id(name),
             version: Version::new(*version),
+            event_id: None,
         })
         .collect();
     let events = (0..written)
@@ -150,7 +151,7 @@ async fn pages_of_many_streams_follow_one_another_in_commit_order() {
         let mut seen = Vec::new();
         loop {
             let page = store.read_streams(request.clone()).await.unwrap();
-            assert_eq!(page.versions, [Version::new(20); 3], "limit {limit}");
+            assert_eq!(page.versions(), [Version::new(20); 3], "limit {limit}");
             assert_eq!(page.snapshot, Position::new(60));
             request.up_to = Some(page.snapshot);
             seen.extend(positions(&page));
@@ -168,7 +169,7 @@ async fn pages_of_many_streams_follow_one_another_in_commit_order() {
     request.up_to = Some(Position::new(31));
     let page = store.read_streams(request).await.unwrap();
     assert_eq!(positions(&page), (1..=31).collect::<Vec<_>>());
-    assert_eq!(page.versions, [10, 10, 11].map(Version::new).as_slice());
+    assert_eq!(page.versions(), [10, 10, 11].map(Version::new).as_slice());
 }
 
 /// A page that shows more than it says to have looked at would show it again to whoever reads on from there.
@@ -220,7 +221,7 @@ async fn a_page_of_many_long_streams_is_in_commit_order() {
     let streams: Vec<_> = names.iter().map(|name| (name.as_str(), 0)).collect();
     let page = store.read_streams(reading(&streams, 1000)).await.unwrap();
     assert_eq!(positions(&page), (1..=1000).collect::<Vec<_>>());
-    assert_eq!(page.versions, vec![Version::new(300); 300]);
+    assert_eq!(page.versions(), vec![Version::new(300); 300]);
 }
 
 #[tokio::test]
@@ -237,7 +238,7 @@ async fn numbers_beyond_what_sqlite_stores_are_no_more_than_large() {
         .read_streams(reading(&[("a-1", u64::MAX)], 1))
         .await
         .unwrap();
-    assert_eq!(page.versions, [Version::new(1)]);
+    assert_eq!(page.versions(), [Version::new(1)]);
     let request = ReadFeed {
         after: Position::new(u64::MAX),
         filter: EventFilter::All,
@@ -550,6 +551,7 @@ async fn a_full_disk_refuses_commits_and_loses_none() {
         let expected = vec![ExpectedVersion {
             stream: id("a-1"),
             version: Version::new(kept),
+            event_id: None,
         }];
         let payload = format!("\"{}\"", "x".repeat(20_000));
         let request = AppendEvents::new(
@@ -595,6 +597,7 @@ async fn a_commit_that_does_not_fit_fails_alone() {
         let expected = vec![ExpectedVersion {
             stream: id("large-1"),
             version: Version::EMPTY,
+            event_id: None,
         }];
         let large = event(0, &format!("\"{}\"", "x".repeat(700_000)));
         let large = AppendEvents::new(

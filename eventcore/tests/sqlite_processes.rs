@@ -33,10 +33,11 @@ async fn write(path: &str, writer: &str) {
                 limit: 1,
                 idempotency_key: None,
             });
-            let version = read.await.unwrap().versions[0];
+            let version = read.await.unwrap().versions()[0];
             let expected = |stream: &StreamId, version| ExpectedVersion {
                 stream: stream.clone(),
                 version,
+                event_id: None,
             };
             let event = |stream| NewEvent {
                 stream,

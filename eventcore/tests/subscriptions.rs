@@ -38,6 +38,7 @@ async fn append(store: &dyn EventStore, stream: &str, version: u64, events: usiz
     let expected = vec![ExpectedVersion {
         stream: StreamId::new(stream).unwrap(),
         version: Version::new(version),
+        event_id: None,
     }];
     let event = NewEvent {
         stream: 0,
@@ -284,6 +285,7 @@ async fn pages_of_large_events_are_short() {
         let expected = vec![ExpectedVersion {
             stream,
             version: Version::new(5 * version),
+            event_id: None,
         }];
         let events = (0..5).map(|_| NewEvent {
             stream: 0,

@@ -179,6 +179,7 @@ pub async fn deposit_each(
     let expected = |stream: &StreamId| ExpectedVersion {
         stream: stream.clone(),
         version: Version::new(version),
+        event_id: None,
     };
     let event = |stream| NewEvent {
         stream,

@@ -2,19 +2,10 @@
 //!
 //! This file knows how a state is copied and told apart from others, not where it is kept.
 
-use std::{
-    any::TypeId,
-    collections::hash_map::DefaultHasher,
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::{any::TypeId, fmt, sync::Arc};
 
 use super::CommandLogic;
-use crate::{
-    Position, Version,
-    store::{AnyState, StateKey, StreamEvent},
-};
+use crate::store::{AnyState, StateKey, StreamHead};
 
 /// A command whose folded state is remembered in the process, so that the next one with the same streams reads what is
 /// new only. `#[command(cached)]` implements it.
@@ -79,14 +70,12 @@ impl<S> fmt::Debug for Caching<S> {
     }
 }
 
-/// A state, and the events that it was folded from: all of some streams up to a version of each.
+/// A state, and the events that it was folded from: all of some streams up to the head that each had then.
 pub struct Folded<S> {
     pub(crate) key: StateKey,
     pub(crate) state: S,
     /// Of each stream, in the order of the declarations.
-    pub(crate) versions: Vec<Version>,
-    /// `None` of streams without events.
-    pub(crate) last: Option<LastEvent>,
+    pub(crate) heads: Vec<StreamHead>,
 }
 
 impl<S> Folded<S> {
@@ -100,30 +89,7 @@ impl<S> fmt::Debug for Folded<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Folded")
             .field("streams", &self.key)
-            .field("versions", &self.versions)
+            .field("heads", &self.heads)
             .finish_non_exhaustive()
-    }
-}
-
-/// What is remembered of the last event of a fold. A store that has lost some of what was folded has lost this one, since
-/// what is lost is the end of the log: it is not there, or there is another one in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LastEvent {
-    pub(crate) stream: usize,
-    version: Version,
-    position: Position,
-    content: u64,
-}
-
-impl LastEvent {
-    pub(crate) fn of(event: &StreamEvent) -> Self {
-        let mut content = DefaultHasher::new();
-        (&event.type_name, &event.payload).hash(&mut content);
-        Self {
-            stream: event.stream,
-            version: event.version,
-            position: event.position,
-            content: content.finish(),
-        }
     }
 }

@@ -10,7 +10,6 @@ mod handle;
 mod record;
 mod writes;
 
-pub(crate) use cached::LastEvent;
 pub use cached::{CachedCommand, Caching, Folded};
 pub(crate) use declare::Slot;
 pub use declare::{DeclarationError, Declarations};

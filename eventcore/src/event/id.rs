@@ -7,6 +7,8 @@ use uuid::Uuid;
 /// How many low bits of an id number the events of a commit.
 const ORDINAL_BITS: u32 = 20;
 const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
+/// The random bits of an id: those of a UUID of version 7, less the number of the event.
+const RANDOM_MASK: u128 = 0xFFF << 64 | ((1 << 62) - 1) & !ORDINAL_MASK;
 
 /// The id of one commit, made by the client before the first try (a UUID of version 7 whose low 20 bits are zero).
 ///
@@ -34,8 +36,15 @@ impl CommitId {
         self.0
     }
 
+    /// An id of the same time with other random bits, for another decision of the same command.
+    pub(crate) fn with_random(self, random: u128) -> Self {
+        Self::from_uuid(Uuid::from_u128(
+            self.0.as_u128() & !RANDOM_MASK | random & RANDOM_MASK,
+        ))
+    }
+
     /// The id of the event with this number (from 0) in the commit.
-    pub(crate) fn event(self, index: usize) -> EventId {
+    pub fn event(self, index: usize) -> EventId {
         let ordinal = u128::try_from(index)
             .unwrap_or(ORDINAL_MASK)
             .saturating_add(1);

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     command::{
-        Caching, CommandLogic, Declarations, FieldRecord, Folded, Handles, LastEvent, Refusal,
-        Slot, WriteBuffer,
+        Caching, CommandLogic, Declarations, FieldRecord, Folded, Handles, Refusal, Slot,
+        WriteBuffer,
     },
     event::CommitId,
     store::{
@@ -80,6 +80,7 @@ enum Then {
 struct Machine<C: CommandLogic> {
     command: C,
     options: ExecuteOptions,
+    /// The id of the commit that is decided on next.
     commit_id: CommitId,
     random: fastrand::Rng,
     /// The number of the attempt that is under way, from 1.
@@ -104,8 +105,8 @@ struct Attempt<C: CommandLogic> {
     /// The events so far, for a command whose streams may grow: it folds them again in the larger set.
     history: Vec<StreamEvent>,
     rounds: usize,
-    /// The last event that was folded since the attempt began, of a command whose state is remembered.
-    last: Option<LastEvent>,
+    /// Whether an event was folded since the attempt began, or since a state was recalled.
+    folded: bool,
 }
 
 /// The state of an attempt. One that is remembered is shared as long as nothing new is folded into it.
@@ -148,7 +149,7 @@ impl<C: CommandLogic> Attempt<C> {
             reading: Reading::default(),
             history: Vec::new(),
             rounds: 0,
-            last: None,
+            folded: false,
         }
     }
 
@@ -257,7 +258,7 @@ impl<C: CommandLogic> ReadStep<C> {
             return self;
         }
         let attempt = &mut self.machine.attempt_state;
-        attempt.reading.recall(&folded.versions, folded.last);
+        attempt.reading.recall(&folded.heads);
         attempt.state.shared = Some(folded);
         let key = self.machine.options.idempotency_key.as_ref();
         self.request = self.machine.attempt_state.reading.request(None, key);
@@ -481,12 +482,13 @@ impl<C: CommandLogic> Machine<C> {
             return Err(Stop::AlreadyCommitted(appended));
         }
         let attempt = &mut self.attempt_state;
-        if !attempt.reading.recognize(&mut page) {
+        let first = request.up_to.is_none();
+        if first && !attempt.reading.recognizes(&page) {
             return Err(Stop::NotThere);
         }
         let complete = attempt
             .reading
-            .take(&page, request.up_to.is_none())
+            .take(&page, first)
             .map_err(CommandError::from)?;
         let next = if complete {
             None
@@ -506,9 +508,7 @@ impl<C: CommandLogic> Machine<C> {
             for event in &page.events {
                 fold(&self.command, attempt_parts(attempt), event)?;
             }
-            if let (Some(_), Some(last)) = (Self::caching(), page.events.last()) {
-                attempt.last = Some(LastEvent::of(last));
-            }
+            attempt.folded |= !page.events.is_empty();
         }
         Ok(next)
     }
@@ -629,6 +629,8 @@ impl<C: CommandLogic> Machine<C> {
 
     fn conflict(mut self: Box<Self>, conflict: VersionConflict, elapsed: Duration) -> Step<C> {
         if self.may_retry(elapsed) {
+            // A commit id names one decision: whoever has seen an event of it knows what the stream held before.
+            self.commit_id = self.commit_id.with_random(self.random.u128(..));
             // Streams that were discovered may be others in the new state, so discovery starts over.
             let then = if C::DISCOVERS {
                 Then::StartOver
@@ -658,9 +660,8 @@ impl<C: CommandLogic> Machine<C> {
 
     fn folded(&mut self) -> Option<Folded<C::State>> {
         let caching = Self::caching()?;
-        let last = self.attempt_state.last.take();
         // Where nothing is new, what is remembered is right; unless it was not there, and then there is nothing at all.
-        if last.is_none() && !self.forgets {
+        if !self.attempt_state.folded && !self.forgets {
             return None;
         }
         let key = self.key(&caching);
@@ -668,8 +669,7 @@ impl<C: CommandLogic> Machine<C> {
         Some(Folded {
             key,
             state: mem::take(attempt.state.get_mut()),
-            versions: attempt.reading.seen(),
-            last,
+            heads: attempt.reading.heads(),
         })
     }
 

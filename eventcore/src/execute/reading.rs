@@ -2,10 +2,9 @@
 
 use crate::{
     Version,
-    command::LastEvent,
     store::{
-        EventStoreError, ExpectedVersion, IdempotencyKey, ReadStreams, StreamCursor, StreamsPage,
-        next_limit,
+        EventStoreError, ExpectedVersion, IdempotencyKey, ReadStreams, StreamCursor, StreamHead,
+        StreamsPage, next_limit,
     },
     stream::StreamId,
 };
@@ -20,8 +19,8 @@ const PAGE_BYTES: usize = 16 * 1024 * 1024;
 pub(super) struct Reading {
     streams: Vec<ReadStream>,
     round: usize,
-    /// The last of the events that were remembered. It is read once more, to see that it is still there.
-    remembered: Option<LastEvent>,
+    /// The streams are read on from a state that an earlier command has left.
+    recalled: bool,
     /// The most events of the next page.
     limit: usize,
 }
@@ -31,7 +30,7 @@ impl Default for Reading {
         Self {
             streams: Vec::new(),
             round: 0,
-            remembered: None,
+            recalled: false,
             limit: FIRST_PAGE,
         }
     }
@@ -40,8 +39,8 @@ impl Default for Reading {
 #[derive(Debug)]
 struct ReadStream {
     id: StreamId,
-    /// The version in the snapshot: what the append expects.
-    version: Version,
+    /// Its last event in the snapshot: what the append expects. Before a round, of what was read or remembered earlier.
+    head: StreamHead,
     seen: Version,
 }
 
@@ -51,7 +50,7 @@ impl Reading {
         self.round = self.streams.len();
         let new = |id| ReadStream {
             id,
-            version: Version::EMPTY,
+            head: StreamHead::EMPTY,
             seen: Version::EMPTY,
         };
         self.streams.extend(streams.into_iter().map(new));
@@ -63,30 +62,23 @@ impl Reading {
     }
 
     /// Goes on from what is remembered of the streams, in their order.
-    pub(super) fn recall(&mut self, versions: &[Version], last: Option<LastEvent>) {
-        for (stream, version) in self.streams.iter_mut().zip(versions) {
-            stream.seen = *version;
+    pub(super) fn recall(&mut self, heads: &[StreamHead]) {
+        for (stream, head) in self.streams.iter_mut().zip(heads) {
+            stream.head = *head;
+            stream.seen = head.version();
         }
-        self.remembered = last;
+        self.recalled = true;
     }
 
-    /// Whether what was remembered is what the store holds, if anything was. Takes the event that shows it off the page.
-    pub(super) fn recognize(&mut self, page: &mut StreamsPage) -> bool {
-        let Some(last) = self.remembered.take() else {
-            return true;
-        };
-        let mut versions = self.streams.iter().zip(&page.versions);
-        if versions.any(|(stream, version)| *version < stream.seen) {
-            return false;
-        }
-        // All other events of the page come after it.
-        match page.events.first() {
-            Some(first) if LastEvent::of(first) == last => {
-                page.events.remove(0);
-                true
-            }
-            _ => false,
-        }
+    /// Whether the first page of a round follows on the events from which it is read on: those that were remembered, or
+    /// read before a conflict. An id stands for all earlier events of its stream as well.
+    pub(super) fn recognizes(&self, page: &StreamsPage) -> bool {
+        let mut streams = self.current().iter().zip(&page.streams);
+        streams.all(|(stream, extent)| {
+            // A server that lags behind what this very command has read says so, see `behind`.
+            let lags = !self.recalled && extent.head.version() < stream.seen;
+            lags || stream.head.event_id() == extent.after
+        })
     }
 
     /// Whether no event was seen yet.
@@ -96,9 +88,9 @@ impl Reading {
             .all(|stream| stream.seen == Version::EMPTY)
     }
 
-    /// The versions up to which every event was seen.
-    pub(super) fn seen(&self) -> Vec<Version> {
-        self.streams.iter().map(|stream| stream.seen).collect()
+    /// The heads of the streams, all of whose events were seen.
+    pub(super) fn heads(&self) -> Vec<StreamHead> {
+        self.streams.iter().map(|stream| stream.head).collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,7 +109,7 @@ impl Reading {
     pub(super) fn version(&self, stream: usize) -> Version {
         self.streams
             .get(stream)
-            .map_or(Version::EMPTY, |stream| stream.version)
+            .map_or(Version::EMPTY, |stream| stream.head.version())
     }
 
     fn current(&self) -> &[ReadStream] {
@@ -130,17 +122,12 @@ impl Reading {
         page: Option<&StreamsPage>,
         key: Option<&IdempotencyKey>,
     ) -> ReadStreams {
-        let known = self.remembered.map(|last| last.stream);
-        let cursor = |(number, stream): (usize, &ReadStream)| StreamCursor {
+        let cursor = |stream: &ReadStream| StreamCursor {
             stream: stream.id.clone(),
-            after: if known == Some(number) {
-                stream.seen.before()
-            } else {
-                stream.seen
-            },
+            after: stream.seen,
         };
         ReadStreams {
-            streams: self.current().iter().enumerate().map(cursor).collect(),
+            streams: self.current().iter().map(cursor).collect(),
             up_to: page.map(|page| page.snapshot),
             limit: self.limit,
             idempotency_key: key.filter(|_| page.is_none() && self.round == 0).cloned(),
@@ -154,18 +141,25 @@ impl Reading {
         first: bool,
     ) -> Result<bool, EventStoreError> {
         let current = self.streams.get_mut(self.round..).unwrap_or_default();
-        if page.versions.len() != current.len() {
+        self.recalled = false;
+        if page.streams.len() != current.len() {
             return Err(corrupt(
                 "the store answered for other streams than it was asked for",
             ));
         }
-        for (stream, version) in current.iter_mut().zip(&page.versions) {
-            let known = if first { stream.seen } else { stream.version };
-            if *version < known {
-                return Err(behind(stream, *version, known));
+        for (stream, extent) in current.iter_mut().zip(&page.streams) {
+            let known = if first {
+                stream.seen
+            } else {
+                stream.head.version()
+            };
+            if extent.head.version() < known {
+                return Err(behind(stream, extent.head.version(), known));
             }
             if first {
-                stream.version = *version;
+                stream.head = extent.head;
+            } else if stream.head != extent.head {
+                return Err(replaced(stream));
             }
         }
         for event in &page.events {
@@ -184,30 +178,39 @@ impl Reading {
             stream.seen = event.version;
         }
         // Or the rest of the stream would be asked for again and again.
-        if let Some(stream) = current.iter().find(|stream| stream.seen > stream.version) {
+        if let Some(stream) = current
+            .iter()
+            .find(|stream| stream.seen > stream.head.version())
+        {
             return Err(corrupt(format!(
                 "event {} of stream `{}` was read, which is now at version {}: the store has gone back, or answers from a \
                  replica that lags behind",
-                stream.seen, stream.id, stream.version
+                stream.seen,
+                stream.id,
+                stream.head.version()
             )));
         }
         let sizes = page.events.iter().map(|event| event.payload.len());
         self.limit = next_limit(PAGE_BYTES, sizes).unwrap_or(self.limit);
-        let complete = current.iter().all(|stream| stream.seen == stream.version);
-        match current.iter().find(|stream| stream.seen < stream.version) {
+        let complete = current
+            .iter()
+            .all(|stream| stream.seen == stream.head.version());
+        match current
+            .iter()
+            .find(|stream| stream.seen < stream.head.version())
+        {
             Some(stream) if page.events.is_empty() => Err(corrupt(format!(
                 "stream `{}` is at version {} and ends after event {}",
-                stream.id, stream.version, stream.seen
+                stream.id,
+                stream.head.version(),
+                stream.seen
             ))),
             _ => Ok(complete),
         }
     }
 
     pub(super) fn expected(&self) -> Vec<ExpectedVersion> {
-        let expected = |stream: &ReadStream| ExpectedVersion {
-            stream: stream.id.clone(),
-            version: stream.version,
-        };
+        let expected = |stream: &ReadStream| ExpectedVersion::new(stream.id.clone(), stream.head);
         self.streams.iter().map(expected).collect()
     }
 }
@@ -218,6 +221,19 @@ fn behind(stream: &ReadStream, version: Version, known: Version) -> EventStoreEr
         "stream `{}` was read at version {known} and is now at version {version}: the server that answers lags behind the \
          one that answered before, or the store has gone back",
         stream.id
+    );
+    EventStoreError::Unavailable {
+        source: source.into(),
+    }
+}
+
+/// The pages of one snapshot disagree on the last event of a stream.
+fn replaced(stream: &ReadStream) -> EventStoreError {
+    let source = format!(
+        "stream `{}` has another event at version {} than the page before said: the store has gone back, or another server \
+         answers",
+        stream.id,
+        stream.head.version()
     );
     EventStoreError::Unavailable {
         source: source.into(),

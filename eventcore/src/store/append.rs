@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     Position, Version,
     event::{CommitId, EventId, MAX_EVENT_BYTES, Metadata, encode_struct},
+    store::StreamHead,
     stream::{StreamId, named_twice},
 };
 
@@ -19,13 +20,36 @@ pub const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
 /// The longest idempotency key, in bytes.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-/// The version that a stream must have for a commit to be made.
+/// The version that a stream must have for a commit to be made, and the event that must be there.
+///
+/// [`execute`](crate::execute()) always names the event that it has read, for streams that it writes and for those that it
+/// only reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedVersion {
     /// The stream.
     pub stream: StreamId,
     /// Its version when it was read.
     pub version: Version,
+    /// The id of its last event when it was read. `None` expects the version alone: right for a stream without events;
+    /// for others, it accepts a stream whose history was replaced, by a restored backup for example, without a conflict.
+    pub event_id: Option<EventId>,
+}
+
+impl ExpectedVersion {
+    /// Expects `stream` to be as it was read.
+    pub fn new(stream: StreamId, head: StreamHead) -> Self {
+        Self {
+            stream,
+            version: head.version(),
+            event_id: head.event_id(),
+        }
+    }
+
+    /// Whether a stream with this head is as it is expected to be.
+    pub fn holds(&self, head: StreamHead) -> bool {
+        self.version == head.version()
+            && (self.event_id.is_none() || self.event_id == head.event_id())
+    }
 }
 
 /// One event to append.
@@ -95,7 +119,7 @@ impl AppendEvents {
         self.0.commit_id
     }
 
-    /// The streams of the commit with the versions that they must have, each stream once.
+    /// The streams of the commit with the versions and last events that they must have, each stream once.
     pub fn expected(&self) -> &[ExpectedVersion] {
         &self.0.expected
     }

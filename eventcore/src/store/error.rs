@@ -1,20 +1,42 @@
 //! What can go wrong in a store, the same kinds on every store.
 
+use std::fmt;
+
 use crate::{Version, stream::StreamId};
 
 /// The underlying library's error, kept as the source.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A stream was not at the version that a commit expected: somebody else appended to it.
+/// A stream was not as a commit expected it: another commit appended to it, or its history was replaced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("stream `{stream}` is at version {actual}, not at {expected} as it was read")]
 pub struct VersionConflict {
     /// The stream.
     pub stream: StreamId,
     /// The version that was expected.
     pub expected: Version,
-    /// The version that it has.
+    /// The version that it has. The expected one if another event than the expected one is there.
     pub actual: Version,
+}
+
+impl fmt::Display for VersionConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stream,
+            expected,
+            actual,
+        } = self;
+        if actual == expected {
+            write!(
+                f,
+                "stream `{stream}` has another event at version {expected} than the one that was read; was a backup restored?"
+            )
+        } else {
+            write!(
+                f,
+                "stream `{stream}` is at version {actual}, not at {expected} as it was read"
+            )
+        }
+    }
 }
 
 /// Why a store could not do what it was asked.

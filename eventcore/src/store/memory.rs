@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     AppendEvents, Appended, EventFilter, EventStore, EventStoreError, FeedPage, IdempotencyKey,
-    MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StateCache, StoreFuture, StreamEvent, StreamQueues,
-    StreamsPage, VersionConflict,
+    MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StateCache, StoreFuture, StreamEvent, StreamExtent,
+    StreamHead, StreamQueues, StreamsPage, VersionConflict,
 };
 use crate::{
     Position, Version,
@@ -107,8 +107,12 @@ impl Log {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
     }
 
-    fn version(&self, stream: &StreamId) -> Version {
-        Version::new(count(self.of_stream(stream).len()))
+    /// The head of a stream whose events stand at these places.
+    fn head_of(&self, places: &[usize]) -> StreamHead {
+        let last = places.last().and_then(|place| self.events.get(*place));
+        last.map_or(StreamHead::EMPTY, |event| {
+            StreamHead::new(Version::new(count(places.len())), event.event_id)
+        })
     }
 
     fn page(&self, request: &ReadStreams) -> StreamsPage {
@@ -116,7 +120,7 @@ impl Log {
         let key = request.idempotency_key.as_ref();
         if let Some((earlier, _)) = key.and_then(|key| self.keys.get(key)) {
             return StreamsPage {
-                versions: Vec::new(),
+                streams: Vec::new(),
                 events: Vec::new(),
                 snapshot,
                 already_committed: Some(earlier.clone()),
@@ -124,12 +128,20 @@ impl Log {
         }
         let end = index(snapshot.get());
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
-        let mut versions = Vec::with_capacity(request.streams.len());
+        let mut streams = Vec::with_capacity(request.streams.len());
         let mut found = Vec::new();
         for (number, cursor) in request.streams.iter().enumerate() {
             let places = self.of_stream(&cursor.stream);
             let visible = places.partition_point(|place| *place < end);
-            versions.push(Version::new(count(visible)));
+            let visible_places = places.get(..visible).unwrap_or_default();
+            streams.push(StreamExtent {
+                head: self.head_of(visible_places),
+                after: index(cursor.after.get())
+                    .checked_sub(1)
+                    .and_then(|before| visible_places.get(before))
+                    .and_then(|place| self.events.get(*place))
+                    .map(|event| event.event_id),
+            });
             let rest = places
                 .get(index(cursor.after.get()).min(visible)..visible)
                 .unwrap_or_default();
@@ -150,7 +162,7 @@ impl Log {
             })
         };
         StreamsPage {
-            versions,
+            streams,
             events: found.into_iter().filter_map(event).collect(),
             snapshot,
             already_committed: None,
@@ -166,14 +178,14 @@ impl Log {
         }
         let expected = request.expected();
         for stream in expected {
-            let actual = self.version(&stream.stream);
-            if actual != stream.version {
+            let head = self.head_of(self.of_stream(&stream.stream));
+            if !stream.holds(head) {
                 return match self.own_commit(request) {
                     Some(appended) => Ok(appended),
                     None => Err(VersionConflict {
                         stream: stream.stream.clone(),
                         expected: stream.version,
-                        actual,
+                        actual: head.version(),
                     }
                     .into()),
                 };

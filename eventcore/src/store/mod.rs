@@ -26,7 +26,8 @@ pub use queue::StreamQueues;
 pub(crate) use queue::Turn;
 pub(crate) use read::next_limit;
 pub use read::{
-    FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent, StreamsPage,
+    FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent, StreamExtent,
+    StreamHead, StreamsPage,
 };
 pub(crate) use states::AnyState;
 pub use states::{StateCache, StateCacheCounts, StateKey};
@@ -36,8 +37,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventStoreEr
 
 /// Keeps events, atomically and in order.
 ///
-/// Every store promises: a commit is **atomic** and durable once acknowledged; it is **conditional** on the version of
-/// every stream that it names, written or not; positions are **dense, 1 to n, in commit order**, and a reader that has
+/// Every store promises: a commit is **atomic** and durable once acknowledged; it is **conditional** on the version
+/// and the last event of every stream that it names, written or not; positions are **dense, 1 to n, in commit order**, and a reader that has
 /// seen position p never later meets an event at or before p; dropping a future leaves **the whole commit or nothing**.
 /// Run `eventcore::testing`'s contract suite against a store of your own.
 #[diagnostic::on_unimplemented(
@@ -51,7 +52,8 @@ pub trait EventStore: Send + Sync {
     /// See [`ReadStreams`] for how pages follow one another.
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage>;
 
-    /// Commits events to their streams, all or none, if every expected version still holds.
+    /// Commits events to their streams, all or none, if every stream still is as it is expected: at its version, with
+    /// its event there.
     ///
     /// A conflict with this very commit, because it was already made, is success: the events are recognized by their
     /// commit id, so repeating an append whose outcome is unknown is safe. A commit whose idempotency key was used

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Appended, EventFilter, IdempotencyKey};
 use crate::{
     Position, Version,
-    event::{DecodeError, Event, RecordedEvent},
+    event::{DecodeError, Event, EventId, RecordedEvent},
     stream::StreamId,
 };
 
@@ -25,6 +25,65 @@ pub(crate) fn next_limit(
     Some((bytes / mean.max(1)).clamp(1, MAX_PAGE_EVENTS))
 }
 
+/// The last event of a stream: its version and its id. For a stream without events, [`EMPTY`](Self::EMPTY).
+///
+/// A version alone does not identify a history: after a restore from a backup, another event can have the same one. The
+/// id does, and since every commit [expects](super::ExpectedVersion) the ids that it was decided on, it identifies all
+/// earlier events of the stream as well.
+///
+/// ```
+/// use eventcore::{CommitId, Version, store::StreamHead};
+///
+/// let event = CommitId::generate().event(0);
+/// assert_eq!(StreamHead::new(Version::new(3), event).event_id(), Some(event));
+/// assert_eq!(StreamHead::EMPTY.event_id(), None);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamHead {
+    version: Version,
+    event_id: Option<EventId>,
+}
+
+impl StreamHead {
+    /// The head of a stream without events.
+    pub const EMPTY: Self = Self {
+        version: Version::EMPTY,
+        event_id: None,
+    };
+
+    /// The head of a stream whose last event has this version and id. There is no event at version 0, so that gives
+    /// [`EMPTY`](Self::EMPTY).
+    pub const fn new(version: Version, event_id: EventId) -> Self {
+        if version.get() == 0 {
+            return Self::EMPTY;
+        }
+        Self {
+            version,
+            event_id: Some(event_id),
+        }
+    }
+
+    /// The version of the stream.
+    pub const fn version(self) -> Version {
+        self.version
+    }
+
+    /// The id of its last event; `None` for a stream without events.
+    pub const fn event_id(self) -> Option<EventId> {
+        self.event_id
+    }
+}
+
+/// One requested stream as a snapshot holds it, apart from its events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamExtent {
+    /// Its last event in the snapshot.
+    pub head: StreamHead,
+    /// The id of the event at the cursor's [`after`](StreamCursor::after); `None` if that is 0 or the snapshot has no
+    /// such event. A reader that goes on from what it knows compares it with the id that it knows.
+    pub after: Option<EventId>,
+}
+
 /// Where the reading of one stream goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamCursor {
@@ -37,7 +96,7 @@ pub struct StreamCursor {
 /// A request for one page of the events of several streams.
 ///
 /// The first page is read with `up_to: None`: it opens a snapshot, names it ([`StreamsPage::snapshot`]), and gives the
-/// version of every stream in it. Further pages move each cursor to the version that was last seen and repeat the
+/// head of every stream in it. Further pages move each cursor to the version that was last seen and repeat the
 /// snapshot in `up_to`. Since positions are dense and nothing is ever changed, that is the same snapshot, and no
 /// transaction is held open between pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,16 +114,26 @@ pub struct ReadStreams {
 /// A page of the events of several streams, in global commit order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamsPage {
-    /// The version of each requested stream in the snapshot, in the order of the request.
-    pub versions: Vec<Version>,
+    /// Each requested stream in the snapshot, in the order of the request.
+    pub streams: Vec<StreamExtent>,
     /// The events, ordered by position; none only if there are no more in the snapshot. A store may return fewer than were
     /// asked for, where they are large: there are more while a stream was not read up to its version.
     pub events: Vec<StreamEvent>,
     /// The position of the store's latest event when the snapshot was taken.
     pub snapshot: Position,
     /// The earlier commit with the requested idempotency key, if there is one. Then the command is done, so neither
-    /// versions nor events are read, and both are empty.
+    /// streams nor events are read, and both are empty.
     pub already_committed: Option<Appended>,
+}
+
+impl StreamsPage {
+    /// The version of each requested stream in the snapshot, in the order of the request.
+    pub fn versions(&self) -> Vec<Version> {
+        self.streams
+            .iter()
+            .map(|extent| extent.head.version())
+            .collect()
+    }
 }
 
 /// One event as a command needs it: no envelope.

@@ -17,12 +17,12 @@ use std::{
 };
 
 use crate::{
-    CommitId, EventFilter, EventSelector, EventStore, EventStoreError, IdempotencyKey, Metadata,
-    Position, RecordedEvent, StreamId, Version, VersionConflict,
+    CommitId, EventFilter, EventId, EventSelector, EventStore, EventStoreError, IdempotencyKey,
+    Metadata, Position, RecordedEvent, StreamId, Version, VersionConflict,
     store::{
         AppendEvents, AppendRefused, Appended, ExpectedVersion, MAX_COMMIT_BYTES,
         MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, MAX_PAGE_EVENTS, NewEvent, ReadFeed, ReadStreams,
-        StreamCursor, StreamsPage,
+        StreamCursor, StreamHead, StreamsPage,
     },
 };
 
@@ -39,6 +39,9 @@ macro_rules! contract_tests {
             a_page_of_several_streams_is_in_commit_order
             a_conflict_names_the_stream_and_writes_nothing
             streams_that_are_only_read_are_checked_too
+            pages_name_the_last_event_of_each_stream
+            another_event_at_the_expected_version_is_a_conflict
+            commits_of_a_replaced_history_fail_among_many
             a_repeated_commit_is_made_once
             a_repeated_commit_with_a_key_is_its_own
             an_idempotency_key_commits_once
@@ -75,7 +78,16 @@ fn expect(stream: &StreamId, version: u64) -> ExpectedVersion {
     ExpectedVersion {
         stream: stream.clone(),
         version: Version::new(version),
+        event_id: None,
     }
+}
+
+/// Expects the event with this id at this version.
+fn expect_event(stream: &StreamId, version: u64, event_id: EventId) -> ExpectedVersion {
+    ExpectedVersion::new(
+        stream.clone(),
+        StreamHead::new(Version::new(version), event_id),
+    )
 }
 
 fn event(stream: usize, payload: &str) -> NewEvent {
@@ -228,7 +240,7 @@ pub async fn events_come_back_as_they_were_appended(store: impl EventStore) {
         );
     }
     assert_eq!(
-        (page.events.len(), page.versions, page.snapshot.get()),
+        (page.events.len(), page.versions(), page.snapshot.get()),
         (2, vec![Version::new(2)], 2)
     );
 }
@@ -264,7 +276,10 @@ pub async fn versions_and_positions_are_dense(store: impl EventStore) {
         );
     }
     let none = read(&store, &[(&stream("none"), 0)], None, 10).await;
-    assert_eq!((none.versions, none.events), (vec![Version::EMPTY], vec![]));
+    assert_eq!(
+        (none.versions(), none.events),
+        (vec![Version::EMPTY], vec![])
+    );
 }
 
 /// Not stream after stream.
@@ -286,12 +301,156 @@ pub async fn a_page_of_several_streams_is_in_commit_order(store: impl EventStore
         page.events.is_sorted_by_key(|event| event.position),
         "events are not in commit order"
     );
-    assert_eq!(page.versions, [Version::new(30), Version::new(30)]);
+    assert_eq!(page.versions(), [Version::new(30), Version::new(30)]);
     assert!(
         page.events
             .iter()
             .all(|event| event.payload == [b"3", b"1"][event.stream].as_slice())
     );
+}
+
+/// In the snapshot of the page, and at the place from which each stream is read on.
+pub async fn pages_name_the_last_event_of_each_stream(store: impl EventStore) {
+    let (a, b, none) = (stream("a"), stream("b"), stream("none"));
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        let events = vec![event(0, "1"), event(1, "2"), event(0, "3")];
+        let request = request(vec![expect(&a, 2 * n), expect(&b, n)], events);
+        ids.extend((0..3).map(|index| request.event_id(index)));
+        store.append(request).await.unwrap();
+    }
+    // By stream and version, from 1.
+    let id_of = |stream: &StreamId, version: u64| {
+        let before = usize::try_from(version).unwrap().checked_sub(1)?;
+        let place = if *stream == b {
+            before * 3 + 1
+        } else {
+            before / 2 * 3 + before % 2 * 2
+        };
+        ids.get(place).copied().filter(|_| *stream != none)
+    };
+    for up_to in [
+        None,
+        Some(60),
+        Some(31),
+        Some(30),
+        Some(2),
+        Some(1),
+        Some(0),
+    ] {
+        let end = up_to.unwrap_or(60);
+        // Three events of a commit, the second one in `b`.
+        let (of_a, of_b) = (end - (end + 1) / 3, (end + 1) / 3);
+        for after in [0, 1, 5, 19, 20, 21, 40, 41, u64::MAX] {
+            for limit in [1, 2, 7, 1000] {
+                let cursors = [(&a, after), (&none, after), (&b, after)];
+                let page = read(&store, &cursors, up_to.map(Position::new), limit).await;
+                let said = format!("after {after} up to {up_to:?}, {limit} events");
+                for ((stream, version), extent) in [(&a, of_a), (&none, 0), (&b, of_b)]
+                    .into_iter()
+                    .zip(&page.streams)
+                {
+                    let head = match id_of(stream, version) {
+                        Some(id) => StreamHead::new(Version::new(version), id),
+                        None => StreamHead::EMPTY,
+                    };
+                    assert_eq!(extent.head, head, "the head of {stream}, {said}");
+                    let known = (after <= version).then(|| id_of(stream, after)).flatten();
+                    assert_eq!(extent.after, known, "where {stream} is read on, {said}");
+                }
+                assert_eq!(page.streams.len(), 3);
+            }
+        }
+    }
+}
+
+/// As after a restore from a backup: the versions are those that were read, and the events are others.
+pub async fn another_event_at_the_expected_version_is_a_conflict(store: impl EventStore) {
+    let (a, guard) = (stream("a"), stream("guard"));
+    let first = request(vec![expect(&a, 0)], vec![event(0, "1"), event(0, "2")]);
+    let second = request(vec![expect(&guard, 0)], vec![event(0, "3")]);
+    let [a1, a2, of_guard] = [first.event_id(0), first.event_id(1), second.event_id(0)];
+    store.append(first).await.unwrap();
+    store.append(second).await.unwrap();
+    let elsewhere = CommitId::generate().event(0);
+    for (wrong, other) in [(elsewhere, of_guard), (a1, of_guard), (a2, elsewhere)] {
+        let expected = vec![expect_event(&a, 2, wrong), expect_event(&guard, 1, other)];
+        // To write one of both, or nothing.
+        for events in [vec![event(0, "4")], vec![event(1, "5")], vec![]] {
+            let append = request(expected.clone(), events);
+            let found = conflict(store.append(append).await);
+            let (stream, version) = if wrong == a2 { (&guard, 1) } else { (&a, 2) };
+            assert_eq!(
+                (&found.stream, found.expected.get(), found.actual.get()),
+                (stream, version, version)
+            );
+        }
+    }
+    // An event that a stream without events cannot have.
+    let new = stream("new");
+    let impossible = ExpectedVersion {
+        event_id: Some(elsewhere),
+        ..expect(&new, 0)
+    };
+    conflict(
+        store
+            .append(request(vec![impossible], vec![event(0, "6")]))
+            .await,
+    );
+    assert_eq!(
+        log(&store).await.len(),
+        3,
+        "a refused commit left something behind"
+    );
+    let expected = vec![
+        expect_event(&a, 2, a2),
+        expect_event(&guard, 1, of_guard),
+        expect(&new, 0),
+    ];
+    let right = request(expected, vec![event(0, "7"), event(2, "8")]);
+    store.append(right.clone()).await.unwrap();
+    // What it expected is no longer so, but its own events are why.
+    let again = store.append(right).await.unwrap();
+    assert_eq!((again.events, again.repeated), (2, false));
+    assert_eq!(log(&store).await.len(), 5);
+}
+
+/// Some right and some wrong ones sent at once, so that a store with group commit has them in one batch.
+pub async fn commits_of_a_replaced_history_fail_among_many(store: impl EventStore + 'static) {
+    let store = Arc::new(store);
+    let streams: Vec<_> = (0..30).map(stream).collect();
+    let mut ids = Vec::new();
+    for id in &streams {
+        let first = request(vec![expect(id, 0)], vec![event(0, "1")]);
+        ids.push(first.event_id(0));
+        store.append(first).await.unwrap();
+    }
+    let requests: Vec<_> = (0..30)
+        .map(|number| {
+            let of = if number % 3 == 0 {
+                (number + 1) % 30
+            } else {
+                number
+            };
+            let expected = vec![expect_event(&streams[number], 1, ids[of])];
+            request(expected, vec![event(0, "2")])
+        })
+        .collect();
+    let append = |request| {
+        let store = store.clone();
+        tokio::spawn(async move { store.append(request).await })
+    };
+    let tasks: Vec<_> = requests.into_iter().map(append).collect();
+    for (number, task) in tasks.into_iter().enumerate() {
+        let result = task.await.unwrap();
+        if number % 3 == 0 {
+            let found = conflict(result);
+            assert_eq!((&found.stream, found.actual.get()), (&streams[number], 1));
+        } else {
+            result.unwrap();
+        }
+    }
+    assert_eq!(log(&store).await.len(), 30 + 20);
 }
 
 /// All of a commit or nothing.
@@ -467,7 +626,7 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     });
     let done = done.await.unwrap();
     assert_eq!(
-        (done.already_committed, done.events, done.versions),
+        (done.already_committed, done.events, done.streams),
         (repeated, vec![], vec![]),
         "a command that is done reads its streams all the same"
     );
@@ -613,7 +772,7 @@ pub async fn pages_follow_one_another_in_one_snapshot(store: impl EventStore) {
     let (mut page, mut events, mut round) = (first, 0, 20);
     loop {
         assert!(
-            page.versions.iter().all(|version| version.get() == 1000),
+            page.versions().iter().all(|version| version.get() == 1000),
             "a version of another snapshot"
         );
         for event in &page.events {
@@ -659,7 +818,11 @@ pub async fn a_snapshot_hides_what_came_later(store: impl EventStore) {
     loop {
         let cursors = [(&new, seen[0]), (&late, seen[1]), (&old, seen[2])];
         let page = read(&store, &cursors, snapshot, 100).await;
-        let versions: Vec<_> = page.versions.iter().map(|version| version.get()).collect();
+        let versions: Vec<_> = page
+            .versions()
+            .iter()
+            .map(|version| version.get())
+            .collect();
         assert_eq!(
             (versions, page.snapshot.get()),
             (vec![5, 0, 155], 160),
@@ -680,12 +843,12 @@ pub async fn a_snapshot_hides_what_came_later(store: impl EventStore) {
     assert_eq!(seen, [5, 0, 155]);
     let none = read(&store, &[(&old, 155), (&new, 200)], snapshot, 100).await;
     assert_eq!(
-        (none.events.len(), none.versions),
+        (none.events.len(), none.versions()),
         (0, vec![Version::new(155), Version::new(5)])
     );
     let start = read(&store, &[(&old, 0)], Some(Position::START), 100).await;
     assert_eq!(
-        (start.events.len(), start.versions),
+        (start.events.len(), start.versions()),
         (0, vec![Version::EMPTY])
     );
     let beyond = read(&store, &[(&late, 0)], Some(Position::new(1000)), 100).await;
@@ -863,7 +1026,7 @@ pub async fn many_writers_lose_nothing(store: impl EventStore + 'static) {
             let (mine, shared) = (stream(task), stream(format_args!("shared-{}", task % 4)));
             for n in 0..20 {
                 loop {
-                    let version = read(&store, &[(&shared, 0)], None, 1).await.versions[0].get();
+                    let version = read(&store, &[(&shared, 0)], None, 1).await.versions()[0].get();
                     let read = version.to_string();
                     let events = vec![event(0, "1"), event(1, &read), event(0, "3")];
                     let expected = vec![expect(&mine, n * 2), expect(&shared, version)];
@@ -960,8 +1123,8 @@ pub async fn a_page_never_shows_half_a_commit(store: impl EventStore + 'static) 
     loop {
         let last = writer.is_finished();
         let page = read(&store, &[(&a, 0), (&b, 0)], None, 1000).await;
-        let version = page.versions[0].get();
-        assert_eq!(page.versions[1].get(), version, "half a commit");
+        let version = page.versions()[0].get();
+        assert_eq!(page.versions()[1].get(), version, "half a commit");
         assert_eq!(
             (page.events.len() as u64, page.snapshot.get()),
             (version * 2, version * 2),
@@ -995,7 +1158,7 @@ pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
             .append(request(vec![expect(&stream(n), 0)], vec![event(0, "3")]))
             .await
             .unwrap();
-        let versions = read(&store, &[(&a, 0), (&b, 0)], None, 10).await.versions;
+        let versions = read(&store, &[(&a, 0), (&b, 0)], None, 10).await.versions();
         assert_eq!(versions[0], versions[1], "half a commit");
     }
     let id = |side: char, n: usize| stream(format_args!("burst-{side}{n}"));
@@ -1015,7 +1178,7 @@ pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
         .unwrap();
     for n in 0..300 {
         let (a, b) = (id('a', n), id('b', n));
-        let versions = read(&store, &[(&a, 0), (&b, 0)], None, 10).await.versions;
+        let versions = read(&store, &[(&a, 0), (&b, 0)], None, 10).await.versions();
         assert_eq!(versions[0], versions[1], "half a commit");
     }
     log(&store).await;
@@ -1040,7 +1203,7 @@ pub async fn the_largest_numbers_do_no_harm(store: impl EventStore) {
     for number in [u64::MAX, i64::MAX.unsigned_abs()] {
         let page = read(&store, &[(&a, number)], Some(Position::new(number)), 10).await;
         assert_eq!(
-            (page.events.len(), page.versions, page.snapshot.get()),
+            (page.events.len(), page.versions(), page.snapshot.get()),
             (0, vec![Version::new(1)], 1)
         );
         let of_type = EventFilter::any_of([EventSelector::of_type("Other")]);

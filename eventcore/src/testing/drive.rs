@@ -18,7 +18,7 @@ use crate::{
     memory::MemoryEventStore,
     store::{
         AppendEvents, Appended, MAX_PAGE_EVENTS, ReadStreams, StateCache, StoreFuture,
-        StreamCursor, StreamEvent, StreamsPage,
+        StreamCursor, StreamEvent, StreamHead, StreamsPage,
     },
 };
 
@@ -171,10 +171,11 @@ pub(super) fn written(
     })
 }
 
-pub(super) fn version_of(store: &MemoryEventStore, stream: &StreamId) -> Version {
+pub(super) fn head_of(store: &MemoryEventStore, stream: &StreamId) -> StreamHead {
     let end = Version::new(u64::MAX);
-    let versions = page(store, stream, end).versions;
-    versions.first().copied().unwrap_or(Version::EMPTY)
+    let page = page(store, stream, end);
+    let head = page.streams.first().map(|extent| extent.head);
+    head.unwrap_or(StreamHead::EMPTY)
 }
 
 /// Every event of a stream.

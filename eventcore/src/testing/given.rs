@@ -252,10 +252,8 @@ impl Given {
         if events.is_empty() {
             return;
         }
-        let expected = ExpectedVersion {
-            version: drive::version_of(&self.store, stream),
-            stream: stream.clone(),
-        };
+        let head = drive::head_of(&self.store, stream);
+        let expected = ExpectedVersion::new(stream.clone(), head);
         let event = |(type_name, payload)| NewEvent {
             stream: 0,
             type_name,

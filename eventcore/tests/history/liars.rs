@@ -120,9 +120,10 @@ impl<S: EventStore> EventStore for Liar<S> {
             let done = self.inner.append(request.clone()).await?;
             if self.strikes(Fault::Doubled) {
                 let mut expected = request.expected().to_vec();
-                for event in request.events() {
+                for (number, event) in request.events().iter().enumerate() {
                     let stream = &mut expected[event.stream];
                     stream.version = stream.version.plus(1);
+                    stream.event_id = Some(request.event_id(number));
                 }
                 let again = commit(
                     CommitId::generate(),

@@ -4,10 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::BytesMut;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
-use crate::store::{Appended, ReadStreams, StreamEvent, StreamsPage};
+use crate::store::{Appended, ReadStreams, StreamEvent, StreamExtent, StreamHead, StreamsPage};
 use crate::{
     Position, Version,
+    event::EventId,
     postgres::{
         convert::{Json, number},
         read::interner::Latest,
@@ -26,7 +28,7 @@ pub(crate) struct Answer<'a> {
 struct Stream<'a> {
     /// Its number among those of all requests.
     number: usize,
-    version: Version,
+    extent: StreamExtent,
     latest: Latest,
     events: Option<Events<'a>>,
 }
@@ -92,7 +94,7 @@ impl<'a> Answer<'a> {
             firsts.push(first);
             first += request.streams.len();
             pages.push(StreamsPage {
-                versions: vec![Version::EMPTY; request.streams.len()],
+                streams: vec![StreamExtent::default(); request.streams.len()],
                 events: Vec::new(),
                 snapshot: request.up_to.unwrap_or(head).min(head),
                 already_committed: None,
@@ -108,7 +110,7 @@ impl<'a> Answer<'a> {
         for (request, appended) in self.keys {
             if let Some(page) = pages.get_mut(request) {
                 page.already_committed = Some(appended);
-                page.versions.clear();
+                page.streams.clear();
                 page.events.clear();
             }
         }
@@ -132,21 +134,27 @@ impl<'a> Stream<'a> {
                 payloads: row.try_get(10)?,
             })
         });
+        let latest = Latest {
+            position: row.try_get(4)?,
+            event_id: row.try_get(5)?,
+            recorded_at: row.try_get(6)?,
+        };
+        let version = Version::new(number(row, 3)?);
+        let after: Option<Uuid> = row.try_get(11)?;
         Ok(Self {
             number: stream.saturating_sub(1),
-            version: Version::new(number(row, 3)?),
-            latest: Latest {
-                position: row.try_get(4)?,
-                event_id: row.try_get(5)?,
-                recorded_at: row.try_get(6)?,
+            extent: StreamExtent {
+                head: StreamHead::new(version, EventId::from_uuid(latest.event_id)),
+                after: after.map(EventId::from_uuid),
             },
+            latest,
             events: events.transpose()?,
         })
     }
 
     fn add_to(&self, page: &mut StreamsPage, stream: usize, types: &Types) {
-        if let Some(version) = page.versions.get_mut(stream) {
-            *version = self.version;
+        if let Some(extent) = page.streams.get_mut(stream) {
+            *extent = self.extent;
         }
         let Some(events) = &self.events else { return };
         // One allocation for all of them.

@@ -75,13 +75,17 @@ CREATE TABLE eventcore.dead_letters (
 -- A caller gives commits together only if none of them names a stream that an earlier one writes to (unless it is bound
 -- to be refused), nor repeats its key. Commits without events are checked too.
 --
+-- A stream is as expected if it has the expected version and, where an event is named, has this event there: after a
+-- restore from a backup, another one may have the same version.
+--
 -- The first row of the result has commit 0 and the position before these commits. There is one further row for each
--- commit that was not made: because a version did not hold (`conflict`: which of `stream_names`, and its version), because
+-- commit that was not made: because a stream was not as expected (`conflict`: which of `stream_names`, and its version), because
 -- this very commit had been made before (`made`), or another one under its key (`key`).
 CREATE FUNCTION eventcore.append(
     stream_names       text[],     -- the streams that the commits name …
     stream_commits     integer[],  -- … by which commit, from 1 …
-    expected_versions  bigint[],   -- … and the version that each must have
+    expected_versions  bigint[],   -- … the version that each must have …
+    expected_ids       uuid[],     -- … and the event there; null for any
     commit_ids         uuid[],
     commit_counts      integer[],  -- how many events each commit has …
     commit_firsts      integer[],  -- … and which of the events is its first
@@ -105,6 +109,7 @@ DECLARE
     head     bigint;
     ids      bigint[];
     heads    bigint[];
+    head_ids uuid[];           -- null where any will do
     types    integer[];
     accepted boolean[];        -- null: all of them
     refused  record;
@@ -114,26 +119,32 @@ BEGIN
     END IF;
 
     -- In the order of the given arrays: what `unnest` gives alone is aggregated as it comes.
-    SELECT coalesce(head, (SELECT s.position FROM eventcore.sequencer s)), array_agg(a.id),
-           array_agg(coalesce((SELECT e.version FROM eventcore.events e WHERE e.stream = a.id ORDER BY e.version DESC LIMIT 1), 0)),
+    SELECT coalesce(head, (SELECT s.position FROM eventcore.sequencer s)), array_agg(a.id), array_agg(a.version),
+           array_agg(a.event_id),
            ARRAY(SELECT (SELECT t.id FROM eventcore.event_types t WHERE t.category = a.category AND t.name = a.name)
                    FROM unnest(type_categories, type_names) a (category, name))
-      INTO head, ids, heads, types
-      FROM (SELECT (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name) AS id
-              FROM unnest(stream_names) a (name) OFFSET 0) a;
+      INTO head, ids, heads, head_ids, types
+      FROM (SELECT s.id, coalesce(e.version, 0) AS version, CASE WHEN a.expected_id IS NOT NULL THEN e.event_id END AS event_id
+              FROM unnest(stream_names, expected_ids) a (name, expected_id)
+              LEFT JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s ON true
+              LEFT JOIN LATERAL (
+                  SELECT e.version, e.event_id FROM eventcore.events e WHERE e.stream = s.id ORDER BY e.version DESC LIMIT 1
+              ) e ON true
+            OFFSET 0) a;
     commit := 0;
     position := head;
     RETURN NEXT;
 
-    IF keyed OR heads IS DISTINCT FROM expected_versions THEN
+    IF keyed OR heads IS DISTINCT FROM expected_versions OR head_ids IS DISTINCT FROM expected_ids THEN
         FOR refused IN
             SELECT c.n, k.position AS key_position, k.events AS key_events, k.commit_id AS key_commit, m.stream, m.actual, o.position AS made
               FROM unnest(commit_keys, commit_firsts) WITH ORDINALITY c (key, first, n)
               LEFT JOIN LATERAL (SELECT * FROM eventcore.idempotency k WHERE k.key = c.key LIMIT 1) k ON true
               LEFT JOIN (
                   SELECT DISTINCT ON (a.commit) a.commit, a.n AS stream, a.actual
-                    FROM unnest(stream_commits, expected_versions, heads) WITH ORDINALITY a (commit, expected, actual, n)
-                   WHERE a.expected <> a.actual
+                    FROM unnest(stream_commits, expected_versions, heads, expected_ids, head_ids)
+                         WITH ORDINALITY a (commit, expected, actual, expected_id, actual_id, n)
+                   WHERE a.expected <> a.actual OR a.expected_id IS DISTINCT FROM a.actual_id
                    ORDER BY a.commit, a.n
               ) m ON m.commit = c.n
               LEFT JOIN LATERAL (

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::store::{AppendEvents, Appended, EventStoreError, IdempotencyKey, VersionConflict};
 use crate::{
     Position, Version,
+    event::EventId,
     postgres::{
         connection::pool::Pool,
         connection::statement::Query,
@@ -32,12 +33,13 @@ const TAKE: usize = 4096;
 
 const APPEND: &str =
     "SELECT commit, outcome, position, events, stream, actual FROM eventcore.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 
-const TYPES: [Type; 16] = [
+const TYPES: [Type; 17] = [
     Type::TEXT_ARRAY,
     Type::INT4_ARRAY,
     Type::INT8_ARRAY,
+    Type::UUID_ARRAY,
     Type::UUID_ARRAY,
     Type::INT4_ARRAY,
     Type::INT4_ARRAY,
@@ -199,6 +201,7 @@ struct Arrays<'a> {
     streams: Vec<&'a str>,
     stream_commit: Vec<i32>,
     expected: Vec<i64>,
+    expected_id: Vec<Option<Uuid>>,
     commit_id: Vec<Uuid>,
     commit_events: Vec<i32>,
     commit_first: Vec<Option<i32>>,
@@ -225,6 +228,7 @@ impl<'a> Arrays<'a> {
             streams: Vec::with_capacity(streams),
             stream_commit: Vec::with_capacity(streams),
             expected: Vec::with_capacity(streams),
+            expected_id: Vec::with_capacity(streams),
             commit_id: Vec::with_capacity(jobs.len()),
             commit_events: Vec::with_capacity(jobs.len()),
             commit_first: Vec::with_capacity(jobs.len()),
@@ -263,6 +267,8 @@ impl<'a> Arrays<'a> {
             self.streams.push(expected.stream.as_str());
             self.stream_commit.push(commit);
             self.expected.push(big(expected.version.get()));
+            self.expected_id
+                .push(expected.event_id.map(EventId::as_uuid));
         }
         self.commit_id.push(request.commit_id().as_uuid());
         self.commit_events.push(int(request.events().len()));
@@ -294,11 +300,12 @@ impl<'a> Arrays<'a> {
         }
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 16] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 17] {
         [
             &self.streams,
             &self.stream_commit,
             &self.expected,
+            &self.expected_id,
             &self.commit_id,
             &self.commit_events,
             &self.commit_first,

@@ -8,14 +8,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::sqlite::{
-    convert::sql,
+    convert::{event_id, sql},
     error::{corrupt, of_read},
     read::interner::{Names, Selected},
     read::thread::{Reader, payload},
 };
 use crate::{
     Position, Version,
-    event::{EventId, Metadata, RecordedEvent},
+    event::{Metadata, RecordedEvent},
     store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed},
 };
 
@@ -270,7 +270,7 @@ fn recorded(
         position: Position::new(position),
         stream: names.stream(connection, row.get(1).map_err(of_read)?)?,
         version: Version::new(row.get(2).map_err(of_read)?),
-        event_id: EventId::from_uuid(uuid::Uuid::from_bytes(row.get(4).map_err(of_read)?)),
+        event_id: event_id(row, 4).map_err(of_read)?,
         type_name: names.type_name(connection, event_type)?,
         payload: payload(row, 6)?,
         metadata,

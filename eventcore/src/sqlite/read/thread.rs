@@ -1,18 +1,18 @@
 //! Reads. A reader thread answers what is queued, each batch in one snapshot.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{
     EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent,
-    StreamsPage,
+    StreamExtent, StreamHead, StreamsPage,
 };
 use crate::{
     Position, Version,
     sqlite::{
         Reply,
-        convert::{earlier, sql},
+        convert::{earlier, event_id, sql},
         error::{Shared, corrupt, of_read},
         read::interner::{Names, StreamIds},
     },
@@ -148,14 +148,14 @@ impl Reader {
             .map_err(of_read)?;
         if already_committed.is_some() {
             return Ok(StreamsPage {
-                versions: Vec::new(),
+                streams: Vec::new(),
                 events: Vec::new(),
                 snapshot,
                 already_committed,
             });
         }
         let limit = request.limit.clamp(1, self.most.events);
-        let mut versions = Vec::with_capacity(request.streams.len());
+        let mut streams = Vec::with_capacity(request.streams.len());
         let mut events = Vec::new();
         // Once the page is full, what is behind its last event is not read from further streams.
         let mut bounds = Bounds {
@@ -166,7 +166,7 @@ impl Reader {
         };
         for (number, cursor) in request.streams.iter().enumerate() {
             let before = events.len();
-            versions.push(self.stream(number, cursor, &mut bounds, &mut events)?);
+            streams.push(self.stream(number, cursor, &mut bounds, &mut events)?);
             if before > 0 && events.len() > before {
                 events.sort_by_key(|event: &StreamEvent| event.position);
                 events.truncate(limit);
@@ -178,53 +178,66 @@ impl Reader {
             }
         }
         Ok(StreamsPage {
-            versions,
+            streams,
             events,
             snapshot,
             already_committed,
         })
     }
 
-    /// Reads those events of one stream that can be in the page; returns its version in the snapshot.
+    /// Reads those events of one stream that can be in the page; returns what else the snapshot holds of it.
+    ///
+    /// The event at the cursor is looked at as well: its id tells a reader whether the stream is the one that it knows.
     fn stream(
         &mut self,
         number: usize,
         cursor: &StreamCursor,
         bounds: &mut Bounds,
         events: &mut Vec<StreamEvent>,
-    ) -> Result<Version, EventStoreError> {
+    ) -> Result<StreamExtent, EventStoreError> {
         let Some(id) = self.names.stream_id(&self.connection, &cursor.stream)? else {
-            return Ok(Version::EMPTY);
+            return Ok(StreamExtent::default());
         };
-        let query = "SELECT version, position, type, payload FROM events
-                     WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3";
+        let query = "SELECT version, position, type, event_id, payload FROM events
+                     WHERE stream = ?1 AND version >= ?2 ORDER BY version LIMIT ?3";
         let before = events.len();
-        let mut last = cursor.after;
+        let mut extent = StreamExtent::default();
         let (mut passed_snapshot, mut passed_page) = (false, false);
         {
             let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
-            let limit = i64::try_from(bounds.limit).unwrap_or(i64::MAX);
+            let looked_at = usize::from(cursor.after != Version::EMPTY);
+            let limit = i64::try_from(bounds.limit.saturating_add(looked_at)).unwrap_or(i64::MAX);
             let mut rows = statement
                 .query(params![id, sql(cursor.after.get()), limit])
                 .map_err(of_read)?;
             while let Some(row) = rows.next().map_err(of_read)? {
                 let position = Position::new(row.get(1).map_err(of_read)?);
                 passed_snapshot = position > bounds.snapshot;
-                passed_page = !passed_snapshot && position > bounds.page;
-                if passed_snapshot || passed_page {
+                if passed_snapshot {
                     break;
                 }
-                last = Version::new(row.get(0).map_err(of_read)?);
+                let version = Version::new(row.get(0).map_err(of_read)?);
+                let event_id = event_id(row, 3).map_err(of_read)?;
+                if version == cursor.after {
+                    extent.after = Some(event_id);
+                    extent.head = StreamHead::new(version, event_id);
+                    continue;
+                }
+                passed_page = position > bounds.page;
+                if passed_page {
+                    break;
+                }
+                extent.head = StreamHead::new(version, event_id);
                 let event_type: i64 = row.get(2).map_err(of_read)?;
                 let type_name = self.names.type_name(&self.connection, event_type)?;
-                let payload = payload(row, 3)?;
+                let payload = payload(row, 4)?;
                 bounds.bytes = bounds
                     .bytes
                     .checked_sub(payload.len())
                     .ok_or_else(too_long)?;
                 events.push(StreamEvent {
                     stream: number,
-                    version: last,
+                    version,
                     position,
                     type_name,
                     payload,
@@ -232,18 +245,24 @@ impl Reader {
             }
         }
         // Where the events ran out, the stream ends; if there was none, `after` may be beyond its end.
-        let found = events.len() - before;
-        let ended = passed_snapshot || !passed_page && found < bounds.limit;
-        if ended && (found > 0 || cursor.after == Version::EMPTY) {
-            return Ok(last);
+        let ended = passed_snapshot || !passed_page && events.len() - before < bounds.limit;
+        if ended && (extent.head != StreamHead::EMPTY || cursor.after == Version::EMPTY) {
+            return Ok(extent);
         }
-        let query = "SELECT version FROM events WHERE stream = ?1 AND position <= ?2 ORDER BY version DESC LIMIT 1";
+        let query = "SELECT version, event_id FROM events
+                     WHERE stream = ?1 AND position <= ?2 ORDER BY version DESC LIMIT 1";
         let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
-        let version = statement
-            .query_row(params![id, sql(bounds.snapshot.get())], |row| row.get(0))
-            .optional()
+        let mut rows = statement
+            .query(params![id, sql(bounds.snapshot.get())])
             .map_err(of_read)?;
-        Ok(Version::new(version.unwrap_or(0)))
+        extent.head = match rows.next().map_err(of_read)? {
+            Some(row) => StreamHead::new(
+                Version::new(row.get(0).map_err(of_read)?),
+                event_id(row, 1).map_err(of_read)?,
+            ),
+            None => StreamHead::EMPTY,
+        };
+        Ok(extent)
     }
 
     pub(crate) fn head(&mut self) -> rusqlite::Result<Position> {

@@ -124,6 +124,7 @@ mod tests {
         let expected = ExpectedVersion {
             stream: stream(),
             version: Version::new(version),
+            event_id: None,
         };
         let event = NewEvent {
             stream: 0,
@@ -146,7 +147,7 @@ mod tests {
             limit: 10,
             idempotency_key: None,
         };
-        store.read_streams(request).await.unwrap().versions[0].get()
+        store.read_streams(request).await.unwrap().versions()[0].get()
     }
 
     fn log(path: &Path) -> u64 {

@@ -11,34 +11,34 @@ use rusqlite::{
 };
 
 use crate::sqlite::{
-    convert::{earlier, number, sql},
+    convert::{earlier, event_id, number, sql},
     error::Shared,
     read::interner::find,
 };
 use crate::{
     Position, Version,
-    event::{EventId, Metadata},
-    store::{AppendEvents, Appended, EventStoreError, VersionConflict},
+    event::Metadata,
+    store::{AppendEvents, Appended, EventStoreError, StreamHead, VersionConflict},
     stream::StreamId,
 };
 
-/// Streams whose version is remembered.
+/// Streams whose head is remembered.
 pub(crate) const CACHE: usize = 100_000;
 
 /// What the writer knows without asking.
 #[derive(Default)]
 pub(crate) struct Cache {
     pub(crate) position: Option<u64>,
-    pub(crate) versions: HashMap<i64, u64>,
+    pub(crate) heads: HashMap<i64, StreamHead>,
     /// By name, then by category: few names are in more than one.
     types: HashMap<&'static str, Vec<(Box<str>, i64)>>,
 }
 
 impl Cache {
-    /// Forgets what others may have changed: rows of streams and types never are, positions and versions are.
+    /// Forgets what others may have changed: rows of streams and types never are, positions and heads are.
     pub(crate) fn others_wrote(&mut self) {
         self.position = None;
-        self.versions.clear();
+        self.heads.clear();
     }
 
     /// The id of an event type, which gets a row if it has none.
@@ -98,14 +98,14 @@ pub(crate) struct Batch<'w> {
     /// When the events were recorded, in microseconds since 1970.
     now: i64,
     /// The streams of the present commit.
-    heads: Vec<Head>,
+    streams: Vec<Stream>,
 }
 
 #[derive(Clone, Copy)]
-struct Head {
+struct Stream {
     /// `None` until the stream has a row.
     id: Option<i64>,
-    version: u64,
+    head: StreamHead,
 }
 
 impl<'w> Batch<'w> {
@@ -115,8 +115,8 @@ impl<'w> Batch<'w> {
         interned: &'w mut Vec<(StreamId, i64)>,
         now: i64,
     ) -> rusqlite::Result<Self> {
-        if cache.versions.len() > CACHE {
-            cache.versions.clear();
+        if cache.heads.len() > CACHE {
+            cache.heads.clear();
         }
         let insert = "INSERT INTO events (position, stream, version, type, event_id, recorded_at, payload, metadata)
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -126,7 +126,7 @@ impl<'w> Batch<'w> {
             interned,
             insert: connection.prepare_cached(insert)?,
             now,
-            heads: Vec::new(),
+            streams: Vec::new(),
         })
     }
 
@@ -144,23 +144,21 @@ impl<'w> Batch<'w> {
                 ..earlier
             });
         }
-        self.heads.clear();
+        self.streams.clear();
         for (expected, id) in request.expected().iter().zip(ids) {
-            let head = self.head(&expected.stream, *id)?;
-            if head.version != expected.version.get() {
+            let stream = self.stream(&expected.stream, *id)?;
+            if !expected.holds(stream.head) {
                 if let Some(appended) = self.own_commit(request)? {
                     return Ok(appended);
                 }
-                let (stream, expected) = (expected.stream.clone(), expected.version);
-                let actual = Version::new(head.version);
                 let conflict = VersionConflict {
-                    stream,
-                    expected,
-                    actual,
+                    stream: expected.stream.clone(),
+                    expected: expected.version,
+                    actual: stream.head.version(),
                 };
                 return Err(Refused::Alone(conflict.into()));
             }
-            self.heads.push(head);
+            self.streams.push(stream);
         }
         self.insert(request)
     }
@@ -170,33 +168,33 @@ impl<'w> Batch<'w> {
         let mut position = self.position()?;
         let metadata = metadata(request.metadata())?;
         for (index, event) in request.events().iter().enumerate() {
-            let Some((head, target)) = self
-                .heads
+            let Some((to, target)) = self
+                .streams
                 .get_mut(event.stream)
                 .zip(request.expected().get(event.stream))
             else {
                 continue; // `AppendEvents` has checked it.
             };
-            let stream = if let Some(id) = head.id {
+            let stream = if let Some(id) = to.id {
                 id
             } else {
                 let id = intern(self.connection, target.stream.as_str())?;
                 self.interned.push((target.stream.clone(), id));
-                *head.id.insert(id)
+                *to.id.insert(id)
             };
             let category = target.stream.category();
             let event_type = self
                 .cache
                 .event_type(self.connection, category, event.type_name)?;
             position += 1;
-            head.version += 1;
-            let id = request.event_id(index).as_uuid();
+            let id = request.event_id(index);
+            to.head = StreamHead::new(to.head.version().plus(1), id);
             self.insert.execute(params![
                 sql(position),
                 stream,
-                sql(head.version),
+                sql(to.head.version().get()),
                 event_type,
-                id.as_bytes(),
+                id.as_uuid().as_bytes(),
                 self.now,
                 // `AppendEvents` has checked that it is text.
                 ToSqlOutput::Borrowed(ValueRef::Text(&event.payload)),
@@ -218,40 +216,46 @@ impl<'w> Batch<'w> {
             ])?;
         }
         self.cache.position = Some(position);
-        for (head, expected) in self.heads.iter().zip(request.expected()) {
-            if let Some(id) = head.id
-                && head.version != expected.version.get()
+        for (stream, expected) in self.streams.iter().zip(request.expected()) {
+            if let Some(id) = stream.id
+                && stream.head.version() != expected.version
             {
-                self.cache.versions.insert(id, head.version);
+                self.cache.heads.insert(id, stream.head);
             }
         }
         Ok(appended)
     }
 
-    fn head(&mut self, stream: &StreamId, id: Option<i64>) -> Result<Head, Refused> {
+    fn stream(&mut self, stream: &StreamId, id: Option<i64>) -> Result<Stream, Refused> {
         let id = match id {
             Some(id) => Some(id),
             // It may have got a row since, perhaps in this batch.
             None => find(self.connection, stream)?,
         };
-        let version = match id {
-            Some(id) => self.version(id)?,
-            None => 0,
+        let head = match id {
+            Some(id) => self.head(id)?,
+            None => StreamHead::EMPTY,
         };
-        Ok(Head { id, version })
+        Ok(Stream { id, head })
     }
 
-    fn version(&mut self, stream: i64) -> Result<u64, Refused> {
-        if let Some(version) = self.cache.versions.get(&stream) {
-            return Ok(*version);
+    fn head(&mut self, stream: i64) -> Result<StreamHead, Refused> {
+        if let Some(head) = self.cache.heads.get(&stream) {
+            return Ok(*head);
         }
-        let version: Option<i64> = self
+        let query =
+            "SELECT version, event_id FROM events WHERE stream = ?1 ORDER BY version DESC LIMIT 1";
+        let found = self
             .connection
-            .prepare_cached("SELECT max(version) FROM events WHERE stream = ?1")?
-            .query_row([stream], |row| row.get(0))?;
-        let version = number(version.unwrap_or(0))?;
-        self.cache.versions.insert(stream, version);
-        Ok(version)
+            .prepare_cached(query)?
+            .query_row([stream], |row| Ok((row.get(0)?, event_id(row, 1)?)))
+            .optional()?;
+        let head = match found {
+            Some((version, id)) => StreamHead::new(Version::new(number(version)?), id),
+            None => StreamHead::EMPTY,
+        };
+        self.cache.heads.insert(stream, head);
+        Ok(head)
     }
 
     fn position(&mut self) -> Result<u64, Refused> {
@@ -283,13 +287,13 @@ impl<'w> Batch<'w> {
             .prepare_cached(query)?
             .query_row(
                 params![target.stream.as_str(), sql(target.version.plus(1).get())],
-                |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?)),
+                |row| Ok((event_id(row, 0)?, row.get::<_, i64>(1)?)),
             )
             .optional()?;
         let Some((id, position)) = found else {
             return Ok(None);
         };
-        if EventId::from_uuid(uuid::Uuid::from_bytes(id)) != request.event_id(0) {
+        if id != request.event_id(0) {
             return Ok(None);
         }
         let events = request.events().len();

@@ -162,8 +162,8 @@ impl Seen {
         }
         for (number, cursor) in request.streams.iter().enumerate() {
             let read = self.stream(cursor);
-            if let (true, Some(version)) = (first, page.versions.get(number)) {
-                read.version = version.get();
+            if let (true, Some(extent)) = (first, page.streams.get(number)) {
+                read.version = extent.head.version().get();
             }
             for event in page.events.iter().filter(|event| event.stream == number) {
                 read.mark = mark(read.mark, &event.type_name, &event.payload);

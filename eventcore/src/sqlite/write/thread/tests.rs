@@ -17,7 +17,7 @@ use crate::{
     Version,
     event::{CommitId, EventId, Metadata},
     sqlite::{read::notify::Watch, schema, write::transaction::CACHE},
-    store::{ExpectedVersion, IdempotencyKey, NewEvent, VersionConflict},
+    store::{ExpectedVersion, IdempotencyKey, NewEvent, StreamHead, VersionConflict},
 };
 
 /// How many streams there are.
@@ -88,19 +88,35 @@ fn request(
     length: usize,
     key: Option<u8>,
 ) -> AppendEvents {
-    let streams = expected.iter().map(|(stream, version)| ExpectedVersion {
-        stream: StreamId::new(format!("s-{stream}")).unwrap(),
+    let expect = |(stream, version): &(u64, u64)| ExpectedVersion {
+        stream: stream_id(*stream),
         version: Version::new(*version),
-    });
+        event_id: None,
+    };
+    expecting(expected.iter().map(expect).collect(), written, length, key)
+}
+
+fn stream_id(stream: u64) -> StreamId {
+    StreamId::new(format!("s-{stream}")).unwrap()
+}
+
+fn expecting(
+    expected: Vec<ExpectedVersion>,
+    written: usize,
+    length: usize,
+    key: Option<u8>,
+) -> AppendEvents {
+    let number = |stream: usize| expected[stream].stream.key().parse::<usize>().unwrap();
     let event = |stream| NewEvent {
         stream,
-        type_name: TYPES[expected[stream].0 as usize % TYPES.len()],
+        type_name: TYPES[number(stream) % TYPES.len()],
         payload: format!("\"{}\"", "x".repeat(length)).into(),
     };
+    let events = (0..written.min(expected.len())).map(event).collect();
     AppendEvents::new(
         CommitId::generate(),
-        streams.collect(),
-        (0..written.min(expected.len())).map(event).collect(),
+        expected,
+        events,
         Metadata::default(),
         key.map(|key| IdempotencyKey::new(format!("key-{key}")).unwrap()),
     )
@@ -151,13 +167,15 @@ fn heads_are_remembered_from_batch_to_batch_and_not_without_end() {
     let mut writer = file.writer();
     let next = |writer: &mut Writer, number| {
         assert!(batch(writer, vec![request(&[(number, 0)], 1, 5, None)])[0].is_ok());
-        writer.cache.versions.len()
+        writer.cache.heads.len()
     };
     for number in 0..3 {
         assert_eq!(next(&mut writer, number), number as usize + 1);
     }
-    let versions = (0_i64..).take(CACHE + 1).map(|stream| (stream + 1000, 1));
-    writer.cache.versions.extend(versions);
+    let heads = (0_i64..)
+        .take(CACHE + 1)
+        .map(|stream| (stream + 1000, StreamHead::EMPTY));
+    writer.cache.heads.extend(heads);
     assert_eq!(next(&mut writer, 3), 1);
 }
 
@@ -183,13 +201,24 @@ fn a_caller_that_is_gone_before_its_turn_gets_nothing_written() {
 /// What a commit is to be, relative to what the model holds when its turn comes.
 #[derive(Debug, Clone)]
 struct Commit {
-    /// Streams, and how far off the expected version is: mostly it is right.
-    streams: Vec<(u64, i64)>,
+    /// Streams, how far off the expected version is (mostly it is right), and which event is expected there.
+    streams: Vec<(u64, (i64, Named))>,
     written: usize,
     length: usize,
     key: Option<u8>,
     /// Not a new one, but one of those before, sent again.
     again: Option<prop::sample::Index>,
+}
+
+/// The event that a commit expects at the expected version.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    /// Any.
+    Nothing,
+    /// The last one of the stream.
+    Last,
+    /// One that is not there.
+    Another,
 }
 
 #[derive(Debug, Clone)]
@@ -212,8 +241,10 @@ struct Round {
 
 fn commit() -> impl Strategy<Value = Commit> {
     let off = prop_oneof![8 => Just(0), 1 => Just(-1_i64), 1 => Just(1)];
+    let named =
+        prop_oneof![4 => Just(Named::Nothing), 8 => Just(Named::Last), 1 => Just(Named::Another)];
     (
-        prop::collection::btree_map(0..STREAMS, off, 1..4),
+        prop::collection::btree_map(0..STREAMS, (off, named), 1..4),
         0..4_usize,
         prop_oneof![4 => Just(5_usize), 1 => Just(9_000)],
         prop::option::weighted(0.2, 0..4_u8),
@@ -254,8 +285,16 @@ struct Model {
 }
 
 impl Model {
+    fn head(&self, stream: &str) -> StreamHead {
+        let of_stream = |(of, ..): &&(String, u64, EventId)| of == stream;
+        let last = self.log.iter().rev().find(of_stream);
+        last.map_or(StreamHead::EMPTY, |(_, version, id)| {
+            StreamHead::new(Version::new(*version), *id)
+        })
+    }
+
     fn version(&self, stream: &str) -> u64 {
-        self.log.iter().filter(|(of, ..)| of == stream).count() as u64
+        self.head(stream).version().get()
     }
 
     fn position(&self) -> Position {
@@ -272,8 +311,9 @@ impl Model {
             });
         }
         for expected in request.expected() {
-            let actual = Version::new(self.version(expected.stream.as_str()));
-            if actual == expected.version {
+            let head = self.head(expected.stream.as_str());
+            let named = expected.event_id.is_none() || expected.event_id == head.event_id();
+            if head.version() == expected.version && named {
                 continue;
             }
             let (first, events) = (request.event_id(0), request.events().len());
@@ -290,7 +330,7 @@ impl Model {
                 None => Err(VersionConflict {
                     stream: expected.stream.clone(),
                     expected: expected.version,
-                    actual,
+                    actual: head.version(),
                 }),
             };
         }
@@ -374,12 +414,21 @@ fn play(rounds: Vec<Round>) -> Result<(), TestCaseError> {
             let request = match commit.again {
                 Some(index) if !sent.is_empty() => index.get(&sent).clone(),
                 _ => {
-                    let version = |(stream, off): &(u64, i64)| {
-                        let held = expected.version(&format!("s-{stream}"));
-                        (*stream, held.saturating_add_signed(*off))
+                    let expect = |(stream, (off, named)): &(u64, (i64, Named))| {
+                        let held = expected.head(&format!("s-{stream}"));
+                        let version = held.version().get().saturating_add_signed(*off);
+                        ExpectedVersion {
+                            stream: stream_id(*stream),
+                            version: Version::new(version),
+                            event_id: match named {
+                                Named::Nothing => None,
+                                Named::Last => held.event_id(),
+                                Named::Another => Some(CommitId::generate().event(0)),
+                            },
+                        }
                     };
-                    let streams: Vec<_> = commit.streams.iter().map(version).collect();
-                    request(&streams, commit.written, commit.length, commit.key)
+                    let streams = commit.streams.iter().map(expect).collect();
+                    expecting(streams, commit.written, commit.length, commit.key)
                 }
             };
             let _ = expected.append(&request);
