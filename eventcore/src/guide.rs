@@ -1,6 +1,6 @@
-//! The guide, chapter by chapter. Its code is tested with the library.
+//! The guide, chapter by chapter. The crate `examples/guide` compiles and runs its code.
 
-#[doc = include_str!("../docs/commands.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/commands.md"))]
 pub mod commands {}
 
 #[cfg(feature = "testing")]
@@ -8,7 +8,7 @@ pub mod commands {}
 pub mod guarantees {}
 
 #[cfg(all(feature = "macros", feature = "testing"))]
-#[doc = include_str!("../docs/testing.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/testing.md"))]
 pub mod testing {}
 
 #[doc = include_str!("../docs/subscriptions.md")]

@@ -3,11 +3,11 @@
 use std::{collections::HashMap, convert::Infallible, error::Error, path::PathBuf};
 
 use eventcore::{CommitId, EventStore, Position, RecordedEvent, StreamKey};
+use eventcore_faults::verdict::Verdict;
 
 use crate::{
     board::Row,
     domain::{AirportEvent, AirportId, Flight},
-    verdict::Verdict,
 };
 
 /// The most problems that are kept to be shown.

@@ -10,13 +10,11 @@ mod domain;
 mod flights;
 mod progress;
 mod replay;
-#[path = "../verdict.rs"]
-mod verdict;
 
 use std::{
     error::Error,
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -76,6 +74,9 @@ struct Arguments {
     /// board, which nobody may be writing to
     #[arg(long, num_args = 0.., value_name = "FILE")]
     check: Option<Vec<PathBuf>>,
+    /// A file for the counts of the check, as JSON
+    #[arg(long, requires = "check")]
+    verdict: Option<PathBuf>,
     /// Fly nothing, but build the board anew from the log, beside the one that is there, and then put it in its place; what
     /// was interrupted goes on
     #[arg(long, conflicts_with = "check")]
@@ -124,7 +125,10 @@ where
         return rebuild(store, database).await;
     }
     match &arguments.check {
-        Some(acknowledged) => check(store, database, all, acknowledged).await,
+        Some(acknowledged) => {
+            let verdict = arguments.verdict.as_deref();
+            check(store, database, all, acknowledged, verdict).await
+        }
         None => fly(store, database, all, arguments).await,
     }
 }
@@ -217,6 +221,7 @@ async fn check<S>(
     database: &Database,
     all: &[Flight],
     acknowledged: &[PathBuf],
+    verdict: Option<&Path>,
 ) -> Result<ExitCode, Box<dyn Error>>
 where
     S: EventStore + ProjectionDatabase,
@@ -227,6 +232,9 @@ where
     report.expect_board(&board.rows(report.end).await?);
     board.stop().await?;
     println!("{}", report.verdict);
+    if let Some(path) = verdict {
+        report.verdict.save(path)?;
+    }
     Ok(print(&report))
 }
 

@@ -17,7 +17,7 @@ use eventcore::{
 };
 use tokio::task::JoinSet;
 
-use crate::{domain::Flight, progress::Progress, verdict};
+use crate::{domain::Flight, progress::Progress};
 
 /// What a replay did.
 #[derive(Debug, Default)]
@@ -141,7 +141,7 @@ async fn client<S: EventStore>(
             }
         };
         if let Some(file) = &watch.acknowledged {
-            verdict::acknowledge(&**file, number)?;
+            eventcore_faults::verdict::acknowledge(&**file, number)?;
         }
         position = position.max(done.position());
         if done.is_repeated() {

@@ -1,4 +1,4 @@
-//! What was acknowledged, held against what is stored. Shared by the programs that are killed, or whose servers are.
+//! Acknowledged commands, compared with what is stored.
 
 use std::{
     error::Error,
@@ -12,37 +12,47 @@ use eventcore::{
     EventFilter, EventStore, Position, RecordedEvent,
     store::{MAX_PAGE_EVENTS, ReadFeed},
 };
+use serde::{Deserialize, Serialize};
 
-/// Notes that a command is acknowledged, by its number, and when. The line is out of this process before anything else
-/// is done: the kernel keeps it when the process is killed.
+/// Records that the command with this number was acknowledged, and when. The line leaves the process before anything else
+/// is done, so the kernel keeps it when the process is killed.
+///
+/// # Errors
+/// If the line cannot be written.
 pub fn acknowledge(mut to: impl Write, number: impl fmt::Display) -> io::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_err(io::Error::other)?.as_millis();
     to.write_all(format!("{number} {now}\n").as_bytes())
 }
 
-/// What was counted.
-#[derive(Debug, Default)]
+/// The counts of a check.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Verdict {
-    acknowledged: usize,
-    lost: usize,
+    /// Acknowledgements in the files that were checked.
+    pub acknowledged: usize,
+    /// Acknowledged commands that are not stored.
+    pub lost: usize,
     /// Commands that are stored more than once.
     pub doubled: usize,
     /// Commands of which a part is missing.
     pub torn: usize,
-    /// Commands that are stored although their callers were told that they are not.
+    /// Commands that are stored although their callers were told that nothing was written.
     pub refused_yet_stored: usize,
-    misplaced: usize,
+    /// Events whose position does not follow the one before.
+    pub misplaced: usize,
     /// Commands that are stored.
     pub stored: usize,
-    /// How often an event was recorded before the one that it follows. Time orders nothing, so that is fine.
-    clock_back: usize,
-    /// The longest time between two acknowledgements, of whichever writer, in milliseconds.
-    stall: u64,
+    /// Events that were recorded at an earlier time than the one before them. Nothing is ordered by time, so that is no fault.
+    pub clock_back: usize,
+    /// The longest time between two acknowledgements, of any writers, in milliseconds.
+    pub stall_ms: u64,
 }
 
 impl Verdict {
-    /// Reads the whole log, page by page, hands over each event, and returns the position of the last.
+    /// Reads the whole log, page by page, passes each event to `each`, and returns the position of the last.
+    ///
+    /// # Errors
+    /// Those of the store and of `each`.
     pub async fn read_log<E: Into<Box<dyn Error>>>(
         &mut self,
         store: &impl EventStore,
@@ -51,14 +61,12 @@ impl Verdict {
         let mut after = Position::START;
         let mut recorded_at = SystemTime::UNIX_EPOCH;
         loop {
-            let events = store
-                .read_feed(ReadFeed {
-                    after,
-                    filter: EventFilter::All,
-                    limit: MAX_PAGE_EVENTS,
-                })
-                .await?
-                .events;
+            let request = ReadFeed {
+                after,
+                filter: EventFilter::All,
+                limit: MAX_PAGE_EVENTS,
+            };
+            let events = store.read_feed(request).await?.events;
             if events.is_empty() {
                 return Ok(after);
             }
@@ -73,6 +81,9 @@ impl Verdict {
     }
 
     /// Counts the acknowledgements in `files`, and those of commands that are not stored.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or holds something else.
     pub fn count(
         &mut self,
         files: &[PathBuf],
@@ -88,12 +99,42 @@ impl Verdict {
         }
         times.sort_unstable();
         let gaps = times.iter().zip(times.iter().skip(1));
-        self.stall = gaps.map(|(one, next)| next - one).max().unwrap_or(0);
+        self.stall_ms = gaps.map(|(one, next)| next - one).max().unwrap_or(0);
         Ok(())
     }
 
+    /// Returns `true` if nothing is lost, doubled, torn, out of order, or stored against what its caller was told.
     pub fn is_clean(&self) -> bool {
         self.lost + self.doubled + self.torn + self.refused_yet_stored + self.misplaced == 0
+    }
+
+    /// Adds the counts of another check.
+    pub fn add(&mut self, other: &Self) {
+        self.acknowledged += other.acknowledged;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.torn += other.torn;
+        self.refused_yet_stored += other.refused_yet_stored;
+        self.misplaced += other.misplaced;
+        self.stored += other.stored;
+        self.clock_back += other.clock_back;
+        self.stall_ms = self.stall_ms.max(other.stall_ms);
+    }
+
+    /// Writes the counts to a file, as JSON.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        fs::write(path, serde_json::to_vec(self)?)
+    }
+
+    /// Reads the counts that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or holds something else.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
     }
 }
 
@@ -110,14 +151,14 @@ impl fmt::Display for Verdict {
             self.misplaced,
             self.stored,
             self.clock_back,
-            self.stall / 1000,
-            self.stall % 1000,
+            self.stall_ms / 1000,
+            self.stall_ms % 1000,
             self.refused_yet_stored,
         )
     }
 }
 
-/// The numbers and times in a file, one pair a line. A last line without its end was not acknowledged.
+/// Returns the numbers and times in a file, one pair on each line. A last line without its end was not acknowledged.
 fn acknowledgements(path: &Path) -> Result<Vec<(u64, u64)>, Box<dyn Error>> {
     let text = fs::read_to_string(path)?;
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);

@@ -7,28 +7,28 @@ use serde::{Deserialize, Serialize};
 
 /// A command wrote its part number 0, 1 or 2.
 #[derive(Debug, Serialize, Deserialize, Event)]
-pub struct Wrote {
-    pub number: u64,
-    pub part: usize,
+pub(crate) struct Wrote {
+    pub(crate) number: u64,
+    pub(crate) part: usize,
 }
 
-pub const PARTS: usize = 3;
+pub(crate) const PARTS: usize = 3;
 
 #[derive(Debug, StreamKey)]
 #[stream_key(category = "left", event = Wrote)]
-pub struct LeftId(pub u64);
+pub(crate) struct LeftId(pub(crate) u64);
 
 #[derive(Debug, StreamKey)]
 #[stream_key(category = "right", event = Wrote)]
-pub struct RightId(pub u64);
+pub(crate) struct RightId(pub(crate) u64);
 
 #[derive(Debug, Command)]
-pub struct Write {
+pub(crate) struct Write {
     #[stream]
-    pub left: LeftId,
+    pub(crate) left: LeftId,
     #[stream]
-    pub right: RightId,
-    pub number: u64,
+    pub(crate) right: RightId,
+    pub(crate) number: u64,
 }
 
 impl CommandLogic for Write {

@@ -7,7 +7,7 @@ use eventcore::{
     store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
 };
 
-pub struct Forgetful(pub Arc<dyn EventStore>);
+pub(crate) struct Forgetful(pub(crate) Arc<dyn EventStore>);
 
 impl EventStore for Forgetful {
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {

@@ -8,11 +8,11 @@ use std::{
 };
 
 use eventcore::{CommitId, EventStore};
+use eventcore_faults::verdict::Verdict;
 
-use crate::{
-    REFUSED,
+use super::{
     domain::{PARTS, Wrote},
-    verdict::Verdict,
+    failure::Failure,
 };
 
 /// The parts of one command that are stored, and the commits that they are in.
@@ -22,7 +22,7 @@ struct Stored {
     commits: HashSet<CommitId>,
 }
 
-pub async fn check(
+pub(crate) async fn check(
     store: &impl EventStore,
     acknowledged: &[PathBuf],
     refused: &[PathBuf],
@@ -47,16 +47,11 @@ pub async fn check(
     verdict.stored = stored.len();
     verdict.count(acknowledged, |number| stored.contains_key(&number))?;
     for path in refused {
-        let said = fs::read_to_string(path)?;
-        let numbers = said.lines().filter_map(refused_number);
-        verdict.refused_yet_stored += numbers.filter(|number| stored.contains_key(number)).count();
+        let reported = fs::read_to_string(path)?;
+        let failures = reported.lines().filter_map(|line| line.parse().ok());
+        verdict.refused_yet_stored += failures
+            .filter(|failure: &Failure| failure.refused && stored.contains_key(&failure.number))
+            .count();
     }
     Ok(verdict)
-}
-
-/// The number of the command of which this line says that nothing is stored.
-fn refused_number(line: &str) -> Option<u64> {
-    let (number, said) = line.split_once(' ')?;
-    let (what, _) = said.split_once(':')?;
-    number.parse().ok().filter(|_| what == REFUSED)
 }

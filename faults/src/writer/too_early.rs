@@ -7,7 +7,7 @@ use eventcore::{
     store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
 };
 
-pub struct TooEarly(pub Arc<dyn EventStore>);
+pub(crate) struct TooEarly(pub(crate) Arc<dyn EventStore>);
 
 impl EventStore for TooEarly {
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
