@@ -4,7 +4,7 @@
 pub mod commands {}
 
 #[cfg(feature = "testing")]
-#[doc = include_str!("../docs/guarantees.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/guarantees.md"))]
 pub mod guarantees {}
 
 #[cfg(all(feature = "macros", feature = "testing"))]
@@ -29,7 +29,7 @@ pub mod automations {}
 #[doc = "```"]
 pub mod postgres {}
 
-#[doc = include_str!("../docs/high-availability.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/high-availability.md"))]
 pub mod high_availability {}
 
 #[doc = include_str!("../docs/side-by-side.md")]

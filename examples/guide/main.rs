@@ -4,15 +4,25 @@
 //! cannot show code that does not compile.
 
 mod commands;
+mod high_availability;
 mod testing;
 
 use std::{fs, path::Path};
 
 /// The files that the chapters show parts of.
-const SOURCES: [&str; 2] = [include_str!("commands.rs"), include_str!("testing.rs")];
+const SOURCES: [&str; 3] = [
+    include_str!("commands.rs"),
+    include_str!("high_availability.rs"),
+    include_str!("testing.rs"),
+];
 
 /// The chapters, from the root of the repository.
-const CHAPTERS: [&str; 2] = ["eventcore/docs/commands.md", "eventcore/docs/testing.md"];
+const CHAPTERS: [&str; 4] = [
+    "eventcore/docs/commands.md",
+    "eventcore/docs/guarantees.md",
+    "eventcore/docs/high-availability.md",
+    "eventcore/docs/testing.md",
+];
 
 /// Lines without indentation and empty lines, which a chapter may choose.
 fn lines(text: &str) -> Vec<&str> {
