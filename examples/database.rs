@@ -26,29 +26,9 @@ impl Database {
     pub async fn open(&self) -> Result<Opened, EventStoreError> {
         Ok(match self {
             Self::File(path) => Opened::File(SqliteEventStore::open(path).await?),
-            Self::Postgres(url) => {
-                Opened::Postgres(PostgresEventStore::connect(&with_search_path(url)).await?)
-            }
+            Self::Postgres(url) => Opened::Postgres(PostgresEventStore::connect(url).await?),
         })
     }
-}
-
-/// The store's schema by its URL.
-pub fn schema(url: &str) -> &str {
-    let (_, parameters) = url.split_once('?').unwrap_or((url, ""));
-    let mut parameters = parameters.split('&');
-    let schema = parameters.find_map(|parameter| parameter.strip_prefix("schema="));
-    schema.unwrap_or("eventcore")
-}
-
-/// Tables of read models are in the schema of the store, unless the URL has options of its own. Statements do not name it,
-/// so that in a rebuild they mean the new tables.
-fn with_search_path(url: &str) -> String {
-    if url.contains("options=") {
-        return url.to_owned();
-    }
-    let next = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{next}options=-c%20search_path%3D{}", schema(url))
 }
 
 impl From<Opened> for Arc<dyn EventStore> {

@@ -398,9 +398,7 @@ async fn main() {
         );
     };
     let schema = format!("bench_{}", uuid::Uuid::now_v7().simple());
-    let next = if url.contains('?') { '&' } else { '?' };
-    let ours = format!("{url}{next}options=-c%20search_path%3D{schema}");
-    let config = PostgresConfig::new(&ours).and_then(|config| config.schema(schema.as_str()));
+    let config = PostgresConfig::new(&url).and_then(|config| config.schema(schema.as_str()));
     let store = config.expect("a URL").connect().await.expect("a server");
     measure::<PostgresEventStore>("PostgreSQL", store, events, async || {
         bare_postgres(&url, &schema).await

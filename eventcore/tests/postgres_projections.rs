@@ -33,6 +33,10 @@ impl Projection<PostgresTransaction> for Unprepared {
     const NAME: &'static str = "unprepared";
 
     async fn prepare(&self, tx: &mut PostgresTransaction) -> Result<(), EventStoreError> {
+        tx.execute_batch(
+            "CREATE TABLE numbers (number BIGINT CONSTRAINT not_two CHECK (number <> 2))",
+        )
+        .await?;
         for number in 1..=3_i64 {
             tx.queue("INSERT INTO numbers VALUES ($1)", &[&number])
                 .await?;
@@ -53,8 +57,6 @@ impl Projection<PostgresTransaction> for Unprepared {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_prepare_has_queued_fails_as_prepare() {
     let db = Postgres::fresh().await;
-    db.run("CREATE TABLE numbers (number BIGINT CONSTRAINT not_two CHECK (number <> 2))")
-        .await;
     let runner = ProjectionRunner::new(db.store().clone(), Unprepared);
     let error = runner.run_until(std::future::pending()).await.unwrap_err();
     assert!(
@@ -146,6 +148,12 @@ impl<const NUMBER: usize> Projection<PostgresTransaction> for Counting<NUMBER> {
     type Error = EventStoreError;
     const NAME: &'static str = NAMES[NUMBER];
 
+    async fn prepare(&self, tx: &mut PostgresTransaction) -> Result<(), EventStoreError> {
+        let sql =
+            "CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, events BIGINT NOT NULL)";
+        tx.execute_batch(sql).await
+    }
+
     async fn apply(
         &self,
         _: RecordedEvent,
@@ -160,13 +168,7 @@ impl<const NUMBER: usize> Projection<PostgresTransaction> for Counting<NUMBER> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_projections_share_few_connections() {
     let db = Postgres::fresh().await;
-    db.run("CREATE TABLE counts (name TEXT PRIMARY KEY, events BIGINT NOT NULL)")
-        .await;
-    let url = format!(
-        "{}?options=-c%20search_path%3D{}",
-        server::url(),
-        db.location()
-    );
+    let url = server::url();
     let config = PostgresConfig::new(&url).unwrap();
     let config = server::patient(config.schema(db.location()).unwrap()).pool_size(2);
     let store = config.connect().await.unwrap();
@@ -189,10 +191,12 @@ async fn many_projections_share_few_connections() {
         .await
         .unwrap();
     tokio::spawn(connection);
-    let rows = client
-        .query("SELECT name, events FROM counts ORDER BY name", &[])
-        .await
-        .unwrap();
+    let counts = NAMES.map(|name| {
+        let schema = store.read_model(name);
+        format!("SELECT name, events FROM {schema}.counts")
+    });
+    let sql = format!("{} ORDER BY name", counts.join(" UNION ALL "));
+    let rows = client.query(&sql, &[]).await.unwrap();
     let counts: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let expected: Vec<_> = NAMES
         .iter()

@@ -9,7 +9,7 @@ use std::{
 use eventcore::{
     EventStore, EventStoreError, Position, RecordedEvent,
     postgres::{
-        PostgresTransaction,
+        PostgresConfig, PostgresTransaction,
         tokio_postgres::{self, NoTls},
     },
     projection::{
@@ -20,7 +20,7 @@ use eventcore::{
 };
 
 use crate::{
-    database::{Database, schema},
+    database::Database,
     domain::{AirportEvent, AirportId},
     progress::Bar,
 };
@@ -217,7 +217,8 @@ impl Board {
             Database::Postgres(url) => {
                 let (client, connection) = tokio_postgres::connect(&plain(url), NoTls).await?;
                 tokio::spawn(connection);
-                let table = format!("{}.airport_board", schema(url));
+                let table =
+                    PostgresConfig::new(url)?.read_model("airport_board") + ".airport_board";
                 let rows = client.query(&read(&table), &[]).await?;
                 let row = |row: &tokio_postgres::Row| Row {
                     airport: row.get(0),

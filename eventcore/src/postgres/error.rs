@@ -132,6 +132,12 @@ impl Failure {
             .is_some_and(|error| *error.code() == SqlState::PROGRAM_LIMIT_EXCEEDED)
     }
 
+    /// Returns `true` if a table is not there.
+    pub(crate) fn is_undefined_table(&self) -> bool {
+        self.of_server()
+            .is_some_and(|error| *error.code() == SqlState::UNDEFINED_TABLE)
+    }
+
     /// Whether a constraint does not hold.
     pub(crate) fn is_violation(&self) -> bool {
         self.of_server()

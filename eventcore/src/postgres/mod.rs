@@ -59,8 +59,8 @@ struct Shared {
     queues: StreamQueues,
     states: StateCache,
     feed: Arc<read::feed::Feed>,
-    /// Where projections write.
-    place: Arc<read_model::database::Place>,
+    /// The schema of the store.
+    schema: Box<str>,
 }
 
 impl PostgresEventStore {
@@ -91,10 +91,9 @@ impl PostgresEventStore {
                 .run(queue);
         tokio::spawn(writing);
         let reader = read::streams::Reader::new(pool.clone(), &config.schema);
-        let place = read_model::database::Place::live(pool.clone(), &config.schema);
         let shared = Shared {
             pool,
-            place,
+            schema: config.schema.as_str().into(),
             writer,
             reader,
             queues: StreamQueues::new(),

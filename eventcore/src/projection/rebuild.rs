@@ -6,9 +6,14 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     Leadership, Lease, LeaseError, Projection, ProjectionDatabase, ProjectionError,
-    ProjectionRunner, ReadModel, check_name, pages::head, status::Report,
+    ProjectionRunner, ReadModel, check_name, error::with_sources, pages::head, shutdown::Shutdown,
+    status::Report,
 };
 use crate::{EventStore, EventStoreError};
+
+/// The pauses between attempts to swap.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl<S, D, P> ProjectionRunner<S, D, P>
 where
@@ -87,12 +92,18 @@ where
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
         seized: &mut Option<Lease>,
     ) -> Result<RebuildOutcome, ProjectionError> {
+        let mut pause = FIRST_PAUSE;
         loop {
             let filled = self.run_to_end(rebuilt.clone(), report.clone(), shutdown.as_mut());
             let Some(lease) = filled.await? else {
                 return Ok(RebuildOutcome::Interrupted);
             };
-            match live.swap(rebuilt, &lease).await {
+            let swapped = live.swap(rebuilt, &lease).await;
+            if !matches!(swapped, Ok(true) | Err(LeaseError::Lost)) {
+                // If this fails, the lease runs out by itself.
+                let _ = rebuilt.resign(&lease).await;
+            }
+            match swapped {
                 Ok(true) => {
                     let position = *report.position().borrow();
                     tracing::info!(projection = P::NAME, %position, "the rebuilt read model is in place");
@@ -100,7 +111,6 @@ where
                 }
                 // The live one has come further meanwhile. It stands by until the new one has caught up.
                 Ok(false) => {
-                    rebuilt.resign(&lease).await?;
                     let taken = live.seize(&self.setup.instance, self.setup.term).await?;
                     if let Leadership::Taken(lease) = taken {
                         *seized = Some(lease);
@@ -108,8 +118,18 @@ where
                 }
                 Err(LeaseError::Lost) => {}
                 Err(LeaseError::Database(error)) if error.is_transient() => {
-                    rebuilt.resign(&lease).await?;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tracing::warn!(
+                        projection = P::NAME,
+                        error = with_sources(&error),
+                        "the read model was not swapped; it is tried again"
+                    );
+                    // Longer each time: while a swap waits for a lock, readers wait for the swap.
+                    let mut stopping = Shutdown::new(shutdown.as_mut());
+                    let slept = stopping.or(tokio::time::sleep(pause)).await;
+                    if slept.is_none() {
+                        return Ok(RebuildOutcome::Interrupted);
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(LeaseError::Forbidden(forbidden)) => {
                     return Err(ProjectionError::Forbidden {

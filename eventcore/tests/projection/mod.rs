@@ -15,7 +15,7 @@ use eventcore::{
     Command, CommandLogic, Event, EventFilter, EventStore, Position, RecordedEvent, RetryPolicy,
     StreamKey, execute,
     postgres::{PostgresConfig, PostgresEventStore, PostgresTransaction, tokio_postgres},
-    projection::{Projection, ProjectionDatabase},
+    projection::{Leadership, Progress, Projection, ProjectionDatabase, ReadModel},
     sqlite::{SqliteEventStore, SqliteTransaction, rusqlite},
     store::ReadFeed,
 };
@@ -304,11 +304,8 @@ impl Db for Postgres {
         Self::open(&format!("test_{}", uuid::Uuid::now_v7().simple())).await
     }
 
-    /// The read model is in the schema of the store.
     async fn open(schema: &str) -> Self {
         let url = crate::server::url();
-        let next = if url.contains('?') { '&' } else { '?' };
-        let url = format!("{url}{next}options=-c%20search_path%3D{schema}");
         let config = PostgresConfig::new(&url).unwrap().schema(schema).unwrap();
         let store = config.connect().await.unwrap();
         let schema = schema.to_owned();
@@ -324,7 +321,10 @@ impl Db for Postgres {
     }
 
     async fn sums(&self) -> Rows {
-        let sql = format!("SELECT tally, total, events FROM {}.sums", self.schema);
+        let sql = format!(
+            "SELECT tally, total, events FROM {}.sums",
+            self.store.read_model("sums")
+        );
         let rows = self.client().await.query(&sql, &[]).await.unwrap();
         rows.iter()
             .map(|row| (row.get(0), (row.get(1), row.get(2))))
@@ -332,7 +332,37 @@ impl Db for Postgres {
     }
 
     async fn run(&self, sql: &str) {
-        let sql = format!("SET search_path = {}; {sql}", self.schema);
-        self.client().await.batch_execute(&sql).await.unwrap();
+        let schema = self.store.read_model("sums");
+        let sql = format!("SET search_path = {schema}; {sql}");
+        let client = self.client().await;
+        let exists = "SELECT to_regnamespace($1) IS NOT NULL";
+        if !client
+            .query_one(exists, &[&schema])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+        {
+            make_schema(&self.store).await;
+        }
+        client.batch_execute(&sql).await.unwrap();
     }
+}
+
+/// The first transaction that is used makes the schema of a read model.
+async fn make_schema(store: &PostgresEventStore) {
+    let live = store.live("sums");
+    let term = Duration::from_secs(60);
+    let Leadership::Taken(lease) = live.lead("test", term).await.unwrap() else {
+        panic!("nobody else leads")
+    };
+    let mut tx = live.begin(&lease).await.unwrap();
+    tx.execute("SELECT 1", &[]).await.unwrap();
+    let progress = Progress {
+        position: Position::START,
+        term,
+        park: None,
+        replayed: None,
+    };
+    live.commit(tx, &lease, progress).await.unwrap();
+    live.resign(&lease).await.unwrap();
 }

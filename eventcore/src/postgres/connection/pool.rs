@@ -14,7 +14,10 @@ use deadpool::{
     managed::{Manager, Metrics, Object, QueueMode, RecycleError, RecycleResult},
 };
 use tokio::{task::JoinHandle, time};
-use tokio_postgres::{Client, Config, Row, Socket, Statement, config::Host, tls::MakeTlsConnect};
+use tokio_postgres::{
+    Client, Config, Row, SimpleQueryMessage, SimpleQueryRow, Socket, Statement, config::Host,
+    tls::MakeTlsConnect,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::EventStoreError;
@@ -164,22 +167,38 @@ impl Connection {
             .await
     }
 
+    /// Runs several statements without parameters, of which the last returns one row.
+    pub(crate) async fn batch_row(&mut self, sql: &str) -> Result<Option<SimpleQueryRow>, Failure> {
+        let messages = self
+            .answer(async |session: &mut Session| session.client.simple_query(sql).await)
+            .await?;
+        let row = messages
+            .into_iter()
+            .rev()
+            .find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            });
+        Ok(row)
+    }
+
     /// Runs one statement that is not worth preparing.
     pub(crate) async fn query_once(&mut self, sql: &str) -> Result<Vec<Row>, Failure> {
         self.answer(async |session: &mut Session| session.client.query_typed(sql, &[]).await)
             .await
     }
 
-    /// Runs one statement of a projection's own, which is prepared once for each connection.
+    /// Runs one statement of a projection's own, which is prepared once for each connection and scope.
     pub(crate) async fn query_sql(
         &mut self,
+        scope: Scope,
         sql: &str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Failure> {
         let prepared = self.prepared;
         self.answer(async |session: &mut Session| {
             if prepared {
-                let statement = session.of_sql(sql).await?;
+                let statement = session.of_sql(scope, sql).await?;
                 session.client.query(&statement, parameters).await
             } else {
                 session.client.query(sql, parameters).await
@@ -191,13 +210,14 @@ impl Connection {
     /// Runs one statement of a projection's own; says how many rows it changed.
     pub(crate) async fn execute_sql(
         &mut self,
+        scope: Scope,
         sql: &str,
         parameters: Parameters<'_>,
     ) -> Result<u64, Failure> {
         let prepared = self.prepared;
         self.answer(async |session: &mut Session| {
             if prepared {
-                let statement = session.of_sql(sql).await?;
+                let statement = session.of_sql(scope, sql).await?;
                 session.client.execute(&statement, parameters).await
             } else {
                 session.client.execute(sql, parameters).await
@@ -210,14 +230,15 @@ impl Connection {
     /// here: then it has run already.
     pub(crate) async fn queue_sql(
         &mut self,
+        scope: Scope,
         sql: &str,
         parameters: Parameters<'_>,
     ) -> Result<Option<Queued>, Failure> {
         if !self.prepared {
-            return self.execute_sql(sql, parameters).await.map(|_| None);
+            return self.execute_sql(scope, sql, parameters).await.map(|_| None);
         }
         self.answer(async |session: &mut Session| {
-            let statement = session.of_sql(sql).await?;
+            let statement = session.of_sql(scope, sql).await?;
             Ok(Some(Queued::send(&session.client, statement, parameters)))
         })
         .await
@@ -269,8 +290,8 @@ impl Drop for Doubtful {
 pub(crate) struct Session {
     client: Arc<Client>,
     statements: HashMap<&'static str, Prepared>,
-    /// Those of projections, by their text.
-    of_sql: HashMap<Box<str>, Statement>,
+    /// Those of projections.
+    of_sql: HashMap<Scope, HashMap<Box<str>, Statement>>,
     task: JoinHandle<()>,
 }
 
@@ -288,7 +309,14 @@ impl Prepared {
     }
 }
 
-/// Statements of projections that a connection keeps. Whoever writes values into the text makes more than that.
+/// The object id of the schema in which unqualified names are looked up first. After a swap the same text refers to
+/// other tables.
+pub(crate) type Scope = u32;
+
+/// The scope of statements in which each name has its schema.
+pub(crate) const QUALIFIED: Scope = 0;
+
+/// Statements of projections that a connection keeps. Texts with values written into them would add up.
 const KEPT: usize = 256;
 
 impl Session {
@@ -313,15 +341,20 @@ impl Session {
 }
 
 impl Session {
-    async fn of_sql(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
-        if let Some(statement) = self.of_sql.get(sql) {
+    async fn of_sql(
+        &mut self,
+        scope: Scope,
+        sql: &str,
+    ) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.of_sql.get(&scope).and_then(|kept| kept.get(sql)) {
             return Ok(statement.clone());
         }
         let statement = self.client.prepare(sql).await?;
-        if self.of_sql.len() >= KEPT {
+        if self.of_sql.values().map(HashMap::len).sum::<usize>() >= KEPT {
             self.of_sql.clear();
         }
-        self.of_sql.insert(sql.into(), statement.clone());
+        let kept = self.of_sql.entry(scope).or_default();
+        kept.insert(sql.into(), statement.clone());
         Ok(statement)
     }
 }

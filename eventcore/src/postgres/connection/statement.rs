@@ -27,3 +27,13 @@ pub(crate) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(crate) fn of_schema(sql: &str, schema: &str) -> String {
     sql.replace("eventcore.", &format!("\"{schema}\"."))
 }
+
+/// A name as it stands in a statement.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as it stands in a statement.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

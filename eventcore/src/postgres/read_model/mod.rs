@@ -1,4 +1,12 @@
-//! Read models in PostgreSQL: the transaction that a projection writes through, checkpoints, leases and rebuilds.
+//! Read models in PostgreSQL: each in a schema of its own, which a rebuild replaces as a whole.
 
+mod check;
 pub(crate) mod database;
+mod dead_letters;
+mod lease;
+mod namespace;
+mod open;
+mod rebuild;
+mod swap;
+pub(crate) mod target;
 pub(crate) mod transaction;

@@ -5,51 +5,106 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 use tokio_postgres::{Row, types::ToSql};
 
 use crate::postgres::{
-    connection::pipelined::Queued, connection::pool::Connection, connection::statement::Parameters,
-    error::Failure, read_model::database::Place,
+    connection::{
+        pipelined::Queued,
+        pool::{Connection, QUALIFIED, Scope},
+        statement::{Parameters, identifier},
+    },
+    error::Failure,
+    read_model::{
+        namespace::{Namespace, forbidden},
+        open::OpenTransaction,
+        target::{Kind, Target},
+    },
 };
-use crate::{projection::LeaseError, store::EventStoreError};
+use crate::{
+    projection::{Forbidden, LeaseError},
+    store::EventStoreError,
+};
 
 /// The most statements that are under way.
 const UNDER_WAY: usize = 128;
 
 /// A transaction of the database that holds the events, for a projection to write through.
 ///
-/// It begins when it is first used, and takes a connection then. Table names without a schema mean those of the
-/// connection's search path; in a rebuild, those of a schema where the new read model is built. Statements are prepared
-/// once for each connection.
+/// It begins when it is first used, and takes a connection then. Table names without a schema are those of the
+/// projection's read model, which has a schema of its own; in a rebuild, those of the schema where the new read model
+/// is made. The schema is made by the first transaction that is used. Statements are prepared once for each connection.
 ///
 /// The errors name what the server says; [`tokio_postgres::Error`] is the source of their source.
 pub struct PostgresTransaction {
-    place: Arc<Place>,
-    open: Option<Connection>,
+    target: Arc<Target>,
+    open: Option<OpenTransaction>,
+    /// The schema that unqualified names refer to.
+    scope: Scope,
+    /// This transaction has made the schema.
+    makes_schema: bool,
+    /// The projection has used it.
+    is_used: bool,
     /// What was sent and is not answered yet, in order.
     queued: VecDeque<Queued>,
     /// A server that hangs or is gone, or a deadlock: no fault of the event.
     broken: bool,
+    forbidden: Option<Forbidden>,
 }
 
 impl PostgresTransaction {
-    pub(crate) fn new(place: Arc<Place>) -> Self {
+    pub(super) fn new(target: Arc<Target>) -> Self {
         Self {
-            place,
+            target,
             open: None,
+            scope: QUALIFIED,
+            makes_schema: false,
+            is_used: false,
             queued: VecDeque::new(),
             broken: false,
+            forbidden: None,
         }
     }
 
-    async fn connection(&mut self) -> Result<&mut Connection, Failure> {
-        if self.open.is_none() {
-            let mut connection = self.place.pool.get().await?;
-            if let Err(failure) = connection.batch(&self.place.begin).await {
-                connection.discard();
-                return Err(failure);
+    /// Begins it for the projection's own statements, unless it has begun.
+    async fn begin(&mut self) -> Result<(), EventStoreError> {
+        if self.forbidden.is_none() && self.open.is_none() {
+            self.is_used = true;
+            match self.try_begin().await {
+                Ok(begun) => self.forbidden = begun.err(),
+                // No statement of the projection was sent.
+                Err(failure) => {
+                    self.broken = true;
+                    return Err(failure.nothing_written());
+                }
             }
-            self.open = Some(connection);
         }
-        // It is there now.
-        self.open.as_mut().ok_or(Failure::NoAnswer(Duration::ZERO))
+        match &self.forbidden {
+            None => Ok(()),
+            Some(forbidden) => Err(EventStoreError::Other {
+                source: Box::new(forbidden.clone()),
+            }),
+        }
+    }
+
+    async fn try_begin(&mut self) -> Result<Result<(), Forbidden>, Failure> {
+        let target = self.target.clone();
+        let (mut open, row) = OpenTransaction::begin(&target.pool, &target.begin).await?;
+        let row = row.as_ref();
+        let schema = row.and_then(|row| row.get(0)?.parse().ok());
+        let is_made = row.and_then(|row| row.get(1)) == Some("t");
+        let ready = match schema {
+            Some(schema) if is_made => Ok(schema),
+            _ => make_schema(&mut open, &target, is_made).await?,
+        };
+        self.open = Some(open);
+        Ok(ready.map(|schema| {
+            self.scope = schema;
+            self.makes_schema = !is_made;
+        }))
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, Failure> {
+        match &mut self.open {
+            Some(open) => open.connection(),
+            None => Err(Failure::NoAnswer(Duration::ZERO)),
+        }
     }
 
     fn failed(&mut self, failure: &Failure) -> EventStoreError {
@@ -63,7 +118,7 @@ impl PostgresTransaction {
         while self.queued.len() > missing
             && let Some(queued) = self.queued.pop_front()
         {
-            self.connection().await?.settle(queued).await?;
+            self.connection()?.settle(queued).await?;
         }
         Ok(())
     }
@@ -72,10 +127,12 @@ impl PostgresTransaction {
     /// refuses all that follows.
     async fn run<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut Connection) -> Result<T, Failure>,
+        work: impl AsyncFnOnce(&mut Connection, Scope) -> Result<T, Failure>,
     ) -> Result<T, EventStoreError> {
-        let ran = match self.connection().await {
-            Ok(connection) => work(connection).await,
+        self.begin().await?;
+        let scope = self.scope;
+        let ran = match self.connection() {
+            Ok(connection) => work(connection, scope).await,
             Err(failure) => Err(failure),
         };
         let ran = match self.settle(0).await {
@@ -111,6 +168,7 @@ impl PostgresTransaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<(), EventStoreError> {
+        self.begin().await?;
         let sent = match self.settle(UNDER_WAY - 1).await {
             Ok(()) => self.send(sql, parameters).await,
             Err(failure) => Err(failure),
@@ -119,7 +177,8 @@ impl PostgresTransaction {
     }
 
     async fn send(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<(), Failure> {
-        let queued = self.connection().await?.queue_sql(sql, parameters).await;
+        let scope = self.scope;
+        let queued = self.connection()?.queue_sql(scope, sql, parameters).await;
         match queued {
             Ok(queued) => self.queued.extend(queued),
             // It could not be prepared, perhaps because of what was queued before.
@@ -149,8 +208,10 @@ impl PostgresTransaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, EventStoreError> {
-        self.run(async |connection: &mut Connection| connection.execute_sql(sql, parameters).await)
-            .await
+        self.run(async |connection: &mut Connection, scope| {
+            connection.execute_sql(scope, sql, parameters).await
+        })
+        .await
     }
 
     /// Reads rows, what the transaction has written included.
@@ -162,8 +223,10 @@ impl PostgresTransaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, EventStoreError> {
-        self.run(async |connection: &mut Connection| connection.query_sql(sql, parameters).await)
-            .await
+        self.run(async |connection: &mut Connection, scope| {
+            connection.query_sql(scope, sql, parameters).await
+        })
+        .await
     }
 
     /// Runs several statements without parameters.
@@ -171,55 +234,96 @@ impl PostgresTransaction {
     /// # Errors
     /// What the server says, after which the transaction can only be undone.
     pub async fn execute_batch(&mut self, sql: &str) -> Result<(), EventStoreError> {
-        self.run(async |connection: &mut Connection| connection.batch(sql).await)
+        self.run(async |connection: &mut Connection, _| connection.batch(sql).await)
             .await
     }
 
-    pub(crate) fn is_usable(&self) -> bool {
+    pub(super) fn is_usable(&self) -> bool {
         !self.broken
     }
 
+    pub(super) fn forbidden(&self) -> Option<&Forbidden> {
+        self.forbidden.as_ref()
+    }
+
+    /// Returns `true` if the projection has used it.
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// The schema that this transaction has made, for `projections`.
+    pub(super) fn made_schema(&self) -> Option<&str> {
+        self.makes_schema.then_some(&*self.target.schema)
+    }
+
+    /// Returns the open transaction for statements of the runner, whose names have their schema; begins it if the projection has
+    /// not used it.
+    pub(super) async fn own(&mut self) -> Result<&mut OpenTransaction, Failure> {
+        self.settle(0).await?;
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => OpenTransaction::begin(&self.target.pool, BEGIN).await?.0,
+        };
+        Ok(self.open.insert(open))
+    }
+
     /// Ends it with a commit.
-    pub(crate) async fn commit(mut self) -> Result<(), LeaseError> {
+    pub(super) async fn commit(mut self) -> Result<(), LeaseError> {
         self.flush().await?;
-        let Some(mut connection) = self.open.take() else {
+        let Some(open) = self.open.take() else {
             return Ok(());
         };
-        match connection.batch("COMMIT").await {
-            Ok(()) => Ok(()),
-            Err(failure) => {
-                connection.discard();
-                Err(if failure.is_violation() {
-                    LeaseError::Refused(failure.nothing_written())
-                } else {
-                    failure.of_commit().into()
-                })
+        open.commit().await.map_err(|failure| {
+            if failure.is_violation() {
+                LeaseError::Refused(failure.nothing_written())
+            } else {
+                failure.of_commit().into()
             }
-        }
+        })
     }
 }
 
-impl Drop for PostgresTransaction {
-    fn drop(&mut self) {
-        let Some(mut connection) = self.open.take() else {
-            return;
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(async move {
-                    if connection.batch("ROLLBACK").await.is_err() {
-                        connection.discard();
-                    }
-                });
+/// Begins a transaction that the projection does not use.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off";
+
+/// Makes the schema of a read model, or says why it may not; returns its object id.
+async fn make_schema(
+    open: &mut OpenTransaction,
+    target: &Target,
+    is_made: bool,
+) -> Result<Result<Scope, Forbidden>, Failure> {
+    let schema = &*target.schema;
+    if is_made || target.kind == Kind::Rebuild {
+        let reason = match target.kind {
+            Kind::Live => {
+                "it is gone, and with it the read model; run `start_rebuild` to make it again"
             }
-            Err(_) => connection.discard(),
-        }
+            Kind::Rebuild => {
+                "it is gone: another rebuild of this projection has ended; start a new one if that is not enough"
+            }
+        };
+        return Ok(Err(forbidden(
+            format!("schema `{schema}`"),
+            reason.to_owned(),
+        )));
     }
+    let found = Namespace::look(open, schema).await?;
+    if let Err(forbidden) = found.check_free(schema, &target.store) {
+        return Ok(Err(forbidden));
+    }
+    if let Some(oid) = found.oid {
+        return Ok(Ok(oid));
+    }
+    open.batch(&format!("CREATE SCHEMA {}", identifier(schema)))
+        .await?;
+    let made = Namespace::look(open, schema).await?;
+    Ok(Ok(made.oid.unwrap_or_default()))
 }
 
 impl fmt::Debug for PostgresTransaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresTransaction")
+            .field("schema", &self.target.schema)
             .field("begun", &self.open.is_some())
             .finish_non_exhaustive()
     }

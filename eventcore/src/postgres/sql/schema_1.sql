@@ -42,13 +42,14 @@ CREATE TABLE eventcore.idempotency (
     commit_id uuid    NOT NULL
 );
 
--- What projections keep: how far each has come, and who leads it. Their read models are tables of the user's own.
+-- The checkpoint and the lease of each projection. Its read model is in a schema of its own.
 CREATE TABLE eventcore.projections (
     name           text COLLATE "C" PRIMARY KEY,
     position       bigint      NOT NULL,         -- the checkpoint
     fence          bigint      NOT NULL,         -- rises with each new leader: who writes with an older one is refused
     leader         text,
     leads_until    timestamptz NOT NULL,         -- by the server's clock
+    schema         text COLLATE "C",             -- of the read model; null before it is made
     error          text,
     error_position bigint,
     error_at       timestamptz

@@ -1,0 +1,253 @@
+//! The swap: in one transaction the live schema is dropped and the rebuilt one takes its name, with the
+//! checkpoint and the dead letters.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use crate::postgres::{
+    connection::statement::{identifier, literal},
+    convert::{big, number},
+    error::Failure,
+    read_model::{namespace::Namespace, open::OpenTransaction, target::Target},
+};
+use crate::{
+    projection::{Forbidden, Lease, LeaseError},
+    store::EventStoreError,
+};
+
+const LOCK: &str = include_str!("../sql/read_model/lock.sql");
+const TABLES: &str = include_str!("../sql/read_model/tables.sql");
+const GRANTS: &str = include_str!("../sql/read_model/grants.sql");
+const DEFAULT_PRIVILEGES: &str = include_str!("../sql/read_model/default_privileges.sql");
+const FUNCTION_PATHS: &str = include_str!("../sql/read_model/function_paths.sql");
+const LEFT_BEHIND: &str = include_str!("../sql/read_model/left_behind.sql");
+const BLOCKERS: &str = include_str!("../sql/read_model/blockers.sql");
+
+/// Names in catalogs are returned with their schema when no other is on the path.
+const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog, pg_temp";
+
+/// Attempts to learn what became of a swap, and the pause between them.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// A swap that did not get its locks in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the swap waits for sessions that use the live read model: {sessions}")]
+struct Blocked {
+    sessions: String,
+    source: Failure,
+}
+
+/// The way a swap ended that changed nothing.
+enum Halt {
+    /// The rebuild's lease is lost.
+    Lost,
+    /// The live read model has come further.
+    Behind,
+    Forbidden(Forbidden),
+    Failed(Failure),
+    /// No answer to the commit.
+    Unknown(EventStoreError),
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<tokio_postgres::Error> for Halt {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Target {
+    /// Puts a rebuilt read model in place of this one.
+    pub(super) async fn swap(&self, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
+        rebuild.analyze().await;
+        match self.try_swap(rebuild, lease).await {
+            Ok(()) => Ok(true),
+            Err(Halt::Behind) => Ok(false),
+            Err(Halt::Lost) => Err(LeaseError::Lost),
+            Err(Halt::Forbidden(forbidden)) => Err(LeaseError::Forbidden(forbidden)),
+            Err(Halt::Failed(failure)) => {
+                let error = self.halted(failure).await;
+                Err(error.into())
+            }
+            Err(Halt::Unknown(error)) => self.settle_swap(rebuild, error).await,
+        }
+    }
+
+    async fn try_swap(&self, rebuild: &Self, lease: &Lease) -> Result<(), Halt> {
+        let (mut open, _) = OpenTransaction::begin(&self.pool, BEGIN).await?;
+        let sql =
+            "SELECT position FROM eventcore.projections WHERE name = $1 AND fence = $2 FOR UPDATE";
+        let built = open
+            .query(&self.sql(sql), &[&rebuild.key, &big(lease.fence)])
+            .await?;
+        let built = big(number(built.first().ok_or(Halt::Lost)?, 0)?);
+        self.check_behind(&mut open, built, "").await?;
+        let live = Namespace::look(&mut open, &self.schema).await?;
+        let is_made = rebuild.row(&mut open, &self.key).await? == Some(true);
+        open.batch(&LOCK.replace("$schema", &literal(&self.schema)))
+            .await?;
+        // The tables before the row, which is the order in which a batch locks them.
+        self.check_behind(&mut open, built, "FOR UPDATE").await?;
+        if live.oid.is_some() {
+            if is_made {
+                self.check_obstacles(&mut open, rebuild).await?;
+            } else {
+                // It was made for this projection, and is empty.
+                live.check_free(&self.schema, &self.store)
+                    .map_err(Halt::Forbidden)?;
+            }
+            self.replace(&mut open, rebuild).await?;
+        }
+        let paths = [&*rebuild.schema, &*self.schema];
+        open.run_generated(FUNCTION_PATHS, &[&paths[0], &paths[1]])
+            .await?;
+        let rename = format!(
+            "ALTER SCHEMA {} RENAME TO {}",
+            identifier(&rebuild.schema),
+            identifier(&self.schema)
+        );
+        open.batch(&rename).await?;
+        self.take_over(&mut open, rebuild, built).await?;
+        open.commit()
+            .await
+            .map_err(|failure| match failure.of_commit() {
+                error @ EventStoreError::OutcomeUnknown { .. } => Halt::Unknown(error),
+                _ => Halt::Failed(failure),
+            })
+    }
+
+    /// Fails if the live read model has come further than the rebuilt one.
+    async fn check_behind(
+        &self,
+        open: &mut OpenTransaction,
+        built: i64,
+        lock: &str,
+    ) -> Result<(), Halt> {
+        let sql = format!("SELECT position > $2 FROM eventcore.projections WHERE name = $1 {lock}");
+        let rows = open.query(&self.sql(&sql), &[&self.key, &built]).await?;
+        match rows.first().map(|row| row.try_get(0)).transpose()? {
+            Some(true) => Err(Halt::Behind),
+            Some(false) | None => Ok(()),
+        }
+    }
+
+    async fn check_obstacles(
+        &self,
+        open: &mut OpenTransaction,
+        rebuild: &Self,
+    ) -> Result<(), Halt> {
+        let uses = rebuild.find_obstacles(open).await?;
+        if uses.is_empty() {
+            return Ok(());
+        }
+        Err(Halt::Forbidden(Forbidden { uses }))
+    }
+
+    /// Drops the live schema, after its grants are on the new one.
+    async fn replace(&self, open: &mut OpenTransaction, rebuild: &Self) -> Result<(), Failure> {
+        let schemas = [&*self.schema, &*rebuild.schema];
+        for carried in [GRANTS, DEFAULT_PRIVILEGES] {
+            open.run_generated(carried, &[&schemas[0], &schemas[1]])
+                .await?;
+        }
+        let left = open.names(LEFT_BEHIND, &[&schemas[0], &schemas[1]]).await?;
+        if !left.is_empty() {
+            tracing::warn!(
+                projection = &*self.name,
+                schema = &*self.schema,
+                objects = left.join(", "),
+                "the rebuilt read model does not have everything that the live one has"
+            );
+        }
+        let drop = format!("DROP SCHEMA {} CASCADE", identifier(&self.schema));
+        open.batch(&drop).await
+    }
+
+    /// Moves the checkpoint and the dead letters of the rebuild to the live projection.
+    async fn take_over(
+        &self,
+        open: &mut OpenTransaction,
+        rebuild: &Self,
+        built: i64,
+    ) -> Result<(), Failure> {
+        let sql = "INSERT INTO eventcore.projections AS p (name, position, fence, leads_until, schema)
+                   VALUES ($1, $2, 1, '-infinity', $3)
+                   ON CONFLICT (name) DO UPDATE SET position = $2, fence = p.fence + 1, leader = NULL,
+                          leads_until = '-infinity', error = NULL, schema = $3";
+        open.execute(&self.sql(sql), &[&self.key, &built, &self.schema])
+            .await?;
+        let sql = "DELETE FROM eventcore.dead_letters WHERE projection = $1";
+        open.execute(&self.sql(sql), &[&self.key]).await?;
+        let sql = "UPDATE eventcore.dead_letters SET projection = $1 WHERE projection = $2";
+        open.execute(&self.sql(sql), &[&self.key, &rebuild.key])
+            .await?;
+        let sql = "DELETE FROM eventcore.projections WHERE name = $1";
+        open.execute(&self.sql(sql), &[&rebuild.key]).await?;
+        Ok(())
+    }
+
+    /// Gathers statistics of a rebuilt read model once, so that the first readers after the swap have them. It goes on
+    /// without if that fails.
+    async fn analyze(&self) {
+        if self.analyzed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let analyzed = async {
+            let (mut open, _) = OpenTransaction::begin(&self.pool, BEGIN).await?;
+            let tables = open.names(TABLES, &[&self.schema]).await?;
+            for table in tables {
+                open.batch(&format!("ANALYZE {table}")).await?;
+            }
+            open.commit().await
+        };
+        if let Err(failure) = analyzed.await {
+            tracing::debug!(projection = &*self.name, error = %failure, "the rebuilt tables were not analyzed");
+        }
+    }
+
+    /// The error of a swap that failed. If it waited for locks in vain, it names the sessions that hold them.
+    async fn halted(&self, failure: Failure) -> EventStoreError {
+        let error = failure.nothing_written();
+        // A table that was dropped after it was listed is not listed again.
+        if !matches!(error, EventStoreError::Busy { .. }) && !failure.is_undefined_table() {
+            return error;
+        }
+        let rows = self.query(BLOCKERS, &[&self.schema]).await;
+        let rows = rows.unwrap_or_default();
+        let sessions: Vec<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        let source = Box::new(Blocked {
+            sessions: sessions.join(", "),
+            source: failure,
+        });
+        EventStoreError::Busy { source }
+    }
+
+    /// Finds out if a swap was made whose commit was not answered: then the rebuild's row is gone.
+    async fn settle_swap(
+        &self,
+        rebuild: &Self,
+        unknown: EventStoreError,
+    ) -> Result<bool, LeaseError> {
+        // It waits for the commit, should the server still be at work on it.
+        let sql = "SELECT fence FROM eventcore.projections WHERE name = $1 FOR UPDATE";
+        let mut source = unknown;
+        for _ in 0..ATTEMPTS {
+            match self.query(sql, &[&rebuild.key]).await {
+                Ok(rows) if rows.is_empty() => return Ok(true),
+                Ok(_) => {
+                    let source = Box::new(source);
+                    return Err(EventStoreError::Unavailable { source }.into());
+                }
+                Err(error) => source = error,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(source.into())
+    }
+}

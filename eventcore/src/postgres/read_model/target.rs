@@ -1,0 +1,131 @@
+//! The place of a read model: its schema, its row in `projections`, and how its transactions begin.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
+
+use tokio_postgres::Row;
+
+use crate::postgres::{
+    connection::{
+        pool::{Pool, QUALIFIED},
+        statement::{Parameters, identifier, literal, of_schema},
+    },
+    error::Failure,
+};
+use crate::store::EventStoreError;
+
+/// The schema of a store whose read models are in schemas named just like their projections.
+const DEFAULT_STORE: &str = "eventcore";
+
+/// A read model of a store: the live one, or the one that a rebuild makes.
+pub(crate) struct Target {
+    pub(super) pool: Pool,
+    /// The schema of the store.
+    pub(super) store: Box<str>,
+    /// The projection.
+    pub(super) name: Box<str>,
+    /// The name of its row in `projections`, also used in `dead_letters`.
+    pub(super) key: Box<str>,
+    /// The schema that holds its tables.
+    pub(super) schema: Box<str>,
+    /// The schema of the live read model.
+    pub(super) live_schema: Box<str>,
+    pub(super) kind: Kind,
+    /// Begins a transaction in which unqualified names are those of the schema.
+    pub(super) begin: String,
+    /// The fence of the last lease whose first batch was checked.
+    pub(super) checked: AtomicU64,
+    /// The tables of a rebuild were analyzed.
+    pub(super) analyzed: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Live,
+    Rebuild,
+}
+
+impl Target {
+    pub(crate) fn live(pool: Pool, store: &str, name: &str) -> Arc<Self> {
+        Self::new(pool, store, name, Kind::Live)
+    }
+
+    /// The target of a rebuild of the same projection.
+    pub(super) fn rebuild(&self) -> Arc<Self> {
+        Self::new(self.pool.clone(), &self.store, &self.name, Kind::Rebuild)
+    }
+
+    fn new(pool: Pool, store: &str, name: &str, kind: Kind) -> Arc<Self> {
+        let live_schema = live_schema(store, name);
+        let (key, schema) = match kind {
+            Kind::Live => (name.to_owned(), live_schema.clone()),
+            Kind::Rebuild => (format!("{name}/rebuild"), rebuild_schema(store, name)),
+        };
+        let begin = include_str!("../sql/read_model/begin.sql");
+        let begin = of_schema(begin, store)
+            .replace("$name_of_schema", &literal(&identifier(&schema)))
+            .replace("$schema", &literal(&schema))
+            .replace("$store", &literal(store))
+            .replace("$key", &literal(&key));
+        Arc::new(Self {
+            pool,
+            store: store.into(),
+            name: name.into(),
+            key: key.into(),
+            schema: schema.into(),
+            live_schema: live_schema.into(),
+            kind,
+            begin,
+            checked: AtomicU64::new(0),
+            analyzed: AtomicBool::new(false),
+        })
+    }
+
+    /// A statement that is written for a store in the schema `eventcore`.
+    pub(super) fn sql(&self, sql: &str) -> String {
+        of_schema(sql, &self.store)
+    }
+
+    /// Runs one statement in a transaction of its own.
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, EventStoreError> {
+        let asked = async {
+            let mut connection = self.pool.get().await?;
+            connection
+                .query_sql(QUALIFIED, &self.sql(sql), parameters)
+                .await
+        };
+        asked
+            .await
+            .map_err(|failure: Failure| failure.nothing_written())
+    }
+}
+
+/// The schema of a live read model. Read models of a store that is not in the default schema have its
+/// name before theirs, so that several stores in one database can run the same projections.
+pub(crate) fn live_schema(store: &str, name: &str) -> String {
+    if store == DEFAULT_STORE {
+        name.to_owned()
+    } else {
+        format!("{store}_{name}")
+    }
+}
+
+fn rebuild_schema(store: &str, name: &str) -> String {
+    format!(
+        "eventcore_rebuild_{:016x}",
+        hash(&format!("{store}/{name}"))
+    )
+}
+
+/// FNV-1a, which is the same in every build: a rebuild is resumed by its name.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

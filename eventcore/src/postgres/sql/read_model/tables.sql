@@ -1,0 +1,6 @@
+-- The tables of the schema $1.
+SELECT format('%I.%I', n.nspname, c.relname)
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+ ORDER BY c.oid
