@@ -642,10 +642,10 @@ async fn a_page_of_more_than_the_server_can_give_at_once_is_read_in_parts() {
     let fill = format!(
         "INSERT INTO {schema}.streams (name) VALUES ('large-1'), ('large-2');
          INSERT INTO {schema}.event_types (category, name) VALUES ('large', 'Large');
-         INSERT INTO {schema}.events
+         INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
          SELECT i, 1, i, 1, gen_random_uuid(), now(), ('\"' || repeat('x', {MAX_EVENT_BYTES} - 2) || '\"')::json
            FROM generate_series(1, {LARGE}) i;
-         INSERT INTO {schema}.events
+         INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
          SELECT {LARGE} + i, 2, i, 1, gen_random_uuid(), now(), '1' FROM generate_series(1, {ALL} - {LARGE}) i;
          UPDATE {schema}.sequencer SET position = {ALL}"
     );

@@ -210,7 +210,7 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
             "TRUNCATE {schema}.events, {schema}.streams, {schema}.event_types RESTART IDENTITY;
              INSERT INTO {schema}.streams (name) SELECT '{category}-' || i FROM generate_series(1, 300) i;
              INSERT INTO {schema}.event_types (category, name) VALUES ('{category}', 'Of.{category}');
-             INSERT INTO {schema}.events
+             INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
              SELECT i + 1, 1 + i % 300, 1 + i / 300, 1, gen_random_uuid(), now(), '1' FROM generate_series(0, 599) i;
              UPDATE {schema}.sequencer SET position = 600"
         )
@@ -280,7 +280,7 @@ async fn every_event_has_its_own_stream_and_type() {
          SELECT CASE WHEN i % 1000 = 999 THEN 'rare-' ELSE 'account-' END || i FROM generate_series(0, {STREAMS} - 1) i;
          INSERT INTO {schema}.event_types (category, name)
          VALUES ('account', 'Opened'), ('account', 'Closed'), ('rare', 'Opened'), ('rare', 'Closed');
-         INSERT INTO {schema}.events
+         INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
          SELECT i + 1, 1 + i % {STREAMS}, 1 + i / {STREAMS}, 1 + i / {STREAMS} + CASE WHEN i % 1000 = 999 THEN 2 ELSE 0 END,
                 gen_random_uuid(), now(), '1'
            FROM generate_series(0, {EVENTS} - 1) i;

@@ -11,34 +11,35 @@ use tokio_postgres::NoTls;
 const STATEMENTS: [(&str, &str, &str); 8] = [
     (
         include_str!("../src/postgres/sql/read_streams.sql"),
-        "text[], bigint[], bigint[], int[], bigint, uuid, timestamptz",
-        "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[90000, 90000], ARRAY[128, 128], 50000, gen_random_uuid(), now()",
+        "text[], bigint[], bigint[], int[], bigint[], bigint, uuid, timestamptz",
+        "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[90000, 90000], ARRAY[128, 128], \
+         ARRAY[4194304, 4194304], 50000, gen_random_uuid(), now()",
     ),
     (
         include_str!("../src/postgres/sql/read_pages.sql"),
-        "text[], bigint[], int[], bigint[], int[], bigint[], text[], int[], bigint, uuid, timestamptz",
-        "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[0, 0], ARRAY[90000, 90000], ARRAY[1024, 1024], ARRAY[512, 512], NULL, NULL, 50000, \
-         gen_random_uuid(), now()",
+        "text[], bigint[], int[], bigint[], int[], bigint[], bigint[], bigint, text[], int[], bigint, uuid, timestamptz",
+        "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[0, 0], ARRAY[90000, 90000], ARRAY[1024, 1024], ARRAY[512, 512], \
+         ARRAY[4194304, 4194304], 8388608, NULL, NULL, 50000, gen_random_uuid(), now()",
     ),
     (
         include_str!("../src/postgres/sql/read_feed.sql"),
-        "bigint, int, bigint, uuid, timestamptz",
-        "50000, 1024, NULL, gen_random_uuid(), now()",
+        "bigint, int, bigint, uuid, timestamptz, bigint",
+        "50000, 1024, NULL, gen_random_uuid(), now(), 8388608",
     ),
     (
         include_str!("../src/postgres/sql/read_feed.sql"),
-        "bigint, int, bigint, uuid, timestamptz",
-        "50000, 1024, 50000, gen_random_uuid(), now()",
+        "bigint, int, bigint, uuid, timestamptz, bigint",
+        "50000, 1024, 50000, gen_random_uuid(), now(), 8388608",
     ),
     (
         include_str!("../src/postgres/sql/read_feed_of_types.sql"),
-        "bigint, int, bigint, uuid, timestamptz, text[], text[]",
-        "50000, 1024, NULL, gen_random_uuid(), now(), ARRAY['account'], ARRAY[NULL]",
+        "bigint, int, bigint, uuid, timestamptz, bigint, text[], text[]",
+        "50000, 1024, NULL, gen_random_uuid(), now(), 8388608, ARRAY['account'], ARRAY[NULL]",
     ),
     (
         include_str!("../src/postgres/sql/read_feed_of_types.sql"),
-        "bigint, int, bigint, uuid, timestamptz, text[], text[]",
-        "0, 1024, 50000, gen_random_uuid(), now(), ARRAY[NULL, NULL], ARRAY['Rare', 'Deposited']",
+        "bigint, int, bigint, uuid, timestamptz, bigint, text[], text[]",
+        "0, 1024, 50000, gen_random_uuid(), now(), 8388608, ARRAY[NULL, NULL], ARRAY['Rare', 'Deposited']",
     ),
     (
         include_str!("../src/postgres/sql/read_names.sql"),
@@ -47,8 +48,8 @@ const STATEMENTS: [(&str, &str, &str); 8] = [
     ),
     (
         include_str!("../src/postgres/sql/read_feed_of_stream.sql"),
-        "bigint, int, text",
-        "50000, 1024, 'account-5'",
+        "bigint, int, text, bigint",
+        "50000, 1024, 'account-5', 8388608",
     ),
 ];
 
@@ -66,7 +67,7 @@ async fn a_page_is_read_from_indexes_alone_and_not_compiled() {
          ALTER TABLE {schema}.events SET (autovacuum_enabled = false);
          INSERT INTO {schema}.streams (name) SELECT 'account-' || i FROM generate_series(1, 10000) i;
          INSERT INTO {schema}.event_types (category, name) VALUES ('account', 'Deposited'), ('rare', 'Rare');
-         INSERT INTO {schema}.events
+         INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
          SELECT i, 1 + i % 10000, 1 + i / 10000, CASE WHEN i % 1000 = 999 THEN 2 ELSE 1 END, gen_random_uuid(), now(),
                 '{{\"amount\":1,\"note\":\"deposit of the day\"}}'
            FROM generate_series(1, 100000) i;

@@ -3,16 +3,14 @@
 use crate::{
     Version,
     store::{
-        EventStoreError, ExpectedVersion, IdempotencyKey, ReadStreams, StreamCursor, StreamHead,
-        StreamsPage, next_limit,
+        EventStoreError, ExpectedVersion, IdempotencyKey, MAX_PAGE_EVENTS, ReadStreams,
+        StreamCursor, StreamHead, StreamsPage,
     },
     stream::StreamId,
 };
 
-/// The most events of a first page: all that most streams have, and of a size that memory has even if they are large.
+/// The most events of a first page: all that most streams have.
 const FIRST_PAGE: usize = 128;
-/// About so many bytes of payloads a further page has, to go by the one before it.
-const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Every stream read in this attempt, in the order of reading. A round reads those from `round` on.
 #[derive(Debug)]
@@ -190,8 +188,7 @@ impl Reading {
                 stream.head.version()
             )));
         }
-        let sizes = page.events.iter().map(|event| event.payload.len());
-        self.limit = next_limit(PAGE_BYTES, sizes).unwrap_or(self.limit);
+        self.limit = MAX_PAGE_EVENTS;
         let complete = current
             .iter()
             .all(|stream| stream.seen == stream.head.version());

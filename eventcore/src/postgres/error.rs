@@ -126,12 +126,6 @@ impl Failure {
         })
     }
 
-    /// Whether the server cannot give so much at a time.
-    pub(crate) fn is_too_large(&self) -> bool {
-        self.of_server()
-            .is_some_and(|error| *error.code() == SqlState::PROGRAM_LIMIT_EXCEEDED)
-    }
-
     /// Returns `true` if a table is not there.
     pub(crate) fn is_undefined_table(&self) -> bool {
         self.of_server()

@@ -204,7 +204,7 @@ where
                 Some(Ok(Ok(page))) => {
                     (pauses, passed) = (Pauses::new(), None);
                     self.page(lease, page, &mut size).await?;
-                    self.report.state(if pages.is_full() {
+                    self.report.state(if pages.has_more() {
                         ProjectionState::CatchingUp
                     } else {
                         ProjectionState::Live
@@ -221,9 +221,12 @@ where
             if let Some(up_to) = passed
                 && (committed.elapsed() >= PASSING || self.until.is_some())
             {
-                let events = Vec::new();
-                self.page(lease, FeedPage { events, up_to }, &mut size)
-                    .await?;
+                let page = FeedPage {
+                    events: Vec::new(),
+                    up_to,
+                    head: up_to,
+                };
+                self.page(lease, page, &mut size).await?;
                 self.report.state(ProjectionState::Live);
                 (passed, committed) = (None, Instant::now());
             }

@@ -10,15 +10,9 @@ use std::{
 use super::SubscriptionError;
 use crate::{
     EventFilter, EventStore, EventStoreError, Position, RecordedEvent,
-    store::{FeedPage, ReadFeed, next_limit},
+    store::{FeedPage, MAX_PAGE_EVENTS, ReadFeed},
 };
 
-/// About how large a page may be: events are counted, and some are large.
-const BYTES: usize = 8 * 1024 * 1024;
-/// What an event takes beside its payload, roughly.
-const ENVELOPE: usize = 256;
-/// The most events of the first page, before it is known how large they are.
-const FIRST: usize = 64;
 /// How often a reader at the end looks for itself, whatever it was told.
 const POLL: Duration = Duration::from_secs(1);
 /// How long a reader that was refused waits before it asks again.
@@ -28,12 +22,11 @@ type Fetch<'a> = Pin<Box<dyn Future<Output = Result<FeedPage, EventStoreError>> 
 
 /// Holds one page at most that nobody has asked for yet.
 pub(super) struct Pages<'a> {
-    /// Begins to fetch so many events after a position, some time later after a failure.
-    begin: Box<dyn Fn(Position, usize, Option<Duration>) -> Fetch<'a> + Send + 'a>,
+    /// Begins to fetch the events after a position, some time later after a failure.
+    begin: Box<dyn Fn(Position, Option<Duration>) -> Fetch<'a> + Send + 'a>,
     is_dense: bool,
     after: Position,
-    limit: usize,
-    is_full: bool,
+    has_more: bool,
     fetch: Option<Fetch<'a>>,
     pause: Option<Duration>,
 }
@@ -45,12 +38,12 @@ impl<'a> Pages<'a> {
         filter: EventFilter,
     ) -> Self {
         let is_dense = filter == EventFilter::All;
-        let begin = move |after, limit, pause| -> Fetch<'a> {
+        let begin = move |after, pause| -> Fetch<'a> {
             let filter = filter.clone();
             let request = ReadFeed {
                 after,
                 filter,
-                limit,
+                limit: MAX_PAGE_EVENTS,
             };
             Box::pin(fetch(store.clone(), request, pause))
         };
@@ -58,8 +51,7 @@ impl<'a> Pages<'a> {
             begin: Box::new(begin),
             is_dense,
             after,
-            limit: FIRST,
-            is_full: false,
+            has_more: false,
             fetch: None,
             pause: None,
         }
@@ -73,7 +65,7 @@ impl<'a> Pages<'a> {
         let pause = self.pause.take();
         let mut fetch = match self.fetch.take() {
             Some(fetch) => fetch,
-            None => (self.begin)(self.after, self.limit, pause),
+            None => (self.begin)(self.after, pause),
         };
         let Poll::Ready(result) = fetch.as_mut().poll(context) else {
             self.fetch = Some(fetch);
@@ -85,12 +77,9 @@ impl<'a> Pages<'a> {
         match &checked {
             Ok(page) => {
                 self.after = page.up_to;
-                self.is_full = page.events.len() >= self.limit;
-                let events = page.events.iter();
-                let sizes = events.map(|event| event.payload.len() + ENVELOPE);
-                self.limit = next_limit(BYTES, sizes).unwrap_or(self.limit);
+                self.has_more = page.up_to < page.head;
                 // Polled once, so that the store sets to work.
-                let mut next = (self.begin)(self.after, self.limit, None);
+                let mut next = (self.begin)(self.after, None);
                 self.fetch = match next.as_mut().poll(context) {
                     Poll::Pending => Some(next),
                     Poll::Ready(result) => Some(Box::pin(std::future::ready(result))),
@@ -101,9 +90,9 @@ impl<'a> Pages<'a> {
         Poll::Ready(checked)
     }
 
-    /// Whether the last page had as many events as were asked for, so that there may be more.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full
+    /// Whether the last page ended before the store's latest event.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
     }
 
     pub(super) async fn next(&mut self) -> Result<FeedPage, SubscriptionError> {

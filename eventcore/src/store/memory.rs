@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     AppendEvents, Appended, EventFilter, EventStore, EventStoreError, FeedPage, IdempotencyKey,
-    MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StateCache, StoreFuture, StreamEvent, StreamExtent,
-    StreamHead, StreamQueues, StreamsPage, VersionConflict,
+    MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, Room, StateCache, StoreFuture,
+    StreamEvent, StreamExtent, StreamHead, StreamQueues, StreamsPage, VersionConflict,
 };
 use crate::{
     Position, Version,
@@ -149,11 +149,11 @@ impl Log {
         }
         if request.streams.len() > 1 {
             found.sort_unstable();
-            found.truncate(limit);
         }
+        let mut room = Room::new(limit, MAX_PAGE_BYTES);
         let event = |(place, stream): (usize, usize)| {
             let event: &RecordedEvent = self.events.get(place)?;
-            Some(StreamEvent {
+            room.take(event.payload.len()).then(|| StreamEvent {
                 stream,
                 version: event.version,
                 position: event.position,
@@ -163,7 +163,7 @@ impl Log {
         };
         StreamsPage {
             streams,
-            events: found.into_iter().filter_map(event).collect(),
+            events: found.into_iter().map_while(event).collect(),
             snapshot,
             already_committed: None,
         }
@@ -277,15 +277,23 @@ impl Log {
                 found.truncate(limit);
             }
         }
-        let events: Vec<_> = found
-            .into_iter()
-            .filter_map(|place| self.events.get(place).cloned())
-            .collect();
-        let up_to = match events.last() {
-            Some(last) if events.len() == limit => last.position,
-            _ => self.head(),
+        let matching = found.len();
+        let mut room = Room::new(limit, MAX_PAGE_BYTES);
+        let event = |place| {
+            let event: &RecordedEvent = self.events.get(place)?;
+            room.take(event.payload.len()).then(|| event.clone())
         };
-        FeedPage { events, up_to }
+        let events: Vec<_> = found.into_iter().map_while(event).collect();
+        let head = self.head();
+        let up_to = match events.last() {
+            Some(last) if events.len() == limit || events.len() < matching => last.position,
+            _ => head,
+        };
+        FeedPage {
+            events,
+            up_to,
+            head,
+        }
     }
 }
 

@@ -24,10 +24,10 @@ pub use error::{EventStoreError, VersionConflict};
 pub use filter::{EventFilter, EventSelector};
 pub use queue::StreamQueues;
 pub(crate) use queue::Turn;
-pub(crate) use read::next_limit;
+pub(crate) use read::Room;
 pub use read::{
-    FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent, StreamExtent,
-    StreamHead, StreamsPage,
+    FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent,
+    StreamExtent, StreamHead, StreamsPage,
 };
 pub(crate) use states::AnyState;
 pub use states::{StateCache, StateCacheCounts, StateKey};

@@ -11,18 +11,53 @@ use crate::{
     stream::StreamId,
 };
 
-/// The most events that one page holds. A page is read whole, so this bounds the memory of a read.
+/// The most events that one page holds.
+///
+/// A page is read whole, so this and [`MAX_PAGE_BYTES`] bound the memory of a read.
 pub const MAX_PAGE_EVENTS: usize = 1024;
 
-/// How many events a further page may have to be of about `bytes`, if they are as large as those of the page before it.
-/// `None` if that had none.
-pub(crate) fn next_limit(
+/// The most bytes of payloads that one page holds, unless its first event alone has more. A store may count metadata too.
+pub const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The room that is left in a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    events: usize,
     bytes: usize,
-    sizes: impl ExactSizeIterator<Item = usize>,
-) -> Option<usize> {
-    let events = sizes.len();
-    let mean = sizes.sum::<usize>().checked_div(events)?;
-    Some((bytes / mean.max(1)).clamp(1, MAX_PAGE_EVENTS))
+    /// The first event always fits, or a reader would never get past a large one.
+    is_empty: bool,
+}
+
+impl Room {
+    /// The room of a page of at most `limit` events and `bytes` bytes.
+    pub(crate) fn new(limit: usize, bytes: usize) -> Self {
+        Self {
+            events: limit.clamp(1, MAX_PAGE_EVENTS),
+            bytes,
+            is_empty: true,
+        }
+    }
+
+    /// The number of events that there is still room for.
+    pub(crate) fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Takes the room of an event of so many bytes; returns false if there is none, and from then on.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        let left = match self.bytes.checked_sub(bytes) {
+            Some(left) if self.events > 0 => left,
+            None if self.is_empty && self.events > 0 => 0,
+            _ => {
+                self.events = 0;
+                return false;
+            }
+        };
+        self.bytes = left;
+        self.events -= 1;
+        self.is_empty = false;
+        true
+    }
 }
 
 /// The last event of a stream: its version and its id. For a stream without events, [`EMPTY`](Self::EMPTY).
@@ -105,7 +140,7 @@ pub struct ReadStreams {
     pub streams: Vec<StreamCursor>,
     /// The snapshot to read from; `None` for the present.
     pub up_to: Option<Position>,
-    /// The most events to return, at most [`MAX_PAGE_EVENTS`].
+    /// The most events to return, at most [`MAX_PAGE_EVENTS`]. A page of large events has fewer, see [`MAX_PAGE_BYTES`].
     pub limit: usize,
     /// Also look up whether a commit with this key was made.
     pub idempotency_key: Option<IdempotencyKey>,
@@ -116,8 +151,8 @@ pub struct ReadStreams {
 pub struct StreamsPage {
     /// Each requested stream in the snapshot, in the order of the request.
     pub streams: Vec<StreamExtent>,
-    /// The events, ordered by position; none only if there are no more in the snapshot. A store may return fewer than were
-    /// asked for, where they are large: there are more while a stream was not read up to its version.
+    /// The events, ordered by position; none only if there are no more in the snapshot. Large events are fewer than were
+    /// asked for ([`MAX_PAGE_BYTES`]): there are more while a stream was not read up to its version.
     pub events: Vec<StreamEvent>,
     /// The position of the store's latest event when the snapshot was taken.
     pub snapshot: Position,
@@ -186,7 +221,7 @@ pub struct ReadFeed {
     pub after: Position,
     /// Which events are wanted.
     pub filter: EventFilter,
-    /// The most events to return, at most [`MAX_PAGE_EVENTS`].
+    /// The most events to return, at most [`MAX_PAGE_EVENTS`]. A page of large events has fewer, see [`MAX_PAGE_BYTES`].
     pub limit: usize,
 }
 
@@ -199,4 +234,7 @@ pub struct FeedPage {
     /// it: the position of the page's last event when there may be more, else that of the store's latest event. It is
     /// before the requested position only if the store has no event there: it lost some, or is another store.
     pub up_to: Position,
+    /// The position of the store's latest event when the page was read. There may be more events in the feed while
+    /// `up_to` is before it.
+    pub head: Position,
 }

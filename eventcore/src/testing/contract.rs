@@ -8,6 +8,8 @@
     reason = "checks fail by panicking"
 )]
 
+mod large;
+
 use std::{
     future::Future,
     pin::pin,
@@ -25,6 +27,8 @@ use crate::{
         StreamCursor, StreamHead, StreamsPage,
     },
 };
+
+pub use large::pages_are_bounded_by_their_bytes;
 
 /// One `#[tokio::test]` for every promise of the contract, each on a store of its own.
 ///
@@ -47,6 +51,7 @@ macro_rules! contract_tests {
             an_idempotency_key_commits_once
             a_key_or_commit_used_by_many_at_once_commits_once
             pages_follow_one_another_in_one_snapshot
+            pages_are_bounded_by_their_bytes
             a_snapshot_hides_what_came_later
             reads_made_at_once_get_each_its_own_page
             the_log_is_read_on_from_a_position

@@ -87,6 +87,8 @@ struct State {
     next: Option<(Fault, Mode)>,
     /// The next request with this text waits, in the mode `Pause`, until it is `Forward` again.
     hold: Option<&'static [u8]>,
+    /// The most bytes of a response that arrive; the rest of a longer one never does.
+    width: Option<usize>,
     /// The faults that appends met.
     met: HashMap<Fault, usize>,
 }
@@ -99,6 +101,7 @@ impl Proxy {
             percent: 0,
             next: None,
             hold: None,
+            width: None,
             met: HashMap::new(),
         };
         let shared = Arc::new(Shared {
@@ -138,6 +141,11 @@ impl Proxy {
         mode.wait_for(|mode| *mode == Mode::Pause).await.unwrap();
     }
 
+    /// Lets only so many bytes of a response arrive, as on a slow link before the client gives it up.
+    pub fn width(&self, bytes: usize) {
+        self.shared.state.lock().unwrap().width = Some(bytes);
+    }
+
     /// How many appends met each fault so far.
     pub fn met(&self) -> HashMap<Fault, usize> {
         self.shared.state.lock().unwrap().met.clone()
@@ -170,6 +178,8 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
     // What the next response meets.
     let mut waiting = None;
     let mut then = Then(shared.clone(), None);
+    // The length of the response so far.
+    let mut length = 0;
     loop {
         let now = *mode.borrow_and_update();
         tokio::select! {
@@ -184,6 +194,7 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
                 if request.is_empty() {
                     return None;
                 }
+                length = 0;
                 if shared.is_held(request) {
                     shared.mode.send_replace(Mode::Pause);
                     mode.wait_for(|mode| *mode == Mode::Forward).await.ok()?;
@@ -224,6 +235,11 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
             }
             read = server.read(&mut response), if now == Mode::Forward => {
                 let response = response.get(..read.ok()?)?;
+                length += response.len();
+                if shared.is_too_long(length) {
+                    while client.read(&mut request).await.ok()? > 0 {}
+                    return None;
+                }
                 match waiting {
                     _ if response.is_empty() => return None,
                     Some(Fault::DropResponse) => return None,
@@ -278,6 +294,11 @@ impl Shared {
             .hold
             .take_if(|text| has(text))
             .is_some()
+    }
+
+    fn is_too_long(&self, length: usize) -> bool {
+        let width = self.state.lock().unwrap().width;
+        width.is_some_and(|width| length > width)
     }
 
     /// Some of the bytes, not all.

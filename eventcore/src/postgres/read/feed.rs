@@ -27,6 +27,7 @@ use crate::postgres::{
     error::corrupt,
     read::interner::{self, Latest, Names},
     read::notify::Listener,
+    read::page_bytes::{Asked, PageBytes},
 };
 use crate::{
     Position, Version,
@@ -42,6 +43,9 @@ const FAR: u64 = 256;
 /// The statements say it as well.
 const _: () = assert!(MAX_PAGE_EVENTS == 1024);
 
+/// The column with the number of events that fit into the page.
+const FITS: usize = 11;
+
 pub(crate) struct Feed {
     pool: Pool,
     all: Query,
@@ -49,6 +53,7 @@ pub(crate) struct Feed {
     of_types: Query,
     names: Query,
     latest: Query,
+    bytes: PageBytes,
     head: Head,
     /// Held while a page is read: what is remembered goes with the history that the page is from. Others do without.
     known: Mutex<Names>,
@@ -59,20 +64,22 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(pool: Pool, schema: &str, listener: Listener) -> Arc<Self> {
-        const ALL: [Type; 5] = [
+        const ALL: [Type; 6] = [
             Type::INT8,
             Type::INT4,
             Type::INT8,
             Type::UUID,
             Type::TIMESTAMPTZ,
+            Type::INT8,
         ];
-        const STREAM: [Type; 3] = [Type::INT8, Type::INT4, Type::TEXT];
-        const TYPES: [Type; 7] = [
+        const STREAM: [Type; 4] = [Type::INT8, Type::INT4, Type::TEXT, Type::INT8];
+        const TYPES: [Type; 8] = [
             Type::INT8,
             Type::INT4,
             Type::INT8,
             Type::UUID,
             Type::TIMESTAMPTZ,
+            Type::INT8,
             Type::TEXT_ARRAY,
             Type::TEXT_ARRAY,
         ];
@@ -92,6 +99,7 @@ impl Feed {
             ),
             names: interner::query(schema),
             latest: query("read_head", include_str!("../sql/read_head.sql"), &[]),
+            bytes: PageBytes::default(),
             head: Head::default(),
             known: Mutex::default(),
             asking: Mutex::new(()),
@@ -117,9 +125,10 @@ impl Feed {
         {
             return Ok(page);
         }
-        let rows = self.rows(request, None).await?;
+        let asked = self.bytes.ask();
+        let rows = self.rows(request, None, &asked).await?;
         let mut types = SharedStrings::default();
-        self.read(&rows, request, |row, position| {
+        self.read(&rows, request, &asked, |row, position| {
             let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
             let stream: Option<&str> = row.try_get(2).map_err(broken)?;
             let event_type: Option<&str> = row.try_get(5).map_err(broken)?;
@@ -142,7 +151,8 @@ impl Feed {
         request: &ReadFeed,
         known: &mut Names,
     ) -> Result<Option<FeedPage>, EventStoreError> {
-        let rows = self.rows(request, Some(known.latest())).await?;
+        let asked = self.bytes.ask();
+        let rows = self.rows(request, Some(known.latest()), &asked).await?;
         if rows.is_empty() {
             *known = Names::default();
             return Ok(None);
@@ -156,7 +166,8 @@ impl Feed {
                 return Ok(None);
             }
         }
-        self.read(&rows, request, |row, _| known.of(row)).map(Some)
+        self.read(&rows, request, &asked, |row, _| known.of(row))
+            .map(Some)
     }
 
     /// The rows of a page; with the names that a reader who knows none needs.
@@ -164,8 +175,10 @@ impl Feed {
         &self,
         request: &ReadFeed,
         known: Option<Latest>,
+        asked: &Asked<'_>,
     ) -> Result<Vec<Row>, EventStoreError> {
         let (after, limit) = (big(request.after.get()), limit(request.limit));
+        let bytes = asked.bytes();
         let position = known.map(|latest| latest.position);
         let Latest {
             event_id,
@@ -177,14 +190,14 @@ impl Feed {
                 self.pool
                     .read(
                         &self.all,
-                        &[&after, &limit, &position, &event_id, &recorded_at],
+                        &[&after, &limit, &position, &event_id, &recorded_at, &bytes],
                     )
                     .await
             }
             EventFilter::Stream(stream) => {
                 let stream = stream.as_str();
                 self.pool
-                    .read(&self.of_stream, &[&after, &limit, &stream])
+                    .read(&self.of_stream, &[&after, &limit, &stream, &bytes])
                     .await
             }
             EventFilter::AnyOf(selectors) => {
@@ -199,6 +212,7 @@ impl Feed {
                             &position,
                             &event_id,
                             &recorded_at,
+                            &bytes,
                             &categories,
                             &types,
                         ],
@@ -206,6 +220,7 @@ impl Feed {
                     .await
             }
         };
+        asked.note(&rows);
         rows.map_err(|failure| failure.nothing_written())
     }
 
@@ -213,6 +228,7 @@ impl Feed {
         &self,
         rows: &[Row],
         request: &ReadFeed,
+        asked: &Asked<'_>,
         mut names: impl FnMut(&Row, Position) -> Result<(StreamId, Arc<str>), EventStoreError>,
     ) -> Result<FeedPage, EventStoreError> {
         let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
@@ -228,13 +244,23 @@ impl Feed {
                 events.push(recorded(row, position, names(row, position)?)?);
             }
         }
-        let is_full = usize::try_from(limit(request.limit)).is_ok_and(|most| events.len() >= most);
+        // As many as fit are as many as were asked for, unless the page was ended for its bytes.
+        let fits = rows.first().map(|row| row.try_get::<_, i64>(FITS));
+        let fits = fits.transpose().map_err(broken)?.unwrap_or(0);
+        let is_full = usize::try_from(fits).is_ok_and(|fits| events.len() >= fits);
         let up_to = match events.last() {
             Some(last) if is_full => last.position,
             _ => head,
         };
+        if fits < i64::from(limit(request.limit)) {
+            asked.was_cut(&self.pool);
+        }
         self.publish(head);
-        Ok(FeedPage { events, up_to })
+        Ok(FeedPage {
+            events,
+            up_to,
+            head,
+        })
     }
 
     /// Tells those who wait what was committed in this process.

@@ -4,6 +4,7 @@ pub(crate) mod coalesce;
 pub(crate) mod feed;
 pub(crate) mod interner;
 pub(crate) mod notify;
+pub(crate) mod page_bytes;
 pub(crate) mod rows;
 pub(crate) mod streams;
 pub(crate) mod types;

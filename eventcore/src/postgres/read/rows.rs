@@ -6,7 +6,9 @@ use bytes::BytesMut;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::store::{Appended, ReadStreams, StreamEvent, StreamExtent, StreamHead, StreamsPage};
+use crate::store::{
+    Appended, MAX_PAGE_BYTES, ReadStreams, Room, StreamEvent, StreamExtent, StreamHead, StreamsPage,
+};
 use crate::{
     Position, Version,
     event::EventId,
@@ -31,6 +33,8 @@ struct Stream<'a> {
     extent: StreamExtent,
     latest: Latest,
     events: Option<Events<'a>>,
+    /// Where the page ends, because this stream has more than was read of it.
+    cut: Option<Position>,
 }
 
 struct Events<'a> {
@@ -69,6 +73,11 @@ impl<'a> Answer<'a> {
         latest.fold(Latest::default(), Latest::max)
     }
 
+    /// Whether a page ends before what it was asked for.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.streams.iter().any(|stream| stream.cut.is_some())
+    }
+
     /// Types of events whose names are not known.
     pub(crate) fn unknown(&self, known: &Types) -> HashSet<i32> {
         let events = self.streams.iter().flat_map(|stream| &stream.events);
@@ -79,16 +88,16 @@ impl<'a> Answer<'a> {
             .collect()
     }
 
-    /// The page of each request, of so many events at most. All types are known.
+    /// The page of each request. All types are known.
     pub(crate) fn pages(
         self,
         requests: &[Arc<ReadStreams>],
-        most: usize,
         head: Position,
         types: &Types,
     ) -> Vec<StreamsPage> {
         let mut firsts = Vec::with_capacity(requests.len());
         let mut pages = Vec::with_capacity(requests.len());
+        let mut ends = vec![Position::new(u64::MAX); requests.len()];
         let mut first = 0;
         for request in requests {
             firsts.push(first);
@@ -106,6 +115,9 @@ impl<'a> Answer<'a> {
             if let Some((page, first)) = pages.get_mut(request).zip(firsts.get(request)) {
                 stream.add_to(page, stream.number - first, types);
             }
+            if let Some((end, cut)) = ends.get_mut(request).zip(stream.cut) {
+                *end = cut.min(*end);
+            }
         }
         for (request, appended) in self.keys {
             if let Some(page) = pages.get_mut(request) {
@@ -114,10 +126,14 @@ impl<'a> Answer<'a> {
                 page.events.clear();
             }
         }
-        for (page, request) in pages.iter_mut().zip(requests) {
-            // Streams that have more than their share were read up to the end of the page, the others to their own.
+        for ((page, request), end) in pages.iter_mut().zip(requests).zip(ends) {
+            // Some streams may have been read beyond the end of the page.
             page.events.sort_by_key(|event| event.position);
-            page.events.truncate(request.limit.clamp(1, most));
+            let mut room = Room::new(request.limit, MAX_PAGE_BYTES);
+            let fits =
+                |event: &&StreamEvent| event.position <= end && room.take(event.payload.len());
+            let fitting = page.events.iter().take_while(fits).count();
+            page.events.truncate(fitting);
         }
         pages
     }
@@ -149,6 +165,9 @@ impl<'a> Stream<'a> {
             },
             latest,
             events: events.transpose()?,
+            cut: row
+                .try_get::<_, Option<i64>>(12)?
+                .map(|position| Position::new(position.unsigned_abs())),
         })
     }
 

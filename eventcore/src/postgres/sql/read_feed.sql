@@ -5,19 +5,38 @@
 -- all names are given. The constant limit is `MAX_PAGE_EVENTS`: without it the planner takes a page for a tenth of the log,
 -- and compiles the statement for that (JIT), which takes a hundred times as long as the page. Parameters stand in
 -- sub-selects as in `read_streams`.
+-- `fits` is the number of events that have at most $6 bytes together, and at least 1. The running sum is expensive, so it is
+-- only computed if the plain one exceeds the bound. `OFFSET 0` keeps `fits` from being computed for each reference to it.
 SELECT h.position, e.position,
        CASE WHEN h.known IS NULL OR e.version = 1 THEN (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream) END,
        e.version, e.event_id,
        CASE WHEN h.known IS NULL THEN (SELECT t.name FROM eventcore.event_types t WHERE t.id = e.type) END,
-       e.recorded_at, e.payload, e.metadata, e.stream, e.type
+       e.recorded_at, e.payload, e.metadata, e.stream, e.type, h.fits
   FROM (
-      SELECT (SELECT position FROM eventcore.sequencer) AS position, (SELECT $3) AS known
+      SELECT (SELECT position FROM eventcore.sequencer) AS position, (SELECT $3) AS known,
+             CASE WHEN (
+                      SELECT sum(e.bytes) FROM (
+                          SELECT e.bytes FROM (
+                              SELECT e.bytes FROM eventcore.events e WHERE e.position > (SELECT $1) ORDER BY e.position LIMIT 1024
+                          ) e LIMIT (SELECT $2)
+                      ) e
+                  ) > (SELECT $6)
+                  THEN (
+                      SELECT greatest(count(*), 1) FROM (
+                          SELECT sum(e.bytes) OVER (ORDER BY e.position ROWS UNBOUNDED PRECEDING) AS total FROM (
+                              SELECT e.position, e.bytes FROM eventcore.events e
+                               WHERE e.position > (SELECT $1) ORDER BY e.position LIMIT 1024
+                          ) e LIMIT (SELECT $2)
+                      ) e WHERE e.total <= (SELECT $6)
+                  )
+                  ELSE (SELECT $2) END AS fits
        WHERE coalesce((SELECT $3), 0) = 0
           OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $3 AND k.event_id = $4 AND k.recorded_at = $5)
+      OFFSET 0
   ) h
-  LEFT JOIN (
+  LEFT JOIN LATERAL (
       SELECT * FROM (
           SELECT * FROM eventcore.events e WHERE e.position > (SELECT $1) ORDER BY e.position LIMIT 1024
-      ) e LIMIT (SELECT $2)
+      ) e LIMIT h.fits
   ) e ON true
  ORDER BY e.position

@@ -1,24 +1,34 @@
 -- Pages of streams for any number of requests, from one snapshot; like `read_streams.sql`, for those that look for an
 -- earlier commit by its key, or whose streams may have more than one page together.
 -- A row has the latest position (`head`) and: a key that was used, with the request that it is of (`key_request`); or a
--- stream, its version, the event there, the events of the page as arrays, in order, and the id of the event that the
--- reader goes on from. If there are none of these, there is one row with `head` alone.
+-- stream, its version, the event there, the events of the page as arrays, in order, the id of the event that the reader goes
+-- on from, and if it was looked for, the position where the page of the request ends (`cut`). If there are none of these,
+-- there is one row with `head` alone.
 WITH asked AS MATERIALIZED (
-    SELECT a.n, a.request, a.after, a.up_to, a.most, a.share, s.id
-      FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY a (name, after, request, up_to, most, share, n)
+    SELECT a.n, a.request, a.after, a.up_to, a.most, a.share, a.room, s.id
+      FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY a (name, after, request, up_to, most, share, room, n)
      CROSS JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s
 ), cut AS MATERIALIZED (
-    -- Where the page of a request ends. It is looked for only if a stream has more than its share of a page.
+    -- Where the page of a request ends. It is looked for only if a stream has more than its share of the page, of events
+    -- (`share`) or of bytes (`room`). $8 is how many bytes the page has at most, unless its first event alone has more.
     SELECT r.request, (
                SELECT e.position
-                 FROM asked a
-                CROSS JOIN LATERAL (
-                    SELECT e.position FROM eventcore.events e
-                     WHERE e.stream = a.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
-                     ORDER BY e.version LIMIT a.most
-                ) e
-                WHERE a.request = r.request
-                ORDER BY e.position OFFSET r.most - 1 LIMIT 1
+                 FROM (
+                     SELECT e.position, e.bytes, sum(e.bytes) OVER (ORDER BY e.position ROWS UNBOUNDED PRECEDING) AS total
+                       FROM (
+                           SELECT e.position, e.bytes
+                             FROM asked a
+                            CROSS JOIN LATERAL (
+                                SELECT e.position, e.bytes FROM eventcore.events e
+                                 WHERE e.stream = a.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
+                                 ORDER BY e.version LIMIT a.most
+                            ) e
+                            WHERE a.request = r.request
+                            ORDER BY e.position LIMIT r.most
+                       ) e
+                 ) e
+                WHERE e.total <= $8 OR e.total = e.bytes
+                ORDER BY e.position DESC LIMIT 1
            ) AS position
       FROM (SELECT a.request, max(a.most) AS most FROM asked a GROUP BY a.request) r
 )
@@ -27,21 +37,27 @@ SELECT h.position AS head, r.*
   LEFT JOIN (
     SELECT k.request AS key_request, NULL::integer AS n, i.events::bigint AS version, i.position, NULL::uuid AS event_id,
            NULL::timestamptz AS recorded_at, NULL::bigint[] AS versions, NULL::bigint[] AS positions, NULL::integer[] AS types,
-           NULL::json[] AS payloads, NULL::uuid AS after_id
-      FROM unnest($7, $8) k (key, request)
+           NULL::json[] AS payloads, NULL::uuid AS after_id, NULL::bigint AS cut
+      FROM unnest($9, $10) k (key, request)
      CROSS JOIN LATERAL (SELECT * FROM eventcore.idempotency i WHERE i.key = k.key LIMIT 1) i
     UNION ALL
     SELECT NULL, a.n::integer, l.version, l.position, l.event_id, l.recorded_at, p.versions, p.positions, p.types, p.payloads,
            CASE WHEN a.after > 0 THEN (
                SELECT e.event_id FROM eventcore.events e
                 WHERE e.stream = a.id AND e.version = a.after AND (e.position > a.up_to) IS NOT TRUE LIMIT 1
-           ) END
+           ) END,
+           l.cut
       FROM asked a
      CROSS JOIN LATERAL (
          SELECT e.version, e.position, e.event_id, e.recorded_at,
-                CASE WHEN e.version - a.after > a.share
-                     THEN coalesce((SELECT c.position FROM cut c WHERE c.request = a.request), a.up_to)
-                     ELSE a.up_to END AS up_to
+                CASE WHEN e.version - a.after > a.share OR (
+                              SELECT sum(e.bytes) FROM (
+                                  SELECT e.bytes FROM eventcore.events e
+                                   WHERE e.stream = a.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
+                                   ORDER BY e.version LIMIT a.most
+                              ) e
+                          ) > a.room
+                     THEN (SELECT c.position FROM cut c WHERE c.request = a.request) END AS cut
            FROM eventcore.events e
           WHERE e.stream = a.id AND (e.position > a.up_to) IS NOT TRUE ORDER BY e.version DESC LIMIT 1
      ) l
@@ -50,9 +66,9 @@ SELECT h.position AS head, r.*
                 array_agg(e.payload) AS payloads
            FROM (
                SELECT e.version, e.position, e.type, e.payload FROM eventcore.events e
-                WHERE e.stream = a.id AND e.version > a.after AND (e.position > l.up_to) IS NOT TRUE
+                WHERE e.stream = a.id AND e.version > a.after AND (e.position > least(a.up_to, l.cut)) IS NOT TRUE
                 ORDER BY e.version LIMIT a.most
            ) e
      ) p
   ) r ON true
- WHERE $9 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $9 AND k.event_id = $10 AND k.recorded_at = $11)
+ WHERE $11 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $11 AND k.event_id = $12 AND k.recorded_at = $13)

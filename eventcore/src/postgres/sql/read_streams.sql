@@ -2,8 +2,10 @@
 -- A row has the latest position (`head`) and a stream: its version, the event there, the first events of it as arrays, in
 -- order, at most as many as a page may have, and the id of the event that the reader goes on from. A row for each event
 -- would cost several times as much. If none of the streams is there, there is one row with `head` alone.
+-- The events of a stream have at most `room` bytes together, unless the first one alone has more. If there are more, `cut` is
+-- the position of the last one: what comes after it is not read here, so it is the end of the page.
 -- The columns are those of `read_pages.sql`, `key_request` included.
--- Types are numbers. A reader that knows their names passes the latest event of those it has them from, $5 to $7: if the
+-- Types are numbers. A reader that knows their names passes the latest event of those it has them from, $6 to $8: if the
 -- log has another event there, there is no row.
 -- `(position > up_to) IS NOT TRUE` is `position <= up_to`, but the planner does not take it to leave few events: then it
 -- would collect and sort a whole stream to find its end, which is the first entry of the index from behind.
@@ -16,8 +18,9 @@ SELECT h.position AS head, NULL::integer AS key_request, s.*
            CASE WHEN a.after > 0 THEN (
                SELECT e.event_id FROM eventcore.events e
                 WHERE e.stream = s.id AND e.version = a.after AND (e.position > a.up_to) IS NOT TRUE LIMIT 1
-           ) END AS after_id
-      FROM unnest($1, $2, $3, $4) WITH ORDINALITY a (name, after, up_to, most, n)
+           ) END AS after_id,
+           CASE WHEN l.version - a.after > cardinality(p.positions) THEN p.positions[cardinality(p.positions)] END AS cut
+      FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY a (name, after, up_to, most, room, n)
      CROSS JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s
      CROSS JOIN LATERAL (
          SELECT e.version, e.position, e.event_id, e.recorded_at FROM eventcore.events e
@@ -27,10 +30,13 @@ SELECT h.position AS head, NULL::integer AS key_request, s.*
          SELECT array_agg(e.version) AS versions, array_agg(e.position) AS positions, array_agg(e.type) AS types,
                 array_agg(e.payload) AS payloads
            FROM (
-               SELECT e.version, e.position, e.type, e.payload FROM eventcore.events e
+               SELECT e.version, e.position, e.type, e.payload, e.bytes,
+                      sum(e.bytes) OVER (ORDER BY e.version ROWS UNBOUNDED PRECEDING) AS total
+                 FROM eventcore.events e
                 WHERE e.stream = s.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
                 ORDER BY e.version LIMIT a.most
            ) e
+          WHERE e.total <= a.room OR e.total = e.bytes
      ) p
   ) s ON true
- WHERE $5 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $5 AND k.event_id = $6 AND k.recorded_at = $7)
+ WHERE $6 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $6 AND k.event_id = $7 AND k.recorded_at = $8)

@@ -27,6 +27,8 @@ CREATE TABLE eventcore.events (
     version     bigint      NOT NULL,            -- in its stream, from 1
     type        integer     NOT NULL,
     event_id    uuid        NOT NULL,            -- the commit id and, in the low 20 bits, the number in the commit
+    bytes       integer     NOT NULL             -- of payload and metadata, by which pages are bounded without reading these
+                GENERATED ALWAYS AS (octet_length(payload::text) + coalesce(octet_length(metadata::text), 0)) STORED,
     recorded_at timestamptz NOT NULL,            -- for people: time never orders anything
     payload     json        NOT NULL,            -- byte for byte as it was appended
     metadata    json,

@@ -5,18 +5,19 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::sqlite::{
     convert::{event_id, sql},
     error::{corrupt, of_read},
     read::interner::{Names, Selected},
-    read::thread::{Reader, payload},
+    read::thread::{Reader, text},
 };
 use crate::{
     Position, Version,
     event::{Metadata, RecordedEvent},
-    store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed},
+    store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed, Room},
 };
 
 macro_rules! select_events {
@@ -27,6 +28,10 @@ macro_rules! select_events {
         )
     };
 }
+
+/// Columns of these queries.
+const PAYLOAD: usize = 6;
+const METADATA: usize = 7;
 
 const SCAN: &str = select_events!("position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3");
 const ONE: &str = select_events!("position = ?1");
@@ -40,38 +45,41 @@ impl Reader {
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
         let head = self.head().map_err(of_read)?;
         let after = request.after;
-        let mut events = Vec::new();
+        let mut found = Found {
+            events: Vec::new(),
+            room: Room::new(limit, self.most.bytes),
+            is_full: false,
+        };
         if after < head {
             match &request.filter {
-                EventFilter::All => self.scan(after, head, limit, &mut events)?,
+                EventFilter::All => self.scan(after, head, limit, &mut found)?,
                 EventFilter::Stream(stream) => {
                     if let Some(id) = self.names.stream_id(&self.connection, stream)? {
                         let version = self.version_at(id, after)?;
                         let values = params![id, sql(version.get()), count(limit)];
-                        self.read(
-                            STREAM,
-                            values,
-                            Follow::Versions(version),
-                            |_| true,
-                            &mut events,
-                        )?;
+                        let follow = Follow::Versions(version);
+                        self.read(STREAM, values, follow, |_| true, &mut found)?;
                     }
                 }
                 EventFilter::AnyOf(selectors) => {
                     match self.names.select(&self.connection, selectors)? {
-                        Selected::Every => self.scan(after, head, limit, &mut events)?,
+                        Selected::Every => self.scan(after, head, limit, &mut found)?,
                         Selected::Types(types) => {
-                            self.of_types(&types, after, head, limit, &mut events)?;
+                            self.of_types(&types, after, head, limit, &mut found)?;
                         }
                     }
                 }
             }
         }
-        let up_to = match events.last() {
-            Some(last) if events.len() >= limit => last.position,
+        let up_to = match found.events.last() {
+            Some(last) if found.is_full || found.room.events() == 0 => last.position,
             _ => head,
         };
-        Ok(FeedPage { events, up_to })
+        Ok(FeedPage {
+            events: found.events,
+            up_to,
+            head,
+        })
     }
 
     fn scan(
@@ -79,10 +87,10 @@ impl Reader {
         after: Position,
         up_to: Position,
         limit: usize,
-        events: &mut Vec<RecordedEvent>,
+        found: &mut Found,
     ) -> Result<(), EventStoreError> {
         let values = params![sql(after.get()), sql(up_to.get()), count(limit)];
-        self.read(SCAN, values, Follow::Positions(after), |_| true, events)
+        self.read(SCAN, values, Follow::Positions(after), |_| true, found)
     }
 
     fn of_types(
@@ -91,7 +99,7 @@ impl Reader {
         after: Position,
         head: Position,
         limit: usize,
-        events: &mut Vec<RecordedEvent>,
+        found: &mut Found,
     ) -> Result<(), EventStoreError> {
         let positions = self.positions(types, after, head, limit)?;
         let (Some(first), Some(last)) = (positions.first(), positions.last()) else {
@@ -103,12 +111,15 @@ impl Reader {
             let before = Position::new(first.get().saturating_sub(1));
             let values = params![sql(before.get()), sql(last.get()), -1];
             let wanted = |of| types.binary_search(&of).is_ok();
-            return self.read(SCAN, values, Follow::Positions(before), wanted, events);
+            return self.read(SCAN, values, Follow::Positions(before), wanted, found);
         }
         for position in positions {
+            if found.is_full {
+                break;
+            }
             let before = Position::new(position.saturating_sub(1));
             let values = params![sql(position)];
-            self.read(ONE, values, Follow::Positions(before), |_| true, events)?;
+            self.read(ONE, values, Follow::Positions(before), |_| true, found)?;
         }
         Ok(())
     }
@@ -191,14 +202,15 @@ impl Reader {
         Ok(Version::new(low))
     }
 
-    /// Reads the events of a query whose type is wanted. A row that is missing among them is an error, not a gap.
+    /// Reads the events of a query whose type is wanted, until the page is full. A row that is missing among them is an
+    /// error, not a gap.
     fn read(
         &mut self,
         query: &str,
         values: &[&dyn rusqlite::ToSql],
         mut follow: Follow,
         wanted: impl Fn(i64) -> bool,
-        events: &mut Vec<RecordedEvent>,
+        found: &mut Found,
     ) -> Result<(), EventStoreError> {
         let Self {
             connection, names, ..
@@ -209,11 +221,25 @@ impl Reader {
             follow.next(row)?;
             let event_type = row.get(3).map_err(of_read)?;
             if wanted(event_type) {
-                events.push(recorded(row, event_type, connection, names)?);
+                let bytes = text(row, PAYLOAD)?.len() + bytes_of(row, METADATA)?;
+                found.is_full = !found.room.take(bytes);
+                if found.is_full {
+                    break;
+                }
+                let event = recorded(row, event_type, connection, names)?;
+                found.events.push(event);
             }
         }
         Ok(())
     }
+}
+
+/// The events of a page as far as it is read.
+struct Found {
+    events: Vec<RecordedEvent>,
+    room: Room,
+    /// Whether there was no room for an event.
+    is_full: bool,
 }
 
 /// What the rows of a query have without a gap, from the one after this.
@@ -243,6 +269,14 @@ impl Follow {
     }
 }
 
+/// The length of a text, 0 for null.
+fn bytes_of(row: &Row<'_>, column: usize) -> Result<usize, EventStoreError> {
+    let text = row.get_ref(column).map_err(of_read)?;
+    let bytes = text.as_bytes_or_null();
+    let bytes = bytes.map_err(|error| corrupt(error.to_string()))?;
+    Ok(bytes.map_or(0, <[u8]>::len))
+}
+
 fn count(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
@@ -260,7 +294,7 @@ fn recorded(
     let position: u64 = row.get(0).map_err(of_read)?;
     let damaged =
         |what: &dyn std::fmt::Display| corrupt(format!("event at position {position}: {what}"));
-    let metadata = row.get_ref(7).map_err(of_read)?;
+    let metadata = row.get_ref(METADATA).map_err(of_read)?;
     let metadata = match metadata.as_str_or_null().map_err(|error| damaged(&error))? {
         Some(text) => serde_json::from_str(text).map_err(|error| damaged(&error))?,
         None => Metadata::default(),
@@ -272,7 +306,7 @@ fn recorded(
         version: Version::new(row.get(2).map_err(of_read)?),
         event_id: event_id(row, 4).map_err(of_read)?,
         type_name: names.type_name(connection, event_type)?,
-        payload: payload(row, 6)?,
+        payload: Bytes::copy_from_slice(text(row, PAYLOAD)?),
         metadata,
         recorded_at: UNIX_EPOCH
             .checked_add(Duration::from_micros(micros))

@@ -33,6 +33,7 @@ const FEW_STREAMS: usize = 16;
 const SHORT: Most = Most {
     events: 32,
     bytes: 64 * 1024,
+    is_strict: true,
 };
 /// A short read takes some 10 µs; one that takes this long has waited for a disk.
 const SLOW: Duration = Duration::from_millis(1);

@@ -5,8 +5,8 @@ use rusqlite::{Connection, Row, params};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{
-    EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent,
-    StreamExtent, StreamHead, StreamsPage,
+    EventStoreError, FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, Room,
+    StreamCursor, StreamEvent, StreamExtent, StreamHead, StreamsPage,
 };
 use crate::{
     Position, Version,
@@ -38,11 +38,20 @@ pub(crate) enum Job {
 struct Bounds {
     /// No event behind it is visible.
     snapshot: Position,
-    /// No event behind it has a place.
+    /// No event behind it belongs to the page.
     page: Position,
     limit: usize,
-    /// How many bytes of payload may still be read.
-    bytes: usize,
+    /// For a reader that refuses longer pages, the bytes that it may still read.
+    left: Option<usize>,
+}
+
+impl Bounds {
+    /// There is more behind the last of these events, and not in this page.
+    fn end_after(&mut self, events: &[StreamEvent]) {
+        if let Some(last) = events.last() {
+            self.page = self.page.min(last.position);
+        }
+    }
 }
 
 /// The longest page that a reader reads.
@@ -50,13 +59,16 @@ struct Bounds {
 pub(crate) struct Most {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
+    /// Whether a page with more bytes is refused, rather than ended before the event with which it would have more.
+    pub(crate) is_strict: bool,
 }
 
 impl Default for Most {
     fn default() -> Self {
         Self {
             events: MAX_PAGE_EVENTS,
-            bytes: usize::MAX,
+            bytes: MAX_PAGE_BYTES,
+            is_strict: false,
         }
     }
 }
@@ -64,7 +76,7 @@ impl Default for Most {
 pub(crate) struct Reader {
     pub(crate) connection: Connection,
     pub(crate) names: Names,
-    most: Most,
+    pub(crate) most: Most,
     /// The latest position in the snapshot, once it was asked for.
     head: Option<Position>,
 }
@@ -162,19 +174,13 @@ impl Reader {
             snapshot,
             page: snapshot,
             limit,
-            bytes: self.most.bytes,
+            left: self.most.is_strict.then_some(self.most.bytes),
         };
         for (number, cursor) in request.streams.iter().enumerate() {
             let before = events.len();
             streams.push(self.stream(number, cursor, &mut bounds, &mut events)?);
             if before > 0 && events.len() > before {
-                events.sort_by_key(|event: &StreamEvent| event.position);
-                events.truncate(limit);
-            }
-            if events.len() >= limit
-                && let Some(last) = events.last()
-            {
-                bounds.page = last.position;
+                self.merge(&mut bounds, &mut events);
             }
         }
         Ok(StreamsPage {
@@ -183,6 +189,19 @@ impl Reader {
             snapshot,
             already_committed,
         })
+    }
+
+    /// Ends the page where it is full, after the events of another stream have come to it.
+    fn merge(&self, bounds: &mut Bounds, events: &mut Vec<StreamEvent>) {
+        events.sort_by_key(|event| event.position);
+        let mut room = Room::new(bounds.limit, self.most.bytes);
+        let fits =
+            |event: &&StreamEvent| event.position <= bounds.page && room.take(event.payload.len());
+        let fitting = events.iter().take_while(fits).count();
+        if fitting < events.len() || fitting == bounds.limit {
+            events.truncate(fitting);
+            bounds.end_after(events);
+        }
     }
 
     /// Reads those events of one stream that can be in the page; returns what else the snapshot holds of it.
@@ -202,7 +221,8 @@ impl Reader {
                      WHERE stream = ?1 AND version >= ?2 ORDER BY version LIMIT ?3";
         let before = events.len();
         let mut extent = StreamExtent::default();
-        let (mut passed_snapshot, mut passed_page) = (false, false);
+        let mut room = Room::new(bounds.limit, self.most.bytes);
+        let (mut passed_snapshot, mut passed_page, mut is_full) = (false, false, false);
         {
             let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
             let looked_at = usize::from(cursor.after != Version::EMPTY);
@@ -227,25 +247,32 @@ impl Reader {
                 if passed_page {
                     break;
                 }
+                let payload = text(row, 4)?;
+                if let Some(left) = &mut bounds.left {
+                    *left = left.checked_sub(payload.len()).ok_or_else(too_long)?;
+                }
+                is_full = !room.take(payload.len());
+                if is_full {
+                    break;
+                }
                 extent.head = StreamHead::new(version, event_id);
                 let event_type: i64 = row.get(2).map_err(of_read)?;
                 let type_name = self.names.type_name(&self.connection, event_type)?;
-                let payload = payload(row, 4)?;
-                bounds.bytes = bounds
-                    .bytes
-                    .checked_sub(payload.len())
-                    .ok_or_else(too_long)?;
                 events.push(StreamEvent {
                     stream: number,
                     version,
                     position,
                     type_name,
-                    payload,
+                    payload: Bytes::copy_from_slice(payload),
                 });
             }
         }
+        is_full |= events.len() - before == bounds.limit;
+        if is_full {
+            bounds.end_after(events);
+        }
         // Where the events ran out, the stream ends; if there was none, `after` may be beyond its end.
-        let ended = passed_snapshot || !passed_page && events.len() - before < bounds.limit;
+        let ended = passed_snapshot || !passed_page && !is_full;
         if ended && (extent.head != StreamHead::EMPTY || cursor.after == Version::EMPTY) {
             return Ok(extent);
         }
@@ -289,8 +316,9 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Position> {
     Ok(Position::new(head.unwrap_or(0)))
 }
 
-pub(crate) fn payload(row: &Row<'_>, column: usize) -> Result<Bytes, EventStoreError> {
+/// The bytes of a text. The next row is in their place.
+pub(crate) fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], EventStoreError> {
     let text = row.get_ref(column).map_err(of_read)?;
     let text = text.as_str().map_err(|error| corrupt(error.to_string()))?;
-    Ok(Bytes::copy_from_slice(text.as_bytes()))
+    Ok(text.as_bytes())
 }
