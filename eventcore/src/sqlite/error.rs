@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::ErrorCode;
 
-use crate::sqlite::write::poison::is_failed_write;
+use crate::sqlite::write::{moved::is_moved, poison::is_failed_write};
 use crate::store::EventStoreError;
 
 /// An error of SQLite that several callers of one group commit get.
@@ -35,6 +35,7 @@ impl Shared {
                 EventStoreError::Busy { source }
             }
             Some(ErrorCode::DiskFull) => EventStoreError::StorageFull { source },
+            _ if is_moved(&self.0) => EventStoreError::StorageMoved { location, source },
             Some(ErrorCode::ReadOnly) => EventStoreError::ReadOnly { location, source },
             Some(ErrorCode::NotADatabase) => EventStoreError::NotAnEventStore {
                 location,

@@ -84,6 +84,19 @@ pub enum EventStoreError {
         /// What the store said.
         source: Source,
     },
+    /// The file of the store was deleted, moved or replaced while it was open. What is written to it now may be gone at the
+    /// next open, so the store writes nothing more, and nothing was written by this call.
+    #[error(
+        "the file of the event store at {location} was deleted, moved or replaced while it was open, so nothing more is \
+         written until the store is opened again; before that, put the file back together with its `-wal` file, or \
+         restore a backup: {source}"
+    )]
+    StorageMoved {
+        /// The path of the file.
+        location: String,
+        /// Which file it is.
+        source: Source,
+    },
     /// The store may only be read; nothing was written.
     #[error(
         "the event store is read-only and nothing was written; check the permissions of {location}: {source}"
@@ -134,7 +147,10 @@ pub enum EventStoreError {
 impl EventStoreError {
     /// Whether this store takes no more commits, so that to ask it again settles nothing.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::StorageFailed { .. } | Self::Closed)
+        matches!(
+            self,
+            Self::StorageFailed { .. } | Self::StorageMoved { .. } | Self::Closed
+        )
     }
 
     /// Whether nothing was written and the same call may succeed later.

@@ -5,32 +5,58 @@
 //! Applications Recover from fsync Failures?", USENIX ATC 2020). PostgreSQL ends itself in this place. What was
 //! acknowledged before is in the part of the log that did reach the disk, and nothing is written over it any more.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicI32, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
 };
 
 use rusqlite::{Connection, MAIN_DB, config::DbConfig, ffi, wal::CheckpointMode};
 
+use crate::sqlite::{schema::BUSY, write::moved::is_moved};
+
 /// The log is checked in when it has this many pages, 16 MiB rather than SQLite's 4: many commits then write the same
 /// pages of an index once to the file.
 const LONG: i32 = 4000;
+/// The size of the log's file that is left when the log starts over: that of [`LONG`] pages.
+const KEPT: i32 = LONG * 4096;
+/// From this many pages on, 64 MiB, readers are waited for. The log can only start over at a moment when nobody reads from
+/// it, which never comes by itself while reads overlap.
+const TOO_LONG: i32 = 4 * LONG;
+/// The longest wait for readers, which commits wait for, too. One who reads for longer is waited for again when the log has
+/// grown by [`LONG`].
+const WAIT: Duration = Duration::from_millis(100);
 
 /// What the connections that write to one file share. Cloning gives another handle to it.
 #[derive(Clone, Default)]
 pub(crate) struct Disk(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
-    /// The first write that failed.
-    failure: OnceLock<ffi::Error>,
+    /// The first write that failed, and what was said of it.
+    failure: OnceLock<(ffi::Error, String)>,
     /// How long the log was after the last commit.
     log: AtomicI32,
+    /// How long the log has to be until readers are waited for next.
+    wait_at: AtomicI32,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            failure: OnceLock::new(),
+            log: AtomicI32::new(0),
+            wait_at: AtomicI32::new(TOO_LONG),
+        }
+    }
 }
 
 impl Disk {
-    /// Takes it on to check in the log of a connection, whose failure SQLite itself would keep to itself.
+    /// Takes it on to check in the log of a connection, whose failure SQLite itself would keep to itself. The file of a log
+    /// that was too long is cut when the log starts over.
     pub(crate) fn attach(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        connection.pragma_update_and_check(None, "journal_size_limit", KEPT, |_| Ok(()))?;
         let disk = self.clone();
         connection.wal_hook(Some(move |_: &mut _, pages| {
             disk.0.log.store(pages, Ordering::Relaxed);
@@ -42,20 +68,20 @@ impl Disk {
     pub(crate) fn check(&self) -> rusqlite::Result<()> {
         match self.0.failure.get() {
             None => Ok(()),
-            Some(failure) => {
-                let why = format!("{failure}; nothing was written after it");
+            Some((failure, message)) => {
+                let why = format!("{message}; nothing was written after it");
                 Err(rusqlite::Error::SqliteFailure(*failure, Some(why)))
             }
         }
     }
 
-    /// Looks whether an error of a write says that the disk failed.
+    /// Remembers an error that says that the disk failed to write, or that the file is not at its path any more.
     pub(crate) fn note(&self, error: &rusqlite::Error) {
-        if is_failed_write(error)
+        if (is_failed_write(error) || is_moved(error))
             && let Some(failure) = error.sqlite_error()
-            && self.0.failure.set(*failure).is_ok()
+            && self.0.failure.set((*failure, error.to_string())).is_ok()
         {
-            tracing::error!(%error, "the disk of the event store failed to write; nothing more is written");
+            tracing::error!(%error, "the event store cannot write; nothing more is written");
         }
     }
 
@@ -68,16 +94,35 @@ impl Disk {
         drop(connection);
     }
 
-    /// Brings the log into the file if it is long.
+    /// Brings the log into the file if it is long, and lets it start over if it is too long.
     pub(crate) fn check_in(&self, connection: &Connection) {
-        if self.0.log.load(Ordering::Relaxed) < LONG || self.check().is_err() {
+        let log = self.0.log.load(Ordering::Relaxed);
+        if log < LONG || self.check().is_err() {
             return;
         }
-        let main = Some(MAIN_DB);
-        if let Err(error) = connection.wal_checkpoint_v2(main, CheckpointMode::PASSIVE) {
+        let checked_in = if log < self.0.wait_at.load(Ordering::Relaxed) {
+            connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
+        } else {
+            self.start_over(connection, log)
+        };
+        if let Err(error) = checked_in {
             // Anything else, such as a full disk, passes: the log only grows.
             self.note(&error);
         }
+    }
+
+    /// Waits for those who read from the log. Others who begin to read meanwhile do so from the file, so it is a wait for
+    /// the longest read and not for a pause of all.
+    fn start_over(&self, connection: &Connection, log: i32) -> rusqlite::Result<(i32, i32)> {
+        connection.busy_timeout(WAIT)?;
+        let done = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE);
+        connection.busy_timeout(BUSY)?;
+        let next = match done {
+            Ok(_) => TOO_LONG,
+            Err(_) => log.saturating_add(LONG),
+        };
+        self.0.wait_at.store(next, Ordering::Relaxed);
+        done
     }
 }
 
@@ -216,5 +261,92 @@ mod tests {
         }
         assert!(log(&path) < 32 << 20, "{}", log(&path));
         store.wait(Position::START).await.unwrap();
+    }
+
+    /// Reads from a connection of its own, as another process would, so that at every moment one such read is under way.
+    struct Overlapping {
+        connections: [Connection; 2],
+        current: usize,
+    }
+
+    impl Overlapping {
+        fn new(path: &Path) -> Self {
+            let open = || crate::sqlite::schema::open_reader(path, BUSY).unwrap();
+            let mut readers = Self {
+                connections: [open(), open()],
+                current: 0,
+            };
+            readers.begin(0);
+            readers
+        }
+
+        fn begin(&mut self, number: usize) {
+            let connection = &self.connections[number];
+            connection.execute_batch("BEGIN").unwrap();
+            let count = "SELECT count(*) FROM events";
+            let count: u64 = connection.query_row(count, [], |row| row.get(0)).unwrap();
+            assert!(count > 0);
+        }
+
+        /// Begins the next read, then ends the last one.
+        fn next(&mut self) {
+            let other = 1 - self.current;
+            self.begin(other);
+            self.connections[self.current]
+                .execute_batch("COMMIT")
+                .unwrap();
+            self.current = other;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_log_starts_over_although_reads_overlap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.db");
+        let store = SqliteEventStore::open(&path).await.unwrap();
+        append(&store, 0, 5).await.unwrap();
+        let is_done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let reading = std::thread::spawn({
+            let (path, is_done) = (path.clone(), is_done.clone());
+            move || {
+                let mut readers = Overlapping::new(&path);
+                while !is_done.load(Ordering::Relaxed) {
+                    readers.next();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        // Each 16 MiB there is another try, should one of the reads take long on a busy machine.
+        let (mut before, mut starts, mut version) = (log(&path), 0, 1);
+        while starts < 2 && version < 1500 {
+            append(&store, version, 1 << 20).await.unwrap();
+            let now = log(&path);
+            starts += usize::from(now < before);
+            (before, version) = (now, version + 1);
+        }
+        is_done.store(true, Ordering::Relaxed);
+        reading.join().unwrap();
+        assert_eq!(
+            starts, 2,
+            "the log has {before} bytes after {version} appends"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_long_read_delays_no_commit_for_long_and_the_log_starts_over_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.db");
+        let store = SqliteEventStore::open(&path).await.unwrap();
+        append(&store, 0, 5).await.unwrap();
+        let reader = Overlapping::new(&path);
+        for version in 1..100 {
+            append(&store, version, 1 << 20).await.unwrap();
+        }
+        assert!(log(&path) > 90 << 20, "the reader is not in the way");
+        drop(reader);
+        for version in 100..120 {
+            append(&store, version, 1 << 20).await.unwrap();
+        }
+        assert!(log(&path) < 32 << 20, "{}", log(&path));
     }
 }

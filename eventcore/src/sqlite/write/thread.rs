@@ -21,6 +21,7 @@ use crate::sqlite::{
     read_model::target::Place,
     read_model::transaction::busy,
     schema::BUSY,
+    write::moved::Files,
     write::poison::Disk,
     write::transaction::{Batch, Cache, Refused},
     write::write_lock::Turns,
@@ -73,6 +74,7 @@ pub(crate) struct Writer {
     watch: Publisher,
     turns: Turns,
     disk: Disk,
+    files: Files,
 }
 
 /// How a thread waits for its next request: a moment awake, then asleep.
@@ -120,6 +122,7 @@ impl Writer {
         let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
         connection.set_db_config(triggers, false).map_err(failed)?;
         let writer = Self {
+            files: Files::of(place.path()).map_err(failed)?,
             connection,
             cache: Cache::default(),
             ids,
@@ -235,6 +238,7 @@ impl Writer {
         }
         drop(batch);
         self.statement("COMMIT")
+            .and_then(|()| self.files.check())
             .map_err(|error| Failed::Commit(error.into()))?;
         Ok(results)
     }
