@@ -103,6 +103,7 @@ impl Narrowing {
         narrowed.params = kept
             .map(|parameter| self.parameter(parameter.clone()))
             .collect();
+        self.defaults(&mut narrowed);
         if !narrowed.params.is_empty() {
             narrowed.lt_token = Some(<Token![<]>::default());
             narrowed.gt_token = Some(<Token![>]>::default());
@@ -139,6 +140,34 @@ impl Narrowing {
         parameter
     }
 
+    /// Removes defaults that mention dropped parameters. A default is only allowed if all parameters
+    /// after it have one, so those before go with it.
+    fn defaults(&self, generics: &mut Generics) {
+        let mut trailing = true;
+        for parameter in generics.params.iter_mut().rev() {
+            match parameter {
+                GenericParam::Type(ty) => {
+                    ty.default.take_if(|(_, default)| {
+                        !trailing || !self.keeps(|mentions| mentions.visit_type(default))
+                    });
+                    trailing = ty.default.is_some();
+                }
+                GenericParam::Const(constant) => {
+                    constant.default.take_if(|(_, default)| {
+                        !trailing || !self.keeps(|mentions| mentions.visit_expr(default))
+                    });
+                    trailing = constant.default.is_some();
+                }
+                GenericParam::Lifetime(_) => {}
+            }
+        }
+    }
+
+    /// Returns whether the code that is visited mentions no dropped parameter.
+    fn keeps(&self, visit: impl FnOnce(&mut Mentions)) -> bool {
+        Mentions::of(visit).0.is_disjoint(&self.dropped)
+    }
+
     fn predicate(&self, mut predicate: WherePredicate) -> Option<WherePredicate> {
         match &mut predicate {
             WherePredicate::Lifetime(lifetime) => {
@@ -167,12 +196,10 @@ impl Narrowing {
 
     fn bounds(&self, bounds: &mut Punctuated<TypeParamBound, Token![+]>) {
         let all = std::mem::take(bounds);
-        let speaks_of_dropped = |bound: &TypeParamBound| {
-            !Mentions::of(|mentions| mentions.visit_type_param_bound(bound))
-                .0
-                .is_disjoint(&self.dropped)
-        };
-        bounds.extend(all.into_iter().filter(|bound| !speaks_of_dropped(bound)));
+        bounds.extend(
+            all.into_iter()
+                .filter(|bound| self.keeps(|mentions| mentions.visit_type_param_bound(bound))),
+        );
     }
 }
 
