@@ -243,8 +243,8 @@ pub enum StreamIdError {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a stream key",
     label = "this type does not say which stream it names",
-    note = "derive it: `#[derive(StreamKey)] #[stream_key(category = \"…\", event = …)]` above a newtype of your own, or above a new one, `struct MyId({Self});`",
-    note = "`Option<K>` and `Vec<K>` of a key are stream fields too; a raw `StreamId` field says what it holds: `#[stream(event = MyEvent)]`"
+    note = "a key is a newtype of your own: `#[derive(StreamKey)] #[stream_key(category = \"…\", event = …)] struct MyId(String);`; a type parameter needs the bound `K: StreamKey`",
+    note = "a field for one stream or none is an `Option` of a key, a field for several streams is a `Vec` of keys; a raw `StreamId` field names its events: `#[stream(event = MyEvent)]`"
 )]
 pub trait StreamKey: Sized {
     /// The events of the streams that this key names.

@@ -1,17 +1,18 @@
 //! What the derives in `cached.rs` generate.
 
 /// The streams of [`Withdraw`], one handle for each field.
-#[allow(dead_code)]
+#[allow(dead_code, deprecated, missing_debug_implementations)]
 struct WithdrawStreams<'a> {
     account: ::eventcore::command::FieldHandle<'a, AccountId>,
 }
 /// An event from one of the streams of [`Withdraw`].
-#[allow(private_interfaces)]
+#[allow(deprecated, missing_debug_implementations, private_interfaces)]
 enum WithdrawEvent<'a> {
     /// From the stream of `account`.
     Account(::eventcore::command::FieldEvent<'a, AccountId>),
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::CommandStreams for Withdraw {
     type Streams<'a> = WithdrawStreams<'a> where Self: 'a;
     type Event<'a> = WithdrawEvent<'a> where Self: 'a;
@@ -45,4 +46,5 @@ impl ::eventcore::CommandStreams for Withdraw {
     }
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::command::CachedCommand for Withdraw {}

@@ -1,7 +1,7 @@
 //! What the derives in `checkout.rs` generate.
 
 /// The streams of [`Checkout`], one handle for each field.
-#[allow(dead_code)]
+#[allow(dead_code, deprecated, missing_debug_implementations)]
 pub struct CheckoutStreams<'a> {
     /// The order.
     pub order: ::eventcore::command::FieldHandle<'a, OrderId>,
@@ -21,7 +21,7 @@ pub struct CheckoutStreams<'a> {
     >,
 }
 /// An event from one of the streams of [`Checkout`].
-#[allow(private_interfaces)]
+#[allow(deprecated, missing_debug_implementations, private_interfaces)]
 pub enum CheckoutEvent<'a> {
     /// From the stream of `order`.
     Order(::eventcore::command::FieldEvent<'a, OrderId>),
@@ -35,8 +35,7 @@ pub enum CheckoutEvent<'a> {
     Prices(::eventcore::command::FieldEvent<'a, Vec<PriceListId>>),
 }
 /// The streams that [`Checkout`] finds from its state.
-#[allow(private_interfaces)]
-#[derive(::core::default::Default)]
+#[allow(deprecated, missing_debug_implementations, private_interfaces)]
 pub struct CheckoutDiscovered {
     /// The slot `payment`.
     pub payment: Option<PaymentId>,
@@ -44,6 +43,17 @@ pub struct CheckoutDiscovered {
     pub prices: Vec<PriceListId>,
 }
 #[automatically_derived]
+#[allow(deprecated)]
+impl ::core::default::Default for CheckoutDiscovered {
+    fn default() -> Self {
+        Self {
+            payment: ::eventcore::command::empty_slot(),
+            prices: ::eventcore::command::empty_slot(),
+        }
+    }
+}
+#[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::CommandStreams for Checkout {
     type Streams<'a> = CheckoutStreams<'a> where Self: 'a;
     type Event<'a> = CheckoutEvent<'a> where Self: 'a;

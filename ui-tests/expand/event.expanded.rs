@@ -1,6 +1,7 @@
 //! What the derives in `event.rs` generate.
 
 #[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::Event for AccountEvent {
     const TYPE_NAMES: &'static [&'static str] = {
         const NAMES: &[&[&str]] = &[
@@ -62,6 +63,7 @@ impl ::eventcore::Event for AccountEvent {
     }
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::Event for ClosedV1 {
     const TYPE_NAMES: &'static [&'static str] = &["AccountClosed.v1"];
     fn type_name(&self) -> &'static str {
@@ -91,6 +93,7 @@ impl ::eventcore::Event for ClosedV1 {
     }
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl<T> ::eventcore::Event for Changed<T>
 where
     Self: ::eventcore::__private::Serialize + ::eventcore::__private::DeserializeOwned,

@@ -1,5 +1,6 @@
 //! What the derives in `event_feed.rs` generate.
 
+#[allow(deprecated)]
 const _: () = {
     ::core::assert!(
         ::eventcore::__private::contains(< OrderId as ::eventcore::projection::FeedKey <
@@ -19,6 +20,7 @@ const _: () = {
     );
 };
 #[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::projection::EventFeed for Ledger {
     fn filter() -> ::eventcore::EventFilter {
         ::eventcore::EventFilter::any_of([
@@ -64,6 +66,7 @@ impl ::eventcore::projection::EventFeed for Ledger {
     }
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl<K: StreamKey> my::eventcore::projection::EventFeed for Only<K> {
     fn filter() -> my::eventcore::EventFilter {
         my::eventcore::EventFilter::any_of([

@@ -1,7 +1,7 @@
 //! What the derives in `generic.rs` generate.
 
 /// The streams of [`Audit`], one handle for each field.
-#[allow(dead_code)]
+#[allow(dead_code, deprecated, missing_debug_implementations)]
 pub(crate) struct Handles<'s, 'k, K: StreamKey, const N: usize>
 where
     K: Clone,
@@ -19,7 +19,7 @@ where
     pub(crate) next: crate::renamed::command::FieldHandle<'s, Option<K>>,
 }
 /// An event from one of the streams of [`Audit`].
-#[allow(private_interfaces)]
+#[allow(deprecated, missing_debug_implementations, private_interfaces)]
 pub(crate) enum Happened<'s, 'k, K: StreamKey, const N: usize>
 where
     K: Clone,
@@ -35,7 +35,7 @@ where
     Next(crate::renamed::command::FieldEvent<'s, Option<K>>),
 }
 /// The streams that [`Audit`] finds from its state.
-#[allow(private_interfaces)]
+#[allow(deprecated, missing_debug_implementations, private_interfaces)]
 pub(crate) struct AuditDiscovered<K: StreamKey>
 where
     K: Clone,
@@ -43,17 +43,20 @@ where
     /// The slot `next`.
     pub(crate) next: Option<K>,
 }
+#[automatically_derived]
+#[allow(deprecated)]
 impl<K: StreamKey> ::core::default::Default for AuditDiscovered<K>
 where
     K: Clone,
 {
     fn default() -> Self {
         Self {
-            next: ::core::default::Default::default(),
+            next: crate::renamed::command::empty_slot(),
         }
     }
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl<'a, 'k, K: StreamKey + From<T>, T, const N: usize> crate::renamed::CommandStreams
 for Audit<'a, 'k, K, T, N>
 where

@@ -1,7 +1,7 @@
 //! What the derives in `raw_id.rs` generate.
 
 /// The streams of [`Import`], one handle for each field.
-#[allow(dead_code)]
+#[allow(dead_code, deprecated, missing_debug_implementations)]
 struct ImportStreams<'a> {
     target: ::eventcore::command::FieldHandle<
         'a,
@@ -17,7 +17,7 @@ struct ImportStreams<'a> {
     >,
 }
 /// An event from one of the streams of [`Import`].
-#[allow(private_interfaces)]
+#[allow(deprecated, missing_debug_implementations, private_interfaces)]
 enum ImportEvent<'a> {
     /// From the stream of `target`.
     Target(
@@ -37,6 +37,7 @@ enum ImportEvent<'a> {
     ),
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::CommandStreams for Import {
     type Streams<'a> = ImportStreams<'a> where Self: 'a;
     type Event<'a> = ImportEvent<'a> where Self: 'a;

@@ -1,6 +1,7 @@
 //! What the derives in `stream_key.rs` generate.
 
 #[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::StreamKey for AccountId {
     type Event = AccountEvent;
     const CATEGORY: &'static str = "account";
@@ -14,6 +15,7 @@ impl ::eventcore::StreamKey for AccountId {
     }
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl my::eventcore::StreamKey for OrderId {
     type Event = OrderEvent;
     const CATEGORY: &'static str = "order";
@@ -27,6 +29,7 @@ impl my::eventcore::StreamKey for OrderId {
     }
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl<T: Clone> ::eventcore::StreamKey for ItemId<T>
 where
     T: ::core::fmt::Display + ::core::str::FromStr,

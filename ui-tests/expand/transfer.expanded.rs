@@ -1,7 +1,7 @@
 //! What the derives in `transfer.rs` generate.
 
 /// The streams of [`Transfer`], one handle for each field.
-#[allow(dead_code)]
+#[allow(dead_code, deprecated, missing_debug_implementations)]
 struct TransferStreams<'a> {
     from: ::eventcore::command::FieldHandle<'a, AccountId>,
     to: ::eventcore::command::FieldHandle<'a, AccountId>,
@@ -12,7 +12,7 @@ struct TransferStreams<'a> {
     >,
 }
 /// An event from one of the streams of [`Transfer`].
-#[allow(private_interfaces)]
+#[allow(deprecated, missing_debug_implementations, private_interfaces)]
 enum TransferEvent<'a> {
     /// From the stream of `from`.
     From(::eventcore::command::FieldEvent<'a, AccountId>),
@@ -22,6 +22,7 @@ enum TransferEvent<'a> {
     Limits(::eventcore::command::FieldEvent<'a, LimitsId>),
 }
 #[automatically_derived]
+#[allow(deprecated)]
 impl ::eventcore::CommandStreams for Transfer {
     type Streams<'a> = TransferStreams<'a> where Self: 'a;
     type Event<'a> = TransferEvent<'a> where Self: 'a;

@@ -1,4 +1,7 @@
-//! Appending to a stream that may not be there.
+//! Appending to a stream that may not be there: write `if let Some(account) = streams.account`.
+//!
+//! rustc leaves no way to say so: `Option` is its own type, and methods that a type does not have
+//! take no note of a library.
 
 use eventcore::Command;
 use ui_tests::*;

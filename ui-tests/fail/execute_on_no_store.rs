@@ -1,4 +1,7 @@
 //! A store that is none.
+//!
+//! rustc leaves no way to one error: it asks for the bounds of an `async fn` at the argument, for
+//! the future that the call returns, and again at `.await`.
 
 use eventcore::{RetryPolicy, execute};
 use ui_tests::*;

@@ -1,4 +1,7 @@
 //! The command before the store.
+//!
+//! rustc leaves no way to one error: it asks for the bounds of an `async fn` at the argument, for
+//! the future that the call returns, and again at `.await`.
 
 use eventcore::{RetryPolicy, execute, memory::MemoryEventStore};
 use ui_tests::*;

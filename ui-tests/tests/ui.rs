@@ -26,6 +26,10 @@ const OURS: &[&str] = &[
     "is not an event",
     "is not a stream key",
     "is not the event of",
+    "names its events itself",
+    "does not say which events",
+    "a `Vec` field has several",
+    "cannot be empty",
 ];
 
 /// Of how many cases one is compared by sentences, where all are compared by every character.

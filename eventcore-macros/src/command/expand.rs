@@ -62,7 +62,7 @@ fn streams_struct(command: &Command) -> TokenStream {
     ));
     quote! {
         #doc
-        #[allow(dead_code)]
+        #[allow(dead_code, deprecated, missing_debug_implementations)]
         #vis struct #streams #generics #where_clause {
             #(#fields,)*
         }
@@ -96,7 +96,7 @@ fn event_enum(command: &Command) -> TokenStream {
     ));
     quote! {
         #doc
-        #[allow(private_interfaces)]
+        #[allow(deprecated, missing_debug_implementations, private_interfaces)]
         #vis enum #event #generics #where_clause {
             #(#variants,)*
         }
@@ -149,31 +149,24 @@ fn discovered_struct(command: &Command, discovered: &Discovered) -> TokenStream 
         command.ident
     ));
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-    // The derive would ask for `Default` of every type parameter, `Option` and `Vec` do not.
-    let (derive, default) = if generics.type_params().next().is_none() {
-        (Some(quote!(#[derive(::core::default::Default)])), None)
-    } else {
-        let defaults = slots.iter().map(|Field { ident, ty, .. }| {
-            let default = quote_spanned!(location(ty)=> ::core::default::Default::default());
-            quote!(#ident: #default)
-        });
-        let default = quote! {
-            impl #impl_generics ::core::default::Default for #ident #type_generics #where_clause {
-                fn default() -> Self {
-                    Self { #(#defaults,)* }
-                }
-            }
-        };
-        (None, Some(default))
-    };
+    let defaults = slots.iter().map(|Field { ident, ty, .. }| {
+        let span = location(ty);
+        let krate = path_at(&command.krate, span);
+        quote_spanned!(span=> #ident: #krate::command::empty_slot())
+    });
     quote! {
         #doc
-        #[allow(private_interfaces)]
-        #derive
+        #[allow(deprecated, missing_debug_implementations, private_interfaces)]
         #vis struct #ident #generics #where_clause {
             #(#fields,)*
         }
-        #default
+        #[automatically_derived]
+        #[allow(deprecated)]
+        impl #impl_generics ::core::default::Default for #ident #type_generics #where_clause {
+            fn default() -> Self {
+                Self { #(#defaults,)* }
+            }
+        }
     }
 }
 
@@ -228,6 +221,7 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
         .map(|word| caching(command, word));
     quote! {
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #impl_generics #krate::CommandStreams for #ident #type_generics #where_clause {
             type Streams<#lifetime> = #streams #arguments where Self: #lifetime;
             type Event<#lifetime> = #event #arguments where Self: #lifetime;
@@ -298,7 +292,11 @@ fn parameter(name: &str, is_used: bool) -> Ident {
 }
 
 fn declare(field: &Field) -> TokenStream {
-    let span = location(&field.ty);
+    // An `event = …` that does not belong there is reported on itself.
+    let span = field
+        .event
+        .as_ref()
+        .map_or_else(|| location(&field.ty), location);
     let method = match (&field.event, field.read_only) {
         (None, false) => "declare",
         (None, true) => "declare_read_only",
@@ -390,6 +388,7 @@ fn cached(command: &Command, word: Span) -> TokenStream {
     let ident = ident_at(ident, span);
     quote_spanned! {span=>
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #impl_generics #located::command::CachedCommand for #ident #type_generics #where_clause {}
     }
 }

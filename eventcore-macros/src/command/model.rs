@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Span};
 use quote::ToTokens;
 use syn::{
     Attribute, Data, DeriveInput, Fields, GenericArgument, Generics, Lifetime, Path, PathArguments,
-    Type, TypePath, Visibility,
+    Type, TypeArray, TypePath, TypeSlice, Visibility,
 };
 
 use super::{
@@ -234,51 +234,78 @@ fn slot_field(
     })
 }
 
-/// What a field is, its trait decides, and rustc says so wherever the trait is needed. The types of the language and
-/// `String` can have no such trait, and are what is written by mistake: for them one error here says it once.
+/// Reports a field whose type cannot be a stream field in any program; returns whether it is one.
+///
+/// The trait of its type decides what a field is, never its spelling. But `String` and the types of
+/// the language cannot have such a trait, and are what is written by mistake: rustc would report the
+/// missing trait wherever the generated types are mentioned, and here one error is enough.
 fn never_a_stream(name: &Ident, ty: &Type, stream: &Stream, errors: &mut Errors) -> bool {
     let Some((around, foreign)) = foreign(ty) else {
         return false;
     };
     let name = text(name);
     let key = camel_case(name.strip_suffix("_id").unwrap_or(&name));
-    let shown = |inner: &str| match around {
+    let shown = |inner: &str| match &around {
         Some(around) => format!("{name}: {around}<{inner}>"),
         None => format!("{name}: {inner}"),
     };
+    let field = shown(&format!("{key}Id"));
+    let element = match foreign {
+        Type::Array(TypeArray { elem, .. }) | Type::Slice(TypeSlice { elem, .. }) => Some(elem),
+        _ => None,
+    };
     let message = if stream.event.is_some() {
-        format!(
-            "with `event = …` the field holds raw stream ids; write `{}`",
-            shown("StreamId")
-        )
-    } else if let Type::Reference(_) = foreign {
-        format!(
-            "a stream field owns its key; write `{}`, or what the reference is to",
-            shown(&format!("{key}Id"))
-        )
+        let ids = match element {
+            Some(_) => format!("{name}: Vec<StreamId>"),
+            None => shown("StreamId"),
+        };
+        format!("with `event = …` the field holds raw stream ids; write `{ids}`")
+    } else if let Some(element) = element {
+        let element = element.to_token_stream();
+        format!("a field for several streams is a `Vec` of keys; write `{name}: Vec<{element}>`")
     } else {
-        let inner = foreign.to_token_stream();
-        format!(
-            "this type names no stream; write `{}`, with a key of its own: `#[derive(StreamKey)] \
-             #[stream_key(category = \"…\", event = …)] struct {key}Id({inner});`",
-            shown(&format!("{key}Id"))
-        )
+        match foreign {
+            Type::Reference(_) => {
+                format!("a stream field owns its key; write `{field}`, or what the reference is to")
+            }
+            Type::Path(_) => {
+                let inner = foreign.to_token_stream();
+                format!(
+                    "this type names no stream; write `{field}`, with a key of its own: \
+                     `#[derive(StreamKey)] #[stream_key(category = \"…\", event = …)] \
+                     struct {key}Id({inner});`"
+                )
+            }
+            _ => format!(
+                "this type names no stream; write `{field}`, with a key of its own, around a type \
+                 with `Display` and `FromStr`; or one field for each stream"
+            ),
+        }
     };
     errors.at(foreign, message);
     true
 }
 
-/// A type that is a reference, of the language itself, or `String`; and the `Option` or `Vec` that it is in.
+/// A type of the language, or `String`; and the `Option` or `Vec` that it is in.
+///
+/// This words a message. Nothing that compiles depends on it.
 fn foreign(ty: &Type) -> Option<(Option<String>, &Type)> {
     const FOREIGN: &[&str] = &[
         "String", "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str",
         "u8", "u16", "u32", "u64", "u128", "usize",
     ];
-    let Type::Path(TypePath {
-        qself: None, path, ..
-    }) = ty
-    else {
-        return matches!(ty, Type::Reference(_)).then_some((None, ty));
+    let path = match ty {
+        Type::Path(TypePath {
+            qself: None, path, ..
+        }) => path,
+        Type::Paren(inner) => return foreign(&inner.elem),
+        Type::Array(_)
+        | Type::Slice(_)
+        | Type::Tuple(_)
+        | Type::Reference(_)
+        | Type::Ptr(_)
+        | Type::Never(_) => return Some((None, ty)),
+        _ => return None,
     };
     if path
         .get_ident()

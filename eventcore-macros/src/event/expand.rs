@@ -48,6 +48,7 @@ pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
     quote! {
         #errors
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #impl_generics #krate::Event for #ident #type_generics #where_clause {
             const TYPE_NAMES: &'static [&'static str] = #type_names;
             fn type_name(&self) -> &'static str {

@@ -23,7 +23,10 @@ pub(super) fn expand(feed: &Feed, errors: &Errors) -> TokenStream {
     let (early, late) = match (checks.is_empty(), is_generic) {
         (true, _) => (None, None),
         (false, true) => (None, Some(quote!(const { #checks }))),
-        (false, false) => (Some(quote!(const _: () = { #checks };)), None),
+        (false, false) => (
+            Some(quote!(#[allow(deprecated)] const _: () = { #checks };)),
+            None,
+        ),
     };
     let selectors = variants.iter().map(|variant| selectors(feed, variant));
     let arms = variants.iter().map(|variant| arm(feed, variant));
@@ -32,6 +35,7 @@ pub(super) fn expand(feed: &Feed, errors: &Errors) -> TokenStream {
         #errors
         #early
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #impl_generics #krate::projection::EventFeed for #ident #type_generics #where_clause {
             fn filter() -> #krate::EventFilter {
                 #late

@@ -27,6 +27,7 @@ pub(super) fn expand(key: &Key, errors: &Errors) -> TokenStream {
     quote! {
         #errors
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #impl_generics #krate::StreamKey for #ident #type_generics #where_clause {
             type Event = #event;
             const CATEGORY: &'static str = #category;

@@ -1,6 +1,6 @@
 //! The list of the streams that a command declares, checked as it is made.
 
-use super::{ByKey, Raw, StreamField};
+use super::{ByKey, KeyField, Raw, RawField, StreamField};
 use crate::{
     Version,
     stream::{StreamId, StreamIdError, named_twice},
@@ -34,27 +34,31 @@ pub struct Declarations {
 
 impl Declarations {
     /// Declares the streams of a field, to be read and appended to.
-    pub fn declare<F: StreamField<ByKey>>(&mut self, name: &'static str, field: &F) {
-        self.field(name, true, field);
+    pub fn declare<F: KeyField>(&mut self, name: &'static str, field: &F) {
+        self.field::<ByKey, _>(name, true, field);
     }
 
     /// Declares the streams of a field, to be read and guarded only.
-    pub fn declare_read_only<F: StreamField<ByKey>>(&mut self, name: &'static str, field: &F) {
-        self.field(name, false, field);
+    pub fn declare_read_only<F: KeyField>(&mut self, name: &'static str, field: &F) {
+        self.field::<ByKey, _>(name, false, field);
     }
 
     /// Declares the raw stream ids of a field, to be read and appended to.
-    pub fn declare_raw<E, F: StreamField<Raw<E>>>(&mut self, name: &'static str, field: &F) {
-        self.field(name, true, field);
-    }
-
-    /// Declares the raw stream ids of a field, to be read and guarded only.
-    pub fn declare_raw_read_only<E, F: StreamField<Raw<E>>>(
+    pub fn declare_raw<E, F: StreamField<Raw<E>> + RawField>(
         &mut self,
         name: &'static str,
         field: &F,
     ) {
-        self.field(name, false, field);
+        self.field::<Raw<E>, _>(name, true, field);
+    }
+
+    /// Declares the raw stream ids of a field, to be read and guarded only.
+    pub fn declare_raw_read_only<E, F: StreamField<Raw<E>> + RawField>(
+        &mut self,
+        name: &'static str,
+        field: &F,
+    ) {
+        self.field::<Raw<E>, _>(name, false, field);
     }
 
     fn field<S, F: StreamField<S>>(&mut self, name: &'static str, writable: bool, field: &F) {

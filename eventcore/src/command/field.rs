@@ -4,10 +4,12 @@
 
 use std::marker::PhantomData;
 
-use super::{Declarations, FieldRecord, Handles, StreamHandle, StreamHandles, Writable};
+use super::{
+    Declarations, FieldRecord, Handles, StreamHandle, StreamHandles, Writable, handle::HandleKey,
+};
 use crate::{
-    event::{DecodeError, Event},
-    stream::{StreamId, StreamKey},
+    event::{DecodeError, EncodeError, Event},
+    stream::{StreamId, StreamIdError, StreamKey},
 };
 
 /// The field's type says which events its stream holds. See [`StreamField`].
@@ -60,6 +62,104 @@ pub trait StreamField<S = ByKey> {
     /// # Errors
     /// [`DecodeError`] when the event does not fit.
     fn decode<'a>(&'a self, record: FieldRecord<'a>) -> Result<Self::Event<'a>, DecodeError>;
+}
+
+/// A field whose type says which events its streams hold: a key, or an `Option` or a `Vec` of keys.
+///
+/// A raw `StreamId` does not. It is a [`StreamField`] nevertheless, with events that nobody can
+/// make, so that a forgotten `event = …` is one error and not seven.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which events its stream holds",
+    label = "not a stream key, nor an `Option` or a `Vec` of keys",
+    note = "a raw `StreamId` field names its events: `#[stream(event = MyEvent)]`",
+    note = "any other field is a key with `#[derive(StreamKey)]`, or an `Option` or a `Vec` of such keys"
+)]
+pub trait KeyField: StreamField<ByKey> {}
+
+/// A field whose events are named by `#[stream(event = E)]`: a raw `StreamId`, or an `Option` or a
+/// `Vec` of them.
+///
+/// A key is not. It is a [`StreamField`] nevertheless, and takes the events of its own, so that an
+/// `event = …` too many is one error and not eight.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` names its events itself, so `event = …` has no meaning here",
+    label = "only a raw `StreamId` takes this",
+    note = "remove `event = …`: write `#[stream]` or `#[stream(read)]`"
+)]
+pub trait RawField {}
+
+/// The source of a stream id and of its events, in a field with `#[stream(event = E)]`.
+pub trait RawKey {
+    /// The events of the stream.
+    type Event<E: Event>: Event;
+
+    /// The key type of the handle.
+    type Marker<E: Event>: HandleKey<Event = Self::Event<E>>;
+
+    /// Returns the id of the stream.
+    ///
+    /// # Errors
+    /// If the id is not valid.
+    fn id(&self) -> Result<StreamId, StreamIdError>;
+}
+
+impl RawKey for StreamId {
+    type Event<E: Event> = E;
+    type Marker<E: Event> = Raw<E>;
+
+    fn id(&self) -> Result<StreamId, StreamIdError> {
+        Ok(self.clone())
+    }
+}
+
+impl<K: StreamKey> RawKey for K {
+    type Event<E: Event> = K::Event;
+    type Marker<E: Event> = K;
+
+    fn id(&self) -> Result<StreamId, StreamIdError> {
+        self.stream_id()
+    }
+}
+
+/// The events of a raw stream id that names none. It has no values.
+#[derive(Debug)]
+pub enum Unnamed {}
+
+#[diagnostic::do_not_recommend]
+impl Event for Unnamed {
+    const TYPE_NAMES: &'static [&'static str] = &[];
+
+    fn type_name(&self) -> &'static str {
+        match *self {}
+    }
+
+    fn encode(&self, _: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match *self {}
+    }
+
+    fn decode(type_name: &str, _: &[u8]) -> Result<Self, DecodeError> {
+        Err(DecodeError::UnknownType {
+            type_name: type_name.to_owned(),
+            known: Self::TYPE_NAMES,
+        })
+    }
+}
+
+/// A type that a slot for discovered streams can have: one that declares nothing before the first
+/// discovery.
+#[diagnostic::on_unimplemented(
+    message = "a slot of type `{Self}` cannot be empty",
+    label = "no stream is discovered at first, and this type has no `Default`",
+    note = "write `Option<{Self}>` for one stream or none, or `Vec<{Self}>` for several"
+)]
+pub trait SlotField: Default {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Default> SlotField for F {}
+
+/// Returns the content of a slot before the first discovery.
+pub fn empty_slot<F: SlotField>() -> F {
+    F::default()
 }
 
 /// The three forms of a stream field differ in how often a stream is named, and nothing else.
@@ -125,5 +225,19 @@ macro_rules! stream_field {
     };
 }
 
+macro_rules! named_field {
+    ([$($generics:tt)*] $key:ty, $named:path) => {
+        #[diagnostic::do_not_recommend]
+        impl<$($generics)*> $named for $key {}
+        #[diagnostic::do_not_recommend]
+        impl<$($generics)*> $named for Option<$key> {}
+        #[diagnostic::do_not_recommend]
+        impl<$($generics)*> $named for Vec<$key> {}
+    };
+}
+
 stream_field!([K: StreamKey] K, ByKey, K::Event, K, StreamKey::stream_id);
-stream_field!([E: Event] StreamId, Raw<E>, E, Raw<E>, |id: &StreamId| Ok(id.clone()));
+stream_field!([] StreamId, ByKey, Unnamed, Raw<Unnamed>, RawKey::id);
+stream_field!([F: RawKey, E: Event] F, Raw<E>, F::Event<E>, F::Marker<E>, RawKey::id);
+named_field!([K: StreamKey] K, KeyField);
+named_field!([] StreamId, RawField);

@@ -36,6 +36,15 @@ pub trait AppendsTo<K, E> {}
 
 impl<K, E> AppendsTo<K, E> for E {}
 
+/// The events that the streams of a `Vec` field take together: none.
+#[diagnostic::on_unimplemented(
+    message = "an event is appended to one stream, and a `Vec` field has several",
+    label = "to which of the streams?",
+    note = "append to each: `for (key, stream) in &streams.field {{ stream.append(…) }}`",
+    note = "or to one: `streams.field[0].append(…)`, or `streams.field.get(0)`, which returns an `Option`"
+)]
+pub trait AppendsToOne: sealed::Sealed {}
+
 /// What a handle is for: a key type, or [`Raw`].
 pub trait HandleKey {
     /// The events of the stream.
@@ -136,6 +145,10 @@ impl<'a, F, K, A> StreamHandles<'a, F, K, A> {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a F, StreamHandle<'a, K, A>)> {
         self.keys.iter().zip(self.handles.iter().copied())
     }
+
+    /// Does not compile: an event goes to one stream.
+    #[doc(hidden)]
+    pub fn append<E: AppendsToOne>(&self, _: E) {}
 
     /// How many streams the field declares.
     pub fn len(&self) -> usize {

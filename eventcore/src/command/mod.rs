@@ -13,7 +13,10 @@ mod writes;
 pub use cached::{CachedCommand, Caching, Folded};
 pub(crate) use declare::Slot;
 pub use declare::{DeclarationError, Declarations};
-pub use field::{ByKey, FieldEvent, FieldHandle, Raw, StreamField};
+pub use field::{
+    ByKey, FieldEvent, FieldHandle, KeyField, Raw, RawField, RawKey, SlotField, StreamField,
+    Unnamed, empty_slot,
+};
 pub use handle::{Access, AppendsTo, ReadOnly, StreamHandle, StreamHandles, Writable};
 pub use record::FieldRecord;
 pub use writes::Handles;

@@ -14,6 +14,7 @@ use super::{
 use crate::{EventStore, EventStoreError, Position};
 
 /// A projection that runs in this process. Dropping it stops the projection.
+#[must_use = "the projection stops when its handle is dropped"]
 pub struct ProjectionHandle<S, D> {
     store: S,
     database: D,

@@ -169,6 +169,7 @@ pub struct RebuildProgress {
 }
 
 /// A rebuild that runs in this process. Dropping it interrupts the rebuild.
+#[must_use = "the rebuild is interrupted when its handle is dropped"]
 pub struct RebuildHandle<S> {
     store: S,
     report: Report,
