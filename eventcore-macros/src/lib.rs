@@ -1,9 +1,9 @@
 //! The derives of [eventcore](https://docs.rs/eventcore): [`Command`], [`StreamKey`], [`Event`] and [`EventFeed`].
 //!
-//! Use them through `eventcore`, which re-exports them. Each derive reads its input in three steps, one module each:
-//! *parse* the tokens, make a *model* of what was meant, *expand* the model into code. Errors are collected on the
-//! way and reported together, each where the mistake is; what was understood is expanded all the same, so that an
-//! editor goes on completing.
+//! Use them through `eventcore`, which re-exports them. Each derive works in three steps, one module
+//! each: *parse* the attributes, build a *model* of the type, *expand* the model into code. Errors are
+//! collected and reported together, each at the mistake. The part of the input that is correct is
+//! expanded even then, so that an editor can still complete.
 
 mod attributes;
 mod command;
@@ -151,7 +151,7 @@ fn derive(
         .into()
 }
 
-/// The type that a derive is given. `syn` reads `_` as the name of a field; Rust does not, and no code could refer to it.
+/// Parses the type that a derive is given. `syn` accepts `_` as the name of a field, Rust does not.
 fn read(tokens: proc_macro2::TokenStream) -> syn::Result<syn::DeriveInput> {
     let input: syn::DeriveInput = syn::parse2(tokens)?;
     let fields: Vec<&syn::Fields> = match &input.data {

@@ -1,4 +1,5 @@
-//! The expansions of `ui-tests/expand/*.rs`, as committed beside them. `UPDATE_SNAPSHOTS=1` writes them anew.
+//! The expansions of `ui-tests/expand/*.rs`, as committed beside them. `UPDATE_SNAPSHOTS=1`
+//! rewrites them.
 
 use std::{
     cell::Cell,
@@ -240,7 +241,7 @@ const REPLACEMENTS: &[&str] = &[
     "&'a T",
 ];
 
-/// How many tokens there are, those in groups included.
+/// The number of tokens, including those in groups.
 fn size(tokens: &TokenStream) -> usize {
     let inner = |tree| match tree {
         TokenTree::Group(group) => 1 + size(&group.stream()),

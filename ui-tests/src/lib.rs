@@ -3,29 +3,29 @@
 use eventcore::{Command, CommandLogic, Event, StreamKey};
 use serde::{Deserialize, Serialize};
 
-/// What happens to an account.
+/// The events of an account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 pub enum AccountEvent {
     /// Money came in.
     Deposited {
-        /// How much.
+        /// The amount.
         amount: u64,
     },
     /// Money went out.
     Withdrawn {
-        /// How much.
+        /// The amount.
         amount: u64,
     },
 }
 
-/// What happens to an order.
+/// The events of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 pub enum OrderEvent {
     /// It was placed.
     Placed,
 }
 
-/// What happens to a limit.
+/// The events of a limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 pub enum LimitsEvent {
     /// It was set.
@@ -50,7 +50,7 @@ pub struct OrderId(pub u64);
 #[stream_key(category = "limits", event = LimitsEvent)]
 pub struct LimitsId(pub u64);
 
-/// Why a command is refused.
+/// The refusal of a command.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("refused")]
 pub struct Refused;
@@ -67,7 +67,7 @@ pub struct Transfer {
     /// Within these.
     #[stream(read)]
     pub limits: LimitsId,
-    /// How much.
+    /// The amount.
     pub amount: u64,
 }
 

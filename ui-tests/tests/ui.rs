@@ -119,7 +119,7 @@ fn our_sentences_with_another_release() {
     fs::remove_dir_all(copy).expect("the copy is removed");
 }
 
-/// Whether a line of a message is a sentence of this library: what a derive says, or a piece of a trait's message.
+/// Returns whether a line is a sentence of this library, from a derive or from a trait's message.
 fn is_ours(line: &str) -> bool {
     let of_a_derive = line.starts_with("error: ") && line.contains('`');
     let quotes_code = line.contains(" | ");

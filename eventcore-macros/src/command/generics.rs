@@ -1,4 +1,5 @@
-//! Which generics of a command its generated types need, and a lifetime that collides with none of them.
+//! The generics that the generated types of a command need, and a lifetime that collides with none
+//! of them.
 
 use std::collections::HashSet;
 
@@ -60,7 +61,7 @@ fn name(parameter: &GenericParam) -> String {
     }
 }
 
-/// Whether a type speaks of `Self`, which is another type in generated types.
+/// Returns whether a type mentions `Self`, which is another type in generated types.
 pub(super) fn mentions_self(ty: &Type) -> bool {
     Mentions::of(|mentions| mentions.visit_type(ty))
         .0

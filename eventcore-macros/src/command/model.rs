@@ -1,4 +1,4 @@
-//! What a command is: its streams in order, and the names of the types that are generated for it.
+//! The model of a command: its streams in order, and the names of the types that are generated.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(super) struct Command {
     pub(super) event: Ident,
     pub(super) fields: Vec<Field>,
     pub(super) discovered: Option<Discovered>,
-    /// Where `cached` stands.
+    /// The place of the word `cached`.
     pub(super) cached: Option<Span>,
     /// The lifetime of handles and events, and the generics that their types need besides.
     pub(super) lifetime: Lifetime,
@@ -33,7 +33,7 @@ pub(super) struct Command {
 }
 
 pub(super) struct Discovered {
-    /// Where `discovers` stands.
+    /// The place of the word `discovers`.
     pub(super) word: Span,
     pub(super) ident: Ident,
     pub(super) generics: Generics,
@@ -140,29 +140,29 @@ impl Command {
 
 fn struct_fields(ident: &Ident, data: Data, errors: &mut Errors) -> Vec<syn::Field> {
     let name = text(ident);
-    let mend = format!("write `struct {name} {{ #[stream] account: AccountId, … }}`");
+    let example = format!("write `struct {name} {{ #[stream] account: AccountId, … }}`");
     match data {
         Data::Struct(data) => match data.fields {
             Fields::Named(fields) => return fields.named.into_iter().collect(),
             Fields::Unnamed(fields) => {
                 let message = format!(
-                    "the streams of a command are named by fields, these have no names; {mend}"
+                    "the streams of a command are named by fields, these have no names; {example}"
                 );
                 errors.at(fields, message);
             }
             Fields::Unit => errors.at(
                 ident,
-                format!("a command needs a stream, and this struct has no fields; {mend}"),
+                format!("a command needs a stream, and this struct has no fields; {example}"),
             ),
         },
         Data::Enum(data) => {
             let message =
-                format!("a command is a struct, not an enum; {mend} for each of its variants");
+                format!("a command is a struct, not an enum; {example} for each of its variants");
             errors.at(data.enum_token, message);
         }
         Data::Union(data) => errors.at(
             data.union_token,
-            format!("a command is a struct, not a union; {mend}"),
+            format!("a command is a struct, not a union; {example}"),
         ),
     }
     Vec::new()

@@ -1,4 +1,4 @@
-//! What an event type is: its stored names, and which older types it reads.
+//! The model of an event type: its stored names, and the older types that it reads.
 
 use std::collections::HashMap;
 

@@ -53,7 +53,7 @@ pub(super) fn expand(feed: &Feed, errors: &Errors) -> TokenStream {
     }
 }
 
-/// What the compiler checks of constants: stored names that exist, and one variant for each category.
+/// The assertions that the compiler evaluates: stored names exist, and each category has one variant.
 fn checks(feed: &Feed, variants: &[Variant]) -> TokenStream {
     let names = variants
         .iter()

@@ -1,4 +1,5 @@
-//! What a feed is: its variants, each with a key type, the event type, and perhaps the stored names that it wants.
+//! The model of a feed: its variants, each with a key type, an event type, and possibly the stored
+//! names that it selects.
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -37,11 +38,11 @@ impl Feed {
 
 fn variants(ident: &Ident, data: Data, errors: &mut Errors) -> Option<Vec<Variant>> {
     let name = text(ident);
-    let mend = format!("write `enum {name} {{ Account(AccountId, AccountEvent), … }}`");
+    let example = format!("write `enum {name} {{ Account(AccountId, AccountEvent), … }}`");
     match data {
         Data::Enum(data) => {
             if data.variants.is_empty() {
-                errors.at(ident, format!("this feed reads nothing; {mend}"));
+                errors.at(ident, format!("this feed reads nothing; {example}"));
             }
             let mut variants = Vec::new();
             for variant in data.variants {
@@ -53,7 +54,7 @@ fn variants(ident: &Ident, data: Data, errors: &mut Errors) -> Option<Vec<Varian
             errors.at(
                 data.struct_token,
                 format!(
-                    "a feed is an enum with a variant for each category of streams, not a struct; {mend}"
+                    "a feed is an enum with a variant for each category of streams, not a struct; {example}"
                 ),
             );
             None
@@ -61,7 +62,7 @@ fn variants(ident: &Ident, data: Data, errors: &mut Errors) -> Option<Vec<Varian
         Data::Union(data) => {
             errors.at(
                 data.union_token,
-                format!("a feed is an enum, not a union; {mend}"),
+                format!("a feed is an enum, not a union; {example}"),
             );
             None
         }
@@ -80,11 +81,11 @@ fn variant(
 ) -> Option<Variant> {
     let only = parse::on_variant(&attrs, errors);
     parse::misplaced(&fields, errors);
-    let mend = format!("write `{ident}(AccountId, AccountEvent)`");
+    let example = format!("write `{ident}(AccountId, AccountEvent)`");
     if let Fields::Named(fields) = &fields {
         errors.at(
             fields,
-            format!("the fields of a feed's variant have no names; {mend}"),
+            format!("the fields of a feed's variant have no names; {example}"),
         );
         return None;
     }
@@ -97,7 +98,7 @@ fn variant(
         .ok();
     let Some([key, event]) = types else {
         let message = format!(
-            "a variant of a feed has two fields, the key of a stream and its event; this one has {count}; {mend}"
+            "a variant of a feed has two fields, the key of a stream and its event; this one has {count}; {example}"
         );
         if fields.is_empty() {
             errors.at(&ident, message);

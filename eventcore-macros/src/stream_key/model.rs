@@ -1,4 +1,4 @@
-//! What a stream key is: a category, an event type, and one inner value.
+//! The model of a stream key: a category, an event type, and one inner value.
 
 use proc_macro2::Ident;
 use syn::{Data, DeriveInput, Field, Fields, Generics, LitStr, Path, Type};
