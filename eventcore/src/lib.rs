@@ -86,6 +86,6 @@ pub mod __private {
 
     pub use crate::event::{
         are_distinct, concat_names, contains, count_names, decode_struct, decode_variant,
-        encode_fields, encode_struct,
+        encode_fields, encode_struct, upcast,
     };
 }

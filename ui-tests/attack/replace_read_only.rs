@@ -3,7 +3,11 @@
 use ui_tests::*;
 
 fn handle(mut streams: TransferStreams<'_>) {
-    let _ = std::mem::replace(&mut streams.limits, streams.from);
+    let _ = replace(&mut streams.limits, streams.from);
+}
+
+fn replace<T>(place: &mut T, value: T) -> T {
+    std::mem::replace(place, value)
 }
 
 fn main() {}

@@ -50,8 +50,10 @@ impl ::eventcore::Event for AccountEvent {
                 ::eventcore::__private::decode_variant(type_name, 2, payload)
             }
             _ if <ClosedV1 as ::eventcore::Event>::TYPE_NAMES.contains(&type_name) => {
-                <ClosedV1 as ::eventcore::Event>::decode(type_name, payload)
-                    .map(ClosedV1::upgrade)
+                ::eventcore::__private::upcast(
+                    <ClosedV1 as ::eventcore::Event>::decode(type_name, payload),
+                    ClosedV1::upgrade,
+                )
             }
             _ => {
                 ::core::result::Result::Err(::eventcore::DecodeError::UnknownType {

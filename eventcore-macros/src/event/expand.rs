@@ -40,8 +40,12 @@ pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
         let (type_span, function_span) = (location(from), location(with));
         let krate = path_at(krate, type_span);
         let old = quote_spanned!(type_span=> <#from as #krate::Event>);
-        let map = quote_spanned!(function_span=> map(#with));
-        quote!(_ if #old::TYPE_NAMES.contains(&type_name) => #old::decode(type_name, payload).#map,)
+        let upcast = quote_spanned!(function_span=> #krate::__private::upcast);
+        quote! {
+            _ if #old::TYPE_NAMES.contains(&type_name) => {
+                #upcast(#old::decode(type_name, payload), #with)
+            }
+        }
     });
     let generics = generics(event);
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();

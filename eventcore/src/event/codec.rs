@@ -64,6 +64,17 @@ pub fn decode_variant<T: DeserializeOwned>(
     T::deserialize(VariantPayload { variant, payload }).map_err(|source| invalid(type_name, source))
 }
 
+/// Makes the present event of an old one that was read.
+///
+/// # Errors
+/// Passes on what kept the old one from being read.
+pub fn upcast<Old, New>(
+    old: Result<Old, DecodeError>,
+    with: impl FnOnce(Old) -> New,
+) -> Result<New, DecodeError> {
+    old.map(with)
+}
+
 /// Reads what [`encode_struct`] wrote.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ mod names;
 mod payload;
 
 #[doc(hidden)]
-pub use codec::{decode_struct, decode_variant, encode_fields, encode_struct};
+pub use codec::{decode_struct, decode_variant, encode_fields, encode_struct, upcast};
 pub use envelope::{Metadata, RecordedEvent};
 pub use id::{CommitId, EventId};
 #[doc(hidden)]

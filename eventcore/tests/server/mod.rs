@@ -21,7 +21,7 @@ pub fn config() -> PostgresConfig {
 
 /// Tests do not fail because a machine is busy.
 pub fn patient(config: PostgresConfig) -> PostgresConfig {
-    let long = Duration::from_secs(30);
+    let long = Duration::from_mins(10);
     config.connect_timeout(long).request_timeout(long)
 }
 

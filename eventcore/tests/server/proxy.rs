@@ -62,6 +62,9 @@ pub enum Mode {
     Refuse,
 }
 
+/// How long the server stays away where that comes by chance.
+const AWAY: Duration = Duration::from_millis(300);
+
 /// A request that carries events holds this text.
 const OF_APPEND: &[u8] = b"\"number\"";
 
@@ -75,7 +78,7 @@ struct Shared {
     server: String,
     mode: watch::Sender<Mode>,
     state: Mutex<State>,
-    /// How long a late request takes, and the server stays away.
+    /// How long a late request takes.
     long: Duration,
 }
 
@@ -227,7 +230,7 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
                     }
                     Some(Fault::Refuse) => {
                         shared.mode.send_replace(Mode::Refuse);
-                        tokio::time::sleep(shared.long).await;
+                        tokio::time::sleep(AWAY).await;
                         shared.mode.send_replace(Mode::Forward);
                         return None;
                     }
