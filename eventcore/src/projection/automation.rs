@@ -11,9 +11,9 @@ use crate::{
 /// Reacts to events with commands, each once: a process manager.
 ///
 /// Each command carries an idempotency key made from the automation's name, the event's position and the command's number
-/// in the reaction. A reaction that is repeated, since the process died between a command and the checkpoint, repeats no
-/// command that was committed. So a reaction must issue the same commands in the same order when it sees the same event
-/// again: decide in the commands, not here.
+/// in the reaction. When a reaction is repeated, because the process died between a command and the checkpoint, commands
+/// that were committed are not committed again. So a reaction must issue the same commands in the same order when it sees
+/// the same event again: decide in the commands, not here. No other [`IdempotencyKey`] can be equal to such a key.
 ///
 /// ```
 /// # #[cfg(feature = "macros")] mod example {
@@ -50,7 +50,8 @@ pub trait Automation<S>: Send + Sync + 'static {
     /// What can go wrong in it. The runner's error policy deals with it, so handle a refusal that is part of the business
     /// here.
     type Error: Into<Box<dyn Error + Send + Sync>> + Send;
-    /// What it is called: checkpoint and idempotency keys are kept under it. Like [`Projection::NAME`].
+    /// The name of the automation, under which its checkpoint is kept, and which is part of its idempotency keys. It has the
+    /// same form as [`Projection::NAME`].
     const NAME: &'static str;
 
     /// Issues the commands that an event calls for.
@@ -104,12 +105,8 @@ impl<S: EventStore> Reaction<'_, S> {
         if let Some(conversation) = &self.event.metadata.correlation_id {
             options = options.correlation_id(conversation);
         }
-        let key = format!("automation/{automation}/{position}/{number}");
-        // A name of an automation, which the runner has checked, makes a key that is short and plain.
-        if let Ok(key) = IdempotencyKey::new(key) {
-            options = options.idempotency_key(key);
-        }
-        execute(self.store, command, options).await
+        let key = IdempotencyKey::of_automation(automation, position, number);
+        execute(self.store, command, options.idempotency_key(key)).await
     }
 }
 

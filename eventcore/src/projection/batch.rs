@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{EventFeed, Lease, LeaseError, Progress, Projection, ReadModel, Stage};
+use super::{EventFeed, Lease, LeaseError, Progress, Projection, ReadModel, Stage, panic::catch};
 use crate::{Position, RecordedEvent};
 
 /// The most events of a batch.
@@ -139,9 +139,12 @@ where
         event: &RecordedEvent,
         tx: &mut D::Transaction,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let decoded = P::Feed::decode(event)?;
-        let applied = self.projection.apply(decoded, event, tx).await;
-        applied.map_err(Into::into)
+        let apply = async {
+            let decoded = P::Feed::decode(event)?;
+            let applied = self.projection.apply(decoded, event, tx).await;
+            applied.map_err(Into::into)
+        };
+        catch(apply).await?
     }
 
     /// The checkpoint after so many events of the batch.

@@ -51,29 +51,24 @@ pub enum ProjectionError {
     /// The store or database failed in a way that does not pass.
     #[error(transparent)]
     Store(#[from] EventStoreError),
-    /// The projection's name is not usable.
-    #[error(
-        "`{name}` cannot be the name of a projection: it has 1 to 100 characters out of letters, digits, `_` and `-`"
-    )]
-    Name {
-        /// The name.
-        name: &'static str,
-    },
-    /// Its task panicked. The transaction at hand was undone.
-    #[error("projection `{projection}` panicked; see the log for what it said")]
+    /// Its task panicked outside of `prepare` and `apply`. The open transaction was rolled back.
+    #[error("projection `{projection}` panicked: {message}")]
     Panicked {
         /// The projection.
         projection: &'static str,
+        /// The message of the panic.
+        message: String,
     },
 }
 
-/// The name becomes part of table and file names.
-pub(super) fn check_name(name: &'static str) -> Result<(), ProjectionError> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || name.len() > 100 || !name.chars().all(is_allowed) {
-        return Err(ProjectionError::Name { name });
+impl ProjectionError {
+    /// The position of the event that the error is about.
+    pub(super) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Event { position, .. } => Some(*position),
+            _ => None,
+        }
     }
-    Ok(())
 }
 
 /// An error and what caused it, in one line.

@@ -2,14 +2,16 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
 use super::{
-    ProjectionDatabase, ProjectionError, ProjectionStatus, ReadModel, status, status::Report,
+    LastError, ProjectionDatabase, ProjectionError, ProjectionStatus, ReadModel, status, status::Report,
 };
 use crate::{EventStore, EventStoreError, Position};
 
@@ -41,26 +43,52 @@ impl<S: EventStore, D: ProjectionDatabase> ProjectionHandle<S, D> {
         }
     }
 
-    /// Waits until the read model shows everything up to a position, whichever process applies it.
+    /// Waits until the read model includes all events up to a position, whichever process applies them.
     ///
     /// # Errors
-    /// [`WaitError::Timeout`] when it takes too long, [`WaitError::Store`] when the database cannot be asked.
+    /// - [`WaitError::Failed`] as soon as this runner has ended with an error, unless the position was reached before.
+    /// - [`WaitError::Timeout`] after `timeout`.
+    /// - [`WaitError::Store`] if the database cannot be asked.
     pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<(), WaitError> {
-        let mut here = self.report.position();
+        let (mut here, mut failure) = (self.report.position(), self.report.failure());
         let applied = async move {
             if here.wait_for(|applied| *applied >= position).await.is_err() {
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             }
         };
+        let failed = async move {
+            let failure = failure.wait_for(Option::is_some).await;
+            failure.ok().and_then(|failure| failure.clone())
+        };
         let elsewhere = wait_for(&self.database, self.report.name(), position, timeout);
-        let (mut applied, mut elsewhere) = (std::pin::pin!(applied), std::pin::pin!(elsewhere));
-        std::future::poll_fn(|context| {
+        let (mut applied, mut failed) = (pin!(applied), pin!(failed));
+        let mut elsewhere = pin!(elsewhere);
+        let waited = poll_fn(|context| {
             if applied.as_mut().poll(context).is_ready() {
-                return std::task::Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(Ok(())));
             }
-            elsewhere.as_mut().poll(context)
+            if let Poll::Ready(Some(error)) = failed.as_mut().poll(context) {
+                return Poll::Ready(Err(error));
+            }
+            elsewhere.as_mut().poll(context).map(Ok)
         })
-        .await
+        .await;
+        let error = match waited {
+            Ok(waited) => return waited,
+            Err(error) => error,
+        };
+        let projection = self.report.name();
+        let record = self.database.live(projection).record().await?;
+        let reached = record.map_or(Position::START, |record| record.position);
+        if reached >= position {
+            return Ok(());
+        }
+        Err(WaitError::Failed {
+            projection: projection.to_owned(),
+            position,
+            reached,
+            error,
+        })
     }
 
     /// How it is doing.
@@ -95,7 +123,10 @@ impl<S: EventStore, D: ProjectionDatabase> ProjectionHandle<S, D> {
         let projection = self.report.name();
         match (&mut self.task).await {
             Ok(end) => end,
-            Err(_) => Err(ProjectionError::Panicked { projection }),
+            Err(error) => Err(ProjectionError::Panicked {
+                projection,
+                message: error.to_string(),
+            }),
         }
     }
 }
@@ -119,7 +150,8 @@ impl<S, D> fmt::Debug for ProjectionHandle<S, D> {
 /// ```
 ///
 /// # Errors
-/// [`WaitError::Timeout`] when it takes too long, [`WaitError::Store`] when the database cannot be asked.
+/// [`WaitError::Timeout`] after `timeout`, [`WaitError::Store`] if the database cannot be asked. A projection that has failed
+/// in another process may be started again at any time, so its failure does not end the wait; a timeout names it.
 pub async fn wait_for<D: ProjectionDatabase>(
     database: &D,
     name: &str,
@@ -131,17 +163,24 @@ pub async fn wait_for<D: ProjectionDatabase>(
     let mut pause = Duration::from_millis(1);
     loop {
         let record = read_model.record().await?;
-        let reached = record.map_or(Position::START, |record| record.position);
+        let reached = record
+            .as_ref()
+            .map_or(Position::START, |record| record.position);
         if reached >= position {
             return Ok(());
         }
         let left = timeout.saturating_sub(started.elapsed());
         if left.is_zero() {
+            let (leader, last_error) = record
+                .map(|record| (record.leader, record.last_error))
+                .unwrap_or_default();
             return Err(WaitError::Timeout {
                 projection: name.to_owned(),
                 position,
                 reached,
                 waited: started.elapsed(),
+                leader,
+                last_error,
             });
         }
         time::sleep(pause.min(left)).await;
@@ -149,26 +188,57 @@ pub async fn wait_for<D: ProjectionDatabase>(
     }
 }
 
-/// Why a read model does not show yet what was waited for.
+/// The error of a wait for a read model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// It took too long.
+    /// The position was not reached in time.
     #[error(
-        "projection `{projection}` has come to position {reached} and not to {position} within {waited:.1?}; see its status \
-         for whether one of this name runs, and for its last error"
+        "projection `{projection}` is at position {reached}, not yet at {position}, after {waited:.1?}; {}",
+        state(leader.as_deref(), last_error.as_ref())
     )]
     Timeout {
         /// The projection.
         projection: String,
-        /// What was waited for.
+        /// The position that was waited for.
         position: Position,
-        /// How far it has come.
+        /// The projection's position at the end of the wait.
         reached: Position,
-        /// How long was waited.
+        /// The duration of the wait.
         waited: Duration,
+        /// The process that leads the projection; `None` if there is none.
+        leader: Option<String>,
+        /// The latest error of the projection, unless it has committed a batch since.
+        last_error: Option<LastError>,
+    },
+    /// The runner in this process has ended with an error, and the position was not reached.
+    #[error(
+        "projection `{projection}` failed at position {reached} and will not reach {position} until it is started again: {}",
+        error.message
+    )]
+    Failed {
+        /// The projection.
+        projection: String,
+        /// The position that was waited for.
+        position: Position,
+        /// The projection's position.
+        reached: Position,
+        /// The error that the runner ended with.
+        error: LastError,
     },
     /// The database cannot be asked.
     #[error(transparent)]
     Store(#[from] EventStoreError),
+}
+
+/// Describes what is known of a projection that does not arrive.
+fn state(leader: Option<&str>, last_error: Option<&LastError>) -> String {
+    let leader = leader.map_or_else(
+        || "no process leads it; start a runner for it".to_owned(),
+        |leader| format!("process `{leader}` leads it"),
+    );
+    match last_error {
+        Some(error) => format!("{leader}; its last error: {}", error.message),
+        None => leader,
+    }
 }

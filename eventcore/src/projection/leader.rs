@@ -16,6 +16,7 @@ use super::{
     error::with_sources,
     metrics,
     pages::Pages,
+    panic::{Panic, catch},
     policy::Verdict,
     shutdown::Shutdown,
     status::{ProjectionState, Report, status_of},
@@ -172,9 +173,17 @@ where
     }
 
     async fn lead(&mut self, lease: &mut Lease) -> Exit {
-        match self.try_lead(lease).await {
-            Ok(never) => match never {},
-            Err(exit) => exit,
+        match catch(self.try_lead(lease)).await {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(exit)) => exit,
+            Err(Panic(message)) => {
+                let projection = P::NAME;
+                ProjectionError::Panicked {
+                    projection,
+                    message,
+                }
+                .into()
+            }
         }
     }
 
@@ -248,7 +257,10 @@ where
             let lease = held.clone();
             let prepared = self.setup.database.run(async move {
                 let mut tx = database.begin(&lease).await?;
-                let mut prepared = projection.prepare(&mut tx).await.map_err(Into::into);
+                let mut prepared = match catch(projection.prepare(&mut tx)).await {
+                    Ok(prepared) => prepared.map_err(Into::into),
+                    Err(panic) => Err(panic.into()),
+                };
                 if prepared.is_ok() {
                     prepared = D::flush(&mut tx).await.map_err(Into::into);
                 }

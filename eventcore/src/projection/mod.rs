@@ -21,7 +21,9 @@ mod handle;
 mod leader;
 mod memory;
 mod metrics;
+mod name;
 mod pages;
+mod panic;
 mod policy;
 #[allow(
     clippy::module_inception,
@@ -40,7 +42,6 @@ pub use database::{
     ProjectionDatabase, ProjectionRecord, ReadModel, Stage,
 };
 pub use error::ProjectionError;
-use error::check_name;
 #[cfg(feature = "macros")]
 pub use eventcore_macros::EventFeed;
 pub use feed::{EventFeed, EventOf, FeedError, FeedErrorCause, FeedKey};

@@ -68,8 +68,10 @@ pub trait Projection<Tx>: Send + Sync + 'static {
     type Feed: EventFeed + Send;
     /// What can go wrong in it.
     type Error: Into<Box<dyn Error + Send + Sync>> + Send;
-    /// What it is called in its database: checkpoint, lease and parked events are kept under it. 1 to 100 characters
-    /// out of letters, digits, `_` and `-`.
+    /// The name of the projection in its database, under which its checkpoint, lease and parked events are kept.
+    ///
+    /// It has 1 to 63 characters: ASCII letters, digits, `_` and `-`. A runner for a projection with any other name does
+    /// not compile.
     const NAME: &'static str;
 
     /// Creates what the read model needs, if it is not there yet. It runs each time that this process becomes the leader,

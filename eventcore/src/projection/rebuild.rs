@@ -6,7 +6,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     Leadership, Lease, LeaseError, Projection, ProjectionDatabase, ProjectionError,
-    ProjectionRunner, ReadModel, check_name, error::with_sources, pages::head, shutdown::Shutdown,
+    ProjectionRunner, ReadModel, error::with_sources, pages::head, shutdown::Shutdown,
     status::Report,
 };
 use crate::{EventStore, EventStoreError};
@@ -68,7 +68,6 @@ where
         report: &Report,
         shutdown: impl Future<Output = ()>,
     ) -> Result<RebuildOutcome, ProjectionError> {
-        check_name(P::NAME)?;
         let live = self.setup.database.live(P::NAME);
         let rebuilt = self.setup.database.rebuild(P::NAME, afresh).await?;
         let mut shutdown = std::pin::pin!(shutdown);
@@ -221,7 +220,10 @@ impl<S: EventStore> RebuildHandle<S> {
         let projection = self.report.name();
         match (&mut self.task).await {
             Ok(end) => end,
-            Err(_) => Err(ProjectionError::Panicked { projection }),
+            Err(error) => Err(ProjectionError::Panicked {
+                projection,
+                message: error.to_string(),
+            }),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::{
 use super::{
     ErrorPolicy, Lease, Projection, ProjectionDatabase, ProjectionError, ProjectionHandle,
     leader::{Run, Setup},
+    name::is_name,
     pages::head,
     shutdown::Shutdown,
     status::Report,
@@ -74,7 +75,15 @@ where
     P: Projection<D::Transaction>,
 {
     /// For a read model in another database than the events, or in memory.
+    ///
+    /// Does not compile if [`Projection::NAME`] is not a name.
     pub fn into_database(store: S, database: D, projection: P) -> Self {
+        const {
+            assert!(
+                is_name(P::NAME),
+                "the `NAME` of a projection or automation has 1 to 63 characters: ASCII letters, digits, `_` and `-`"
+            );
+        };
         let instance = format!("{}-{:08x}", std::process::id(), fastrand::u32(..));
         let setup = Setup {
             store,
@@ -138,10 +147,6 @@ where
         report: Report,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ProjectionError> {
-        if let Err(error) = super::check_name(P::NAME) {
-            report.ended(Some(&error));
-            return Err(error);
-        }
         let shutdown = pin!(shutdown);
         let setup = self.setup.of(self.setup.database.live(P::NAME));
         let mut run = Run::new(setup, report, Shutdown::new(shutdown), None);

@@ -79,6 +79,8 @@ struct Inner {
     /// The metrics are those of the live one.
     is_rebuild: bool,
     position: watch::Sender<Position>,
+    /// Set when the runner ends with an error.
+    failure: watch::Sender<Option<LastError>>,
     now: Mutex<Now>,
 }
 
@@ -116,6 +118,7 @@ impl Report {
             name,
             is_rebuild,
             position: watch::Sender::default(),
+            failure: watch::Sender::default(),
             now: Mutex::new(now),
         }))
     }
@@ -205,11 +208,13 @@ impl Report {
                     error = with_sources(error),
                     "the projection ended"
                 );
-                now.last_error.get_or_insert_with(|| LastError {
+                let failure = LastError {
                     message: with_sources(error),
-                    position: None,
+                    position: error.position(),
                     at: SystemTime::now(),
-                });
+                };
+                now.last_error = Some(failure.clone());
+                self.0.failure.send_replace(Some(failure));
                 ProjectionState::Failed
             }
         };
@@ -218,6 +223,11 @@ impl Report {
     /// Where this process has brought the projection.
     pub(super) fn position(&self) -> watch::Receiver<Position> {
         self.0.position.subscribe()
+    }
+
+    /// The error that the runner ended with, once it has.
+    pub(super) fn failure(&self) -> watch::Receiver<Option<LastError>> {
+        self.0.failure.subscribe()
     }
 
     /// Where it began to lead, and how long ago.

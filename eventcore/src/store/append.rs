@@ -296,6 +296,9 @@ pub struct Appended {
     pub repeated: bool,
 }
 
+/// The prefix of the idempotency keys that this library makes itself.
+const RESERVED_KEYS: &str = "eventcore:";
+
 /// A caller's name for one intended commit, so that it is made at most once: 1 to 255 bytes without control
 /// characters. It is unique in the store and kept for ever; use the request's own id, or a hash of what is asked.
 ///
@@ -316,7 +319,8 @@ impl IdempotencyKey {
     /// Checks `text` and makes it a key.
     ///
     /// # Errors
-    /// [`IdempotencyKeyError`] for an empty or over-long text, or one with control characters.
+    /// [`IdempotencyKeyError`] for an empty or over-long text, one with control characters, or one that begins with
+    /// `eventcore:`.
     pub fn new(text: impl AsRef<str>) -> Result<Self, IdempotencyKeyError> {
         let text = text.as_ref();
         match text.len() {
@@ -325,8 +329,16 @@ impl IdempotencyKey {
                 Err(IdempotencyKeyError::TooLong { bytes })
             }
             _ if text.chars().any(char::is_control) => Err(IdempotencyKeyError::ControlCharacter),
+            _ if text.starts_with(RESERVED_KEYS) => Err(IdempotencyKeyError::Reserved),
             _ => Ok(Self(text.into())),
         }
+    }
+
+    /// The key of one command of an automation. No key of a user equals it, since [`new`](Self::new) refuses the prefix.
+    ///
+    /// The name has at most 63 bytes, so the key is short enough.
+    pub(crate) fn of_automation(name: &str, event: Position, command: u32) -> Self {
+        Self(format!("{RESERVED_KEYS}automation/{name}/{event}/{command}").into())
     }
 
     /// The text.
@@ -355,4 +367,9 @@ pub enum IdempotencyKeyError {
         "an idempotency key must not contain control characters; use a hash or an encoding of it"
     )]
     ControlCharacter,
+    /// The text begins with `eventcore:`, the prefix of the keys that this library makes itself.
+    #[error(
+        "an idempotency key must not begin with `{RESERVED_KEYS}`, which automations use; put another prefix before it"
+    )]
+    Reserved,
 }

@@ -128,6 +128,8 @@ pub struct Sums {
     pub refused: Arc<Mutex<HashSet<u64>>>,
     /// What `apply` was called with.
     pub applied: Arc<Mutex<Vec<u64>>>,
+    /// An event that cannot be applied panics instead of returning an error.
+    pub panics: bool,
     pub delay: Duration,
 }
 
@@ -141,7 +143,9 @@ impl Sums {
         self.applied.lock().unwrap().push(position);
         tx.add(&tally.to_string(), i64::try_from(amount)?, position)
             .await?;
-        if self.refused.lock().unwrap().contains(&position) {
+        let is_refused = self.refused.lock().unwrap().contains(&position);
+        assert!(!(is_refused && self.panics), "panic at position {position}");
+        if is_refused {
             // After the write, which must not stay.
             return Err(format!("position {position} is refused").into());
         }
@@ -178,23 +182,6 @@ impl<Tx: Write> Projection<Tx> for Slow {
 
     async fn apply(&self, _: Self::Feed, _: &RecordedEvent, _: &mut Tx) -> Result<(), BoxError> {
         tokio::time::sleep(self.0.delay).await;
-        Ok(())
-    }
-}
-
-pub struct BadName;
-
-impl<Tx: Send> Projection<Tx> for BadName {
-    type Feed = RecordedEvent;
-    type Error = Infallible;
-    const NAME: &'static str = "no/name";
-
-    async fn apply(
-        &self,
-        _: RecordedEvent,
-        _: &RecordedEvent,
-        _: &mut Tx,
-    ) -> Result<(), Infallible> {
         Ok(())
     }
 }

@@ -1,0 +1,36 @@
+//! The names of projections.
+
+/// The longest name of a projection, in bytes: what PostgreSQL allows for the name of a schema.
+pub(super) const MAX_NAME_BYTES: usize = 63;
+
+/// Returns whether a projection may have this name, which becomes part of table, schema and file names.
+pub(super) const fn is_name(name: &str) -> bool {
+    let mut rest = name.as_bytes();
+    if rest.is_empty() || rest.len() > MAX_NAME_BYTES {
+        return false;
+    }
+    while let [byte, tail @ ..] = rest {
+        if !byte.is_ascii_alphanumeric() && *byte != b'_' && *byte != b'-' {
+            return false;
+        }
+        rest = tail;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_1_to_63_letters_digits_underscores_and_hyphens() {
+        let longest = "a".repeat(MAX_NAME_BYTES);
+        for name in ["a", "balances-2", "_", "-", "Orders_by_day", &longest] {
+            assert!(is_name(name), "{name}");
+        }
+        let too_long = "a".repeat(MAX_NAME_BYTES + 1);
+        for name in ["", "no/name", "a b", "a.b", "größe", "a\0", &too_long] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Panics of a user's code, as errors.
+
+use std::{
+    any::Any,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+};
+
+/// A panic, with what it said.
+#[derive(Debug, thiserror::Error)]
+#[error("it panicked: {0}")]
+pub(super) struct Panic(pub(super) String);
+
+impl Panic {
+    fn new(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self(text.unwrap_or("without a message").to_owned())
+    }
+}
+
+/// Runs `work`, and returns a panic in it as an error. Callers drop whatever the panic may have left half done.
+pub(super) async fn catch<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Poll::Ready(Err(Panic::new(&*payload))),
+        }
+    })
+    .await
+}

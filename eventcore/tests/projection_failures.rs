@@ -1,0 +1,301 @@
+//! Projections whose own code fails: panics, a failed `prepare`, and what those who wait or look at the status are told.
+
+mod projection;
+mod server;
+
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use eventcore::{
+    EventFilter, Position, RecordedEvent,
+    memory::MemoryEventStore,
+    projection::{
+        ErrorPolicy, EventFeed, FeedError, MemoryReadModel, MemoryTransaction, Projection,
+        ProjectionError, ProjectionRunner, ProjectionState, WaitError, dead_letters, status,
+    },
+};
+use projection::{Db, Postgres, Sqlite, Sums, add, expected};
+
+const SOON: Duration = Duration::from_mins(2);
+
+macro_rules! on_each_database {
+    ($($test:ident)*) => {
+        mod sqlite {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test::<super::Sqlite>().await;
+            }
+        )*}
+
+        mod postgres {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test::<super::Postgres>().await;
+            }
+        )*}
+    };
+}
+
+on_each_database! {
+    a_panic_in_apply_is_a_failure_of_its_event
+    a_panic_in_apply_is_parked_like_an_error
+    a_panic_in_prepare_is_a_failure_of_prepare
+    a_panic_in_the_filter_ends_the_projection_and_its_status_says_so
+    waiting_for_a_projection_that_failed_ends_at_once
+}
+
+fn panicking(positions: &[u64]) -> Sums {
+    Sums {
+        refused: Arc::new(Mutex::new(positions.iter().copied().collect())),
+        panics: true,
+        ..Sums::default()
+    }
+}
+
+async fn a_panic_in_apply_is_a_failure_of_its_event<D: Db>() {
+    let db = D::fresh().await;
+    add(db.store(), 7, 100).await;
+    let mut running = ProjectionRunner::new(db.store().clone(), panicking(&[57]))
+        .on_error(ErrorPolicy::stop())
+        .start();
+    let error = running.join().await.unwrap_err();
+    let ProjectionError::Event {
+        position,
+        stream,
+        type_name,
+        source,
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(position.get(), 57);
+    assert_eq!((stream.as_str(), &**type_name), ("tally-7", "TallyAdded"));
+    assert!(
+        source.to_string().contains("panic at position 57"),
+        "{source}"
+    );
+    let local = running.status().await.unwrap();
+    assert_eq!(local.state, ProjectionState::Failed);
+    let stored = status(db.store(), db.store(), "sums").await.unwrap();
+    for seen in [local, stored] {
+        assert_eq!((seen.position.get(), &seen.leader), (56, &None));
+        let last = seen.last_error.unwrap();
+        assert_eq!(last.position, Some(Position::new(57)));
+        assert!(last.message.contains("panic at position 57"), "{last:?}");
+    }
+    let applied: i64 = db.sums().await.values().map(|(_, events)| events).sum();
+    assert_eq!(
+        applied, 56,
+        "what the event wrote before it panicked stayed"
+    );
+}
+
+async fn a_panic_in_apply_is_parked_like_an_error<D: Db>() {
+    let db = D::fresh().await;
+    for round in 0..10 {
+        add(db.store(), round, 50).await;
+    }
+    let aside = HashSet::from([1, 57, 58, 300, 500]);
+    let sums = panicking(&aside.iter().copied().collect::<Vec<_>>());
+    let ms = Duration::from_millis;
+    let running = ProjectionRunner::new(db.store().clone(), sums)
+        .on_error(ErrorPolicy::park().attempts(2).backoff(ms(1), ms(1)))
+        .start();
+    running.wait_for(Position::new(500), SOON).await.unwrap();
+    assert_eq!(db.sums().await, expected(db.store(), &aside).await);
+    let letters = dead_letters(db.store(), "sums", Position::START)
+        .await
+        .unwrap();
+    let parked: HashSet<u64> = letters.iter().map(|one| one.position.get()).collect();
+    assert_eq!(parked, aside);
+    for letter in letters {
+        assert!(letter.error.contains("panic at position"), "{letter:?}");
+        assert_eq!(letter.attempts, 2);
+    }
+    running.stop().await.unwrap();
+}
+
+struct Unprepared;
+
+impl<Tx: Send> Projection<Tx> for Unprepared {
+    type Feed = RecordedEvent;
+    type Error = Infallible;
+    const NAME: &'static str = "unprepared";
+
+    async fn prepare(&self, _: &mut Tx) -> Result<(), Infallible> {
+        panic!("nothing is ready")
+    }
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        _: &mut Tx,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+async fn a_panic_in_prepare_is_a_failure_of_prepare<D: Db>() {
+    let db = D::fresh().await;
+    let mut running = ProjectionRunner::new(db.store().clone(), Unprepared).start();
+    let error = running.join().await.unwrap_err();
+    let ProjectionError::Prepare { source, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert!(source.to_string().contains("nothing is ready"), "{source}");
+    let seen = running.status().await.unwrap();
+    assert_eq!((seen.state, seen.leader), (ProjectionState::Failed, None));
+    assert!(
+        seen.last_error
+            .unwrap()
+            .message
+            .contains("nothing is ready")
+    );
+}
+
+struct Unfiltered;
+
+impl EventFeed for Unfiltered {
+    fn filter() -> EventFilter {
+        panic!("no filter")
+    }
+
+    fn decode(_: &RecordedEvent) -> Result<Self, FeedError> {
+        Ok(Self)
+    }
+}
+
+impl<Tx: Send> Projection<Tx> for Unfiltered {
+    type Feed = Self;
+    type Error = Infallible;
+    const NAME: &'static str = "unfiltered";
+
+    async fn apply(&self, _: Self, _: &RecordedEvent, _: &mut Tx) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+async fn a_panic_in_the_filter_ends_the_projection_and_its_status_says_so<D: Db>() {
+    let db = D::fresh().await;
+    let mut running = ProjectionRunner::new(db.store().clone(), Unfiltered).start();
+    let error = running.join().await.unwrap_err();
+    assert!(
+        matches!(error, ProjectionError::Panicked { .. }),
+        "{error:?}"
+    );
+    let seen = running.status().await.unwrap();
+    assert_eq!(
+        (seen.state, seen.leader),
+        (ProjectionState::Failed, None),
+        "the lease is not given up"
+    );
+    assert!(seen.last_error.unwrap().message.contains("no filter"));
+    let mut rebuild = ProjectionRunner::new(db.store().clone(), Unfiltered).start_rebuild();
+    add(db.store(), 1, 1).await;
+    let error = rebuild.join().await.unwrap_err();
+    assert!(error.to_string().contains("no filter"), "{error}");
+}
+
+async fn waiting_for_a_projection_that_failed_ends_at_once<D: Db>() {
+    let db = D::fresh().await;
+    add(db.store(), 1, 100).await;
+    let sums = Sums {
+        panics: false,
+        ..panicking(&[57])
+    };
+    let running = ProjectionRunner::new(db.store().clone(), sums)
+        .on_error(ErrorPolicy::stop())
+        .start();
+    // The test ends only if the wait does: nobody would wait for so long.
+    let forever = Duration::from_secs(60 * 60 * 24);
+    let waited = running.wait_for(Position::new(57), forever).await;
+    let error = waited.unwrap_err();
+    let WaitError::Failed {
+        reached,
+        error: last,
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(
+        (reached.get(), last.position),
+        (56, Some(Position::new(57)))
+    );
+    assert!(
+        error.to_string().contains("position 57 is refused"),
+        "{error}"
+    );
+    // Also one who comes later, and one who asks for what is there.
+    running
+        .wait_for(Position::new(57), forever)
+        .await
+        .unwrap_err();
+    running.wait_for(Position::new(56), forever).await.unwrap();
+    // From elsewhere, nobody knows whether it will be started again; a timeout says what is known.
+    let wait = eventcore::projection::wait_for(
+        db.store(),
+        "sums",
+        Position::new(57),
+        Duration::from_millis(1),
+    );
+    let error = wait.await.unwrap_err();
+    let WaitError::Timeout {
+        leader: None,
+        last_error: Some(last),
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(last.position, Some(Position::new(57)));
+    let said = error.to_string();
+    assert!(
+        said.contains("no process leads it") && said.contains("position 57 is refused"),
+        "{said}"
+    );
+}
+
+/// Counts events, and panics on the way at some of them.
+#[derive(Clone, Default)]
+struct Count(Arc<Mutex<HashSet<u64>>>);
+
+impl Projection<MemoryTransaction<Vec<u64>>> for Count {
+    type Feed = RecordedEvent;
+    type Error = Infallible;
+    const NAME: &'static str = "count";
+
+    async fn apply(
+        &self,
+        event: RecordedEvent,
+        _: &RecordedEvent,
+        seen: &mut MemoryTransaction<Vec<u64>>,
+    ) -> Result<(), Infallible> {
+        let position = event.position.get();
+        let is_bad = self.0.lock().unwrap().contains(&position);
+        assert!(!is_bad, "panic at position {position}");
+        seen.push(position);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_memory_is_parked_and_the_model_is_still_read() {
+    let (store, model) = (Arc::new(MemoryEventStore::new()), MemoryReadModel::new());
+    add(&store, 1, 9).await;
+    let count = Count::default();
+    count.0.lock().unwrap().extend([1, 4, 5, 9]);
+    let running = ProjectionRunner::into_database(store, model.clone(), count)
+        .on_error(ErrorPolicy::park())
+        .start();
+    running.wait_for(Position::new(9), SOON).await.unwrap();
+    assert_eq!(*model.read().await, [2, 3, 6, 7, 8]);
+    assert_eq!(running.status().await.unwrap().parked, 4);
+    running.stop().await.unwrap();
+}
