@@ -126,6 +126,18 @@ impl Failure {
         })
     }
 
+    /// Returns whether a prepared statement no longer fits the tables and types that it was prepared for. The connection has
+    /// to prepare it again; neither the statement nor its parameters are at fault.
+    pub(crate) fn is_stale_statement(&self) -> bool {
+        // The routine, because the server may translate its messages. Internal errors are never translated.
+        self.of_server().is_some_and(|error| {
+            (*error.code() == SqlState::FEATURE_NOT_SUPPORTED
+                && error.routine() == Some("RevalidateCachedQuery"))
+                || (*error.code() == SqlState::INTERNAL_ERROR
+                    && error.message().starts_with("cache lookup failed"))
+        })
+    }
+
     /// Returns `true` if a table is not there.
     pub(crate) fn is_undefined_table(&self) -> bool {
         self.of_server()
@@ -172,6 +184,9 @@ impl Failure {
                 _ => EventStoreError::Unavailable { source },
             };
         };
+        if self.is_stale_statement() {
+            return EventStoreError::Unavailable { source };
+        }
         let code = error.code();
         if matches!(
             *code,

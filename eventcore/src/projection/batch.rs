@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{EventFeed, Lease, LeaseError, Progress, Projection, ReadModel, Stage, panic::catch};
-use crate::{Position, RecordedEvent};
+use crate::{EventStoreError, Position, RecordedEvent};
 
 /// The most events of a batch.
 const MOST: usize = 1024;
@@ -45,7 +45,6 @@ pub(super) enum Outcome {
     Failed(usize, Failure),
     /// One of several events, nobody knows which, made the commit fail. Nothing is committed.
     Unclear,
-    Refused(LeaseError),
 }
 
 /// Why an event was not applied.
@@ -53,6 +52,13 @@ pub(super) struct Failure {
     pub(super) error: Box<dyn Error + Send + Sync>,
     /// Whether it was the event, or the database under it.
     pub(super) is_of_event: bool,
+}
+
+impl Failure {
+    /// The error of a database that failed while an event was applied.
+    pub(super) fn of_database(self) -> EventStoreError {
+        EventStoreError::Unavailable { source: self.error }
+    }
 }
 
 pub(super) struct Batch<P, D> {
@@ -73,8 +79,8 @@ where
     D: ReadModel,
     P: Projection<D::Transaction>,
 {
-    pub(super) async fn run(self) -> Outcome {
-        let outcome = match self.attempt(false).await {
+    pub(super) async fn run(self) -> Result<Outcome, LeaseError> {
+        match self.attempt(false).await {
             // The failure may be that of a statement which an earlier event had queued.
             Ok(Outcome::Failed(_, failure))
                 if D::QUEUES && failure.is_of_event && self.range.len() > 1 =>
@@ -82,8 +88,7 @@ where
                 self.attempt(true).await
             }
             outcome => outcome,
-        };
-        outcome.unwrap_or_else(Outcome::Refused)
+        }
     }
 
     /// Applies the events and commits. If `each` is set, what an event has queued is waited for before the next one.

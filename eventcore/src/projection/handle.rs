@@ -11,7 +11,8 @@ use std::{
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
 use super::{
-    LastError, ProjectionDatabase, ProjectionError, ProjectionStatus, ReadModel, status, status::Report,
+    LastError, ProjectionDatabase, ProjectionError, ProjectionStatus, ReadModel, status,
+    status::Report,
 };
 use crate::{EventStore, EventStoreError, Position};
 

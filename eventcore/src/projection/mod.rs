@@ -12,6 +12,7 @@
 //! This module reads events through [`EventStore`](crate::EventStore) and writes through [`ProjectionDatabase`]; it knows
 //! no SQL.
 
+mod apply;
 mod automation;
 mod batch;
 mod database;
@@ -22,6 +23,7 @@ mod leader;
 mod memory;
 mod metrics;
 mod name;
+mod page;
 mod pages;
 mod panic;
 mod policy;
@@ -31,6 +33,7 @@ mod policy;
 )]
 mod projection;
 mod rebuild;
+mod retry;
 mod runner;
 mod shutdown;
 mod status;

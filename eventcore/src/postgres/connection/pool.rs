@@ -268,6 +268,9 @@ impl Connection {
             Ok(result) => result.map_err(Failure::from),
             Err(_) => Err(Failure::NoAnswer(self.request_timeout)),
         };
+        if result.as_ref().is_err_and(Failure::is_stale_statement) {
+            asked.forget_statements();
+        }
         if result.as_ref().map_or_else(Failure::is_refusal, |_| true) {
             self.session = session.0.take();
         }
@@ -341,6 +344,12 @@ impl Session {
 }
 
 impl Session {
+    /// Makes every statement be prepared again. One of them no longer fits its table, so others may not either.
+    fn forget_statements(&mut self) {
+        self.statements.clear();
+        self.of_sql.clear();
+    }
+
     async fn of_sql(
         &mut self,
         scope: Scope,
