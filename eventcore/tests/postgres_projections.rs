@@ -275,3 +275,106 @@ async fn statements_on_events_are_planned_once_for_a_log_of_one_size() {
     assert!(prepared_again());
     running.stop().await.unwrap();
 }
+
+/// Selects all columns of a table, in one way or the other.
+struct AllColumns {
+    queues: bool,
+}
+
+impl Projection<PostgresTransaction> for AllColumns {
+    type Feed = RecordedEvent;
+    type Error = EventStoreError;
+    const NAME: &'static str = "all_columns";
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        tx: &mut PostgresTransaction,
+    ) -> Result<(), EventStoreError> {
+        let sql = "SELECT * FROM wide";
+        if self.queues {
+            return tx.queue(sql, &[]).await;
+        }
+        tx.query(sql, &[]).await.map(drop)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_no_longer_fits_its_table_is_no_fault_of_the_event() {
+    for queues in [false, true] {
+        let db = Postgres::fresh().await;
+        db.run("CREATE TABLE wide (number BIGINT)").await;
+        let running = ProjectionRunner::new(db.store().clone(), AllColumns { queues })
+            .on_error(ErrorPolicy::stop())
+            .start();
+        for column in ["a", "b", "c"] {
+            let position = add(db.store(), 1, 30).await;
+            running.wait_for(position, SOON).await.unwrap();
+            db.run(&format!("ALTER TABLE wide ADD COLUMN {column} TEXT"))
+                .await;
+        }
+        let position = add(db.store(), 1, 30).await;
+        running.wait_for(position, SOON).await.unwrap();
+        assert_eq!(running.status().await.unwrap().parked, 0);
+        running.stop().await.unwrap();
+    }
+}
+
+/// Ends the transaction with this.
+struct Ending {
+    in_prepare: bool,
+    with: &'static str,
+}
+
+impl Projection<PostgresTransaction> for Ending {
+    type Feed = RecordedEvent;
+    type Error = EventStoreError;
+    const NAME: &'static str = "ending";
+
+    async fn prepare(&self, tx: &mut PostgresTransaction) -> Result<(), EventStoreError> {
+        if self.in_prepare {
+            tx.execute_batch(self.with).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        tx: &mut PostgresTransaction,
+    ) -> Result<(), EventStoreError> {
+        tx.execute_batch(self.with).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projection_that_ends_the_transaction_is_refused() {
+    for in_prepare in [false, true] {
+        for with in ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "END; SELECT 1"] {
+            let db = Postgres::fresh().await;
+            add(db.store(), 1, 9).await;
+            let mut running =
+                ProjectionRunner::new(db.store().clone(), Ending { in_prepare, with })
+                    .on_error(ErrorPolicy::retry())
+                    .start();
+            let joined = tokio::time::timeout(SOON, running.join()).await;
+            let error = joined.expect(with).unwrap_err();
+            assert!(
+                matches!(error, ProjectionError::Forbidden { .. }),
+                "{with}: {error:?}"
+            );
+            assert!(
+                error.to_string().contains("`COMMIT` or `ROLLBACK`"),
+                "{error}"
+            );
+            let seen = status(db.store(), db.store(), "ending").await.unwrap();
+            assert_eq!(
+                (seen.position, seen.leader),
+                (Position::START, None),
+                "{with}"
+            );
+        }
+    }
+}

@@ -14,11 +14,12 @@ use eventcore::{
     EventFilter, Position, RecordedEvent,
     memory::MemoryEventStore,
     projection::{
-        ErrorPolicy, EventFeed, FeedError, MemoryReadModel, MemoryTransaction, Projection,
-        ProjectionError, ProjectionRunner, ProjectionState, WaitError, dead_letters, status,
+        ErrorPolicy, EventFeed, FeedError, Leadership, LeaseError, MemoryReadModel,
+        MemoryTransaction, Projection, ProjectionDatabase, ProjectionError, ProjectionRunner,
+        ProjectionState, ReadModel, WaitError, dead_letters, status,
     },
 };
-use projection::{Db, Postgres, Sqlite, Sums, add, expected};
+use projection::{Db, Postgres, Slow, Sqlite, Sums, Write, add, expected};
 
 const SOON: Duration = Duration::from_mins(2);
 
@@ -46,6 +47,11 @@ on_each_database! {
     a_panic_in_prepare_is_a_failure_of_prepare
     a_panic_in_the_filter_ends_the_projection_and_its_status_says_so
     waiting_for_a_projection_that_failed_ends_at_once
+    the_lease_is_renewed_while_apply_and_prepare_run
+    work_that_takes_longer_than_the_lease_is_committed_beside_a_standby
+    a_lease_without_a_sign_of_life_is_taken_over_whatever_the_clock_says
+    two_projections_of_one_name_are_told_apart
+    one_event_is_parked_by_its_position
 }
 
 fn panicking(positions: &[u64]) -> Sums {
@@ -260,6 +266,211 @@ async fn waiting_for_a_projection_that_failed_ends_at_once<D: Db>() {
         said.contains("no process leads it") && said.contains("position 57 is refused"),
         "{said}"
     );
+}
+
+/// Does not go on before its lease was renewed some times.
+struct Patient<S>(S);
+
+impl<S: ProjectionDatabase> Patient<S> {
+    async fn wait_for_renewals(&self) {
+        let model = self.0.live("patient");
+        let mut seen = HashSet::new();
+        while seen.len() < 4 {
+            seen.extend(
+                model
+                    .record()
+                    .await
+                    .unwrap()
+                    .map(|record| record.lease_state),
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl<S: ProjectionDatabase, Tx: Send> Projection<Tx> for Patient<S> {
+    type Feed = RecordedEvent;
+    type Error = Infallible;
+    const NAME: &'static str = "patient";
+
+    async fn prepare(&self, _: &mut Tx) -> Result<(), Infallible> {
+        self.wait_for_renewals().await;
+        Ok(())
+    }
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        _: &mut Tx,
+    ) -> Result<(), Infallible> {
+        self.wait_for_renewals().await;
+        Ok(())
+    }
+}
+
+async fn the_lease_is_renewed_while_apply_and_prepare_run<D: Db>() {
+    let db = D::fresh().await;
+    add(db.store(), 1, 3).await;
+    let running = ProjectionRunner::new(db.store().clone(), Patient(db.store().clone()))
+        .lease(Duration::from_millis(100))
+        .start();
+    running.wait_for(Position::new(3), SOON).await.unwrap();
+    running.stop().await.unwrap();
+}
+
+async fn work_that_takes_longer_than_the_lease_is_committed_beside_a_standby<D: Db>() {
+    let db = D::fresh().await;
+    add(db.store(), 1, 4).await;
+    let term = Duration::from_millis(200);
+    let slow = Sums {
+        delay: 3 * term,
+        ..Sums::default()
+    };
+    let start = || {
+        let runner = ProjectionRunner::new(db.store().clone(), Slow(slow.clone()));
+        runner.lease(term).start()
+    };
+    let (one, other) = (start(), start());
+    one.wait_for(Position::new(4), SOON).await.unwrap();
+    one.stop().await.unwrap();
+    other.stop().await.unwrap();
+}
+
+async fn a_lease_without_a_sign_of_life_is_taken_over_whatever_the_clock_says<D: Db>() {
+    let db = D::fresh().await;
+    add(db.store(), 1, 5).await;
+    // As after a clock that was a year ahead when the lease was written: it runs out in a year.
+    let model = db.store().live("sums");
+    let year = Duration::from_secs(60 * 60 * 24 * 365);
+    let taken = model.lead("gone", year).await.unwrap();
+    let Leadership::Taken(gone) = taken else {
+        panic!("{taken:?}")
+    };
+    let running = ProjectionRunner::new(db.store().clone(), Sums::default()).start();
+    running.wait_for(Position::new(5), SOON).await.unwrap();
+    let renewed = model.renew(&gone, year).await;
+    assert!(matches!(renewed, Err(LeaseError::Lost)), "{renewed:?}");
+    running.stop().await.unwrap();
+}
+
+/// Another projection with the name of [`Sums`].
+struct AlsoSums;
+
+impl<Tx: Send> Projection<Tx> for AlsoSums {
+    type Feed = RecordedEvent;
+    type Error = Infallible;
+    const NAME: &'static str = "sums";
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        _: &mut Tx,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+async fn two_projections_of_one_name_are_told_apart<D: Db>() {
+    let db = D::fresh().await;
+    let position = add(db.store(), 1, 5).await;
+    let first = ProjectionRunner::new(db.store().clone(), Sums::default()).start();
+    first.wait_for(position, SOON).await.unwrap();
+    let second = ProjectionRunner::new(db.store().clone(), AlsoSums);
+    let error = second.run_until(std::future::pending()).await.unwrap_err();
+    assert!(
+        matches!(error, ProjectionError::NameTaken { .. }),
+        "{error:?}"
+    );
+    let said = error.to_string();
+    assert!(
+        said.contains("`sums`") && said.contains("::Sums`") && said.contains("::AlsoSums`"),
+        "{said}"
+    );
+    // Of one type, the second stands by; and another database is another matter.
+    let standby = ProjectionRunner::new(db.store().clone(), Sums::default()).start();
+    let elsewhere = D::fresh().await;
+    let position = add(elsewhere.store(), 1, 5).await;
+    let other = ProjectionRunner::new(elsewhere.store().clone(), AlsoSums).start();
+    other.wait_for(position, SOON).await.unwrap();
+    let position = add(db.store(), 1, 5).await;
+    first.wait_for(position, SOON).await.unwrap();
+    for one in [first, standby, other] {
+        one.stop().await.unwrap();
+    }
+}
+
+async fn one_event_is_parked_by_its_position<D: Db>() {
+    let db = D::fresh().await;
+    add(db.store(), 1, 50).await;
+    let sums = Sums {
+        panics: false,
+        ..panicking(&[7, 20])
+    };
+    let running = ProjectionRunner::new(db.store().clone(), sums)
+        .on_error(ErrorPolicy::stop().park_at(Position::new(7)))
+        .start();
+    let waited = running.wait_for(Position::new(50), SOON).await;
+    let error = waited.unwrap_err();
+    assert!(
+        matches!(&error, WaitError::Failed { error: last, .. } if last.position == Some(Position::new(20))),
+        "{error:?}"
+    );
+    let letters = dead_letters(db.store(), "sums", Position::START)
+        .await
+        .unwrap();
+    let parked: Vec<_> = letters.iter().map(|one| one.position.get()).collect();
+    assert_eq!(parked, [7]);
+}
+
+/// Signals that it was called, and waits for ever.
+struct Stuck(std::sync::mpsc::SyncSender<()>);
+
+impl<Tx: Write> Projection<Tx> for Stuck {
+    type Feed = RecordedEvent;
+    type Error = Infallible;
+    const NAME: &'static str = "stuck";
+
+    async fn apply(
+        &self,
+        _: RecordedEvent,
+        _: &RecordedEvent,
+        _: &mut Tx,
+    ) -> Result<(), Infallible> {
+        let _ = self.0.send(());
+        std::future::pending().await
+    }
+}
+
+fn a_runtime_with_an_apply_that_waits_for_ever_can_be_dropped<D: Db>() {
+    let (stuck, is_stuck) = std::sync::mpsc::sync_channel(0);
+    let (dropped, is_dropped) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let running = runtime.block_on(async {
+            let db = D::fresh().await;
+            add(db.store(), 1, 1).await;
+            ProjectionRunner::new(db.store().clone(), Stuck(stuck)).start()
+        });
+        is_stuck.recv().unwrap();
+        drop(runtime);
+        drop(running);
+        dropped.send(()).unwrap();
+    });
+    is_dropped
+        .recv_timeout(SOON)
+        .expect("the runtime does not end");
+}
+
+#[test]
+fn on_sqlite_a_runtime_with_an_apply_that_waits_for_ever_can_be_dropped() {
+    a_runtime_with_an_apply_that_waits_for_ever_can_be_dropped::<Sqlite>();
+}
+
+#[test]
+fn on_postgres_a_runtime_with_an_apply_that_waits_for_ever_can_be_dropped() {
+    a_runtime_with_an_apply_that_waits_for_ever_can_be_dropped::<Postgres>();
 }
 
 /// Counts events, and panics on the way at some of them.

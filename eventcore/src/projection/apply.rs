@@ -14,7 +14,7 @@ use super::{
     batch::{Batch, BatchSize, Failure, Outcome, last_of},
     database::{DeadLetter, LastError, Progress},
     error::with_sources,
-    leader::{Exit, Run},
+    leader::{Exit, Run, renewal},
     page::{Failed, PagePlan},
     panic::catch,
     policy::Verdict,
@@ -138,7 +138,7 @@ where
     }
 
     async fn batch(
-        &self,
+        &mut self,
         lease: &Lease,
         events: &Arc<Vec<RecordedEvent>>,
         range: Range<usize>,
@@ -176,7 +176,7 @@ where
         };
         tracing::error!(projection = P::NAME, %position, attempts, error = error.message, "an event could not be applied");
         self.report.error(error.clone());
-        let verdict = self.setup.policy.after(attempts);
+        let verdict = self.setup.policy.after(attempts, position);
         if verdict == Verdict::Park {
             let mut progress = self.progress(position);
             progress.park = Some(DeadLetter {
@@ -238,13 +238,13 @@ where
     /// While a transaction keeps others from writing, as on SQLite, the lease cannot be renewed, and need not be: nobody else
     /// can take it, and the commit renews it.
     async fn run_held<T: Send + 'static>(
-        &self,
+        &mut self,
         lease: &Lease,
         work: impl Future<Output = Result<T, LeaseError>> + Send + 'static,
     ) -> Result<T, LeaseError> {
         let (database, term) = (&self.setup.database, self.setup.term);
         let renew = async {
-            let (mut slept, pause) = (Duration::ZERO, term / 3);
+            let (mut slept, pause) = (Duration::ZERO, renewal(term));
             loop {
                 tokio::time::sleep(pause).await;
                 let is_late = slept < term && slept + pause >= term;
@@ -260,7 +260,8 @@ where
                 let _ = database.renew(lease, term).await;
             }
         };
-        let (mut work, mut renew) = (pin!(database.run(work)), pin!(renew));
+        // In a box of its own: the work holds the projection's future, which may be large.
+        let (mut work, mut renew) = (Box::pin(database.run(work)), pin!(renew));
         poll_fn(|context| {
             let done = work.as_mut().poll(context);
             if done.is_pending() {

@@ -189,6 +189,20 @@ pub struct ForbiddenUse {
     pub reason: String,
 }
 
+impl Forbidden {
+    /// The use of a projection that ended the runner's transaction.
+    pub(crate) fn transaction_end() -> Self {
+        let reason = "`apply` and `prepare` must not end the transaction: it is committed with the checkpoint, and what was \
+                      committed without it may be applied twice; remove the statement, then rebuild the read model";
+        Self {
+            uses: vec![ForbiddenUse {
+                object: "`COMMIT` or `ROLLBACK`".to_owned(),
+                reason: reason.to_owned(),
+            }],
+        }
+    }
+}
+
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, ForbiddenUse { object, reason }) in self.uses.iter().enumerate() {
@@ -288,6 +302,9 @@ pub struct ProjectionRecord {
     pub position: Position,
     /// Who leads; `None` when nobody holds the lease.
     pub leader: Option<String>,
+    /// A text that changes whenever the lease is taken or renewed. A standby that sees it unchanged for long enough takes the
+    /// lease over, whatever the clock says.
+    pub lease_state: String,
     /// What went wrong last, if nothing was committed since.
     pub last_error: Option<LastError>,
     /// How many events are parked.

@@ -51,6 +51,20 @@ pub enum ProjectionError {
     /// The store or database failed in a way that does not pass.
     #[error(transparent)]
     Store(#[from] EventStoreError),
+    /// Another projection of this process leads under the same name. They would share one checkpoint, so that each event
+    /// changed the tables of one of them only.
+    #[error(
+        "two projections are called `{projection}`, `{own_type}` and `{other_type}`, and would share one checkpoint; give one \
+         of them another `NAME`"
+    )]
+    NameTaken {
+        /// The name.
+        projection: &'static str,
+        /// The Rust type of the projection that ended with this error.
+        own_type: &'static str,
+        /// The Rust type of the projection that leads.
+        other_type: &'static str,
+    },
     /// Its task panicked outside of `prepare` and `apply`. The open transaction was rolled back.
     #[error("projection `{projection}` panicked: {message}")]
     Panicked {

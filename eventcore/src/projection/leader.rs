@@ -1,6 +1,7 @@
 //! Stands by for the lease, and follows the feed while it holds the lease.
 
 use std::{
+    any::type_name,
     convert::Infallible,
     future::Future,
     sync::Arc,
@@ -14,6 +15,7 @@ use super::{
     metrics,
     pages::Pages,
     panic::{Panic, catch},
+    registry::{self, Registered},
     retry::Pauses,
     shutdown::Shutdown,
     status::{ProjectionState, Report, status_of},
@@ -22,6 +24,13 @@ use crate::{EventStore, EventStoreError, Position, store::FeedPage};
 
 /// How often one who stands by looks whether the lease is free.
 const STANDBY: Duration = Duration::from_millis(100);
+/// How often one who stands by looks for a sign of life of the leader.
+const WATCH: Duration = Duration::from_millis(500);
+/// The longest time between two renewals of a lease. A third of a shorter term is less.
+const RENEWAL: Duration = Duration::from_millis(500);
+/// The least time without a renewal after which a standby takes over a lease that has not run out by the clock, since the
+/// clock was set back. A leader renews its lease more often than that, whatever its term.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How often the checkpoint is moved over events that the projection does not read.
 const PASSING: Duration = Duration::from_millis(50);
 /// How often the recorder of metrics is told how far behind the projection is.
@@ -57,6 +66,41 @@ impl<S: Clone, D, P> Setup<S, D, P> {
 impl<S: Clone, D: Clone, P> Clone for Setup<S, D, P> {
     fn clone(&self) -> Self {
         self.of(self.database.clone())
+    }
+}
+
+/// The time between two renewals of a lease.
+pub(super) fn renewal(term: Duration) -> Duration {
+    (term / 3).min(RENEWAL)
+}
+
+/// A lease of another process, watched on this process's own monotonic clock.
+#[derive(Default)]
+struct Watch {
+    /// The latest look at the lease.
+    looked: Option<Instant>,
+    /// The lease as it was seen first and ever since, and when that was.
+    unchanged: Option<(String, Instant)>,
+}
+
+impl Watch {
+    fn is_due(&self) -> bool {
+        self.looked.is_none_or(|looked| looked.elapsed() >= WATCH)
+    }
+
+    /// Returns whether the lease has been in this state for so long.
+    fn is_unchanged(&mut self, state: Option<String>, time: Duration) -> bool {
+        let now = Instant::now();
+        self.looked = Some(now);
+        match (&self.unchanged, state) {
+            (Some((before, since)), Some(state)) if *before == state => {
+                now.duration_since(*since) >= time
+            }
+            (_, state) => {
+                self.unchanged = state.map(|state| (state, now));
+                false
+            }
+        }
     }
 }
 
@@ -112,11 +156,13 @@ where
     /// Leads whenever the lease is free. Returns the lease if it has arrived, `None` if it was asked to stop.
     pub(super) async fn stand_by(&mut self) -> Result<Option<Lease>, ProjectionError> {
         let mut pauses = Pauses::new();
+        let mut watch = Watch::default();
+        let _registered = Registered::new::<P>(P::NAME, &self.setup.instance, self.until.is_some());
         loop {
-            let (database, instance) = (self.setup.database.clone(), self.setup.instance.clone());
-            let waited = match database.lead(&instance, self.setup.term).await {
+            let database = self.setup.database.clone();
+            let waited = match self.claim(&mut watch).await {
                 Ok(Leadership::Taken(mut lease)) => {
-                    pauses = Pauses::new();
+                    (pauses, watch) = (Pauses::new(), Watch::default());
                     let exit = self.lead(&mut lease).await;
                     if !matches!(exit, Exit::Arrived) {
                         // If this fails, the lease runs out by itself. One that is lost cannot be given up either.
@@ -136,6 +182,13 @@ where
                     }
                 }
                 Ok(Leadership::Held { leader }) => {
+                    if let Some(other) = registry::other::<P>(P::NAME, &leader) {
+                        return Err(ProjectionError::NameTaken {
+                            projection: P::NAME,
+                            own_type: type_name::<P>(),
+                            other_type: other,
+                        });
+                    }
                     self.report.state(ProjectionState::Standby { leader });
                     self.sleep(STANDBY).await
                 }
@@ -149,8 +202,33 @@ where
         }
     }
 
+    /// Takes the lease if it is free, has run out, or shows no sign of life.
+    async fn claim(&mut self, watch: &mut Watch) -> Result<Leadership, EventStoreError> {
+        let Setup {
+            database,
+            instance,
+            term,
+            ..
+        } = &self.setup;
+        match database.lead(instance, *term).await? {
+            Leadership::Held { leader } if watch.is_due() => {
+                let state = database.record().await?.map(|record| record.lease_state);
+                if !watch.is_unchanged(state, (*term).max(SILENCE)) {
+                    return Ok(Leadership::Held { leader });
+                }
+                tracing::warn!(
+                    projection = P::NAME,
+                    leader,
+                    "takes over from a leader that does not renew its lease, though the lease has not run out"
+                );
+                database.seize(instance, *term).await
+            }
+            leadership => Ok(leadership),
+        }
+    }
+
     async fn lead(&mut self, lease: &mut Lease) -> Exit {
-        match catch(self.try_lead(lease)).await {
+        match catch(Box::pin(self.try_lead(lease))).await {
             Ok(Ok(never)) => match never {},
             Ok(Err(exit)) => exit,
             Err(Panic(message)) => {
@@ -171,7 +249,7 @@ where
         let store = self.setup.store.clone();
         let mut pages = Pages::new(store, lease.position, P::Feed::filter());
         let (mut pauses, mut size) = (Pauses::new(), BatchSize::new());
-        let tick = (self.setup.term / 3).min(Duration::from_millis(500));
+        let tick = renewal(self.setup.term);
         let mut kept = Instant::now();
         // How far pages without events looked, and when the checkpoint was last committed.
         let (mut passed, mut committed) = (None, Instant::now());

@@ -246,6 +246,7 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
         Ok(Some(ProjectionRecord {
             position: kept.position,
             leader: kept.leader.as_ref().map(|(leader, _)| leader.clone()),
+            lease_state: format!("{} {:?}", kept.fence, kept.leader),
             last_error: kept.last_error.clone(),
             parked: u64::try_from(kept.dead_letters.len()).unwrap_or(u64::MAX),
             to_replay: kept.dead_letters.iter().any(|letter| letter.to_replay),

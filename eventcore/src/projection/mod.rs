@@ -33,6 +33,7 @@ mod policy;
 )]
 mod projection;
 mod rebuild;
+mod registry;
 mod retry;
 mod runner;
 mod shutdown;

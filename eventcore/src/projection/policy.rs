@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Position;
+
 /// What a runner does when an event cannot be decoded or applied.
 ///
 /// It is about events only: a database or store that fails for a while is asked again, for as long as it takes.
@@ -20,6 +22,8 @@ pub struct ErrorPolicy {
     first: Duration,
     most: Duration,
     parks: bool,
+    /// The events that are parked whatever the rest says.
+    parked: Vec<Position>,
 }
 
 impl ErrorPolicy {
@@ -29,6 +33,7 @@ impl ErrorPolicy {
             first: Duration::from_millis(100),
             most: Duration::from_secs(30),
             parks,
+            parked: Vec::new(),
         }
     }
 
@@ -60,8 +65,26 @@ impl ErrorPolicy {
         self
     }
 
-    /// What comes after an attempt that failed.
-    pub(super) fn after(&self, attempts: u32) -> Verdict {
+    /// Parks the event at this position at its first failure, whatever the policy says about others.
+    ///
+    /// This is the way past one event that can never be decoded or applied, such as one with a damaged payload, without
+    /// parking others unseen. [`ProjectionError::Event`](super::ProjectionError::Event) and the status name the position.
+    ///
+    /// ```
+    /// use eventcore::{Position, projection::ErrorPolicy};
+    ///
+    /// let policy = ErrorPolicy::retry().park_at(Position::new(4711));
+    /// ```
+    pub fn park_at(mut self, position: Position) -> Self {
+        self.parked.push(position);
+        self
+    }
+
+    /// Returns what follows a failed attempt to apply the event at a position.
+    pub(super) fn after(&self, attempts: u32, position: Position) -> Verdict {
+        if self.parked.contains(&position) {
+            return Verdict::Park;
+        }
         if attempts >= self.attempts {
             return if self.parks {
                 Verdict::Park
@@ -95,16 +118,24 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_attempts_end() {
+        let at = Position::new(7);
         let (ms, policy) = (Duration::from_millis, ErrorPolicy::retry().attempts(5));
         let policy = policy.backoff(ms(10), ms(50));
-        let verdicts: Vec<_> = (1..=5).map(|attempts| policy.after(attempts)).collect();
+        let verdicts: Vec<_> = (1..=5).map(|attempts| policy.after(attempts, at)).collect();
         let retry = |pause| Verdict::Retry(ms(pause));
         assert_eq!(
             verdicts,
             [retry(10), retry(20), retry(40), retry(50), Verdict::Stop]
         );
-        assert_eq!(ErrorPolicy::park().after(1), Verdict::Park);
-        let forever = ErrorPolicy::retry().after(u32::MAX - 1);
+        assert_eq!(ErrorPolicy::park().after(1, at), Verdict::Park);
+        let forever = ErrorPolicy::retry().after(u32::MAX - 1, at);
         assert_eq!(forever, Verdict::Retry(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn an_event_that_is_named_is_parked_at_once_and_no_other() {
+        let policy = ErrorPolicy::stop().park_at(Position::new(7));
+        assert_eq!(policy.after(1, Position::new(7)), Verdict::Park);
+        assert_eq!(policy.after(1, Position::new(8)), Verdict::Stop);
     }
 }

@@ -405,7 +405,9 @@ impl Hosts {
             .take(self.each.len())
         {
             // The driver's own time limit ends with the TCP connection; a server that hangs accepts those.
-            match time::timeout(self.timeout, host.connect(self.tls.clone())).await {
+            // In a box, or the future of every statement would have room for a TLS handshake.
+            let connect = Box::pin(host.connect(self.tls.clone()));
+            match time::timeout(self.timeout, connect).await {
                 Ok(Ok(connected)) => {
                     self.last.store(index, Ordering::Relaxed);
                     return Ok(connected);

@@ -316,9 +316,11 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Position> {
     Ok(Position::new(head.unwrap_or(0)))
 }
 
-/// The bytes of a text. The next row is in their place.
+/// The bytes of a payload. The next row is in their place.
+///
+/// They are not checked for UTF-8 here: a payload that cannot be read is the fault of one event, which decoding it names, and
+/// the events around it are read.
 pub(crate) fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], EventStoreError> {
     let text = row.get_ref(column).map_err(of_read)?;
-    let text = text.as_str().map_err(|error| corrupt(error.to_string()))?;
-    Ok(text.as_bytes())
+    text.as_bytes().map_err(|error| corrupt(error.to_string()))
 }

@@ -9,11 +9,8 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use crate::sqlite::{
-    SqliteEventStore,
-    convert::sql,
-    read_model::rebuild,
-    read_model::target::{Place, blocking},
-    read_model::transaction::SqliteTransaction,
+    SqliteEventStore, convert::sql, read_model::rebuild, read_model::target::Place,
+    read_model::threads, read_model::transaction::SqliteTransaction,
 };
 use crate::{
     Position,
@@ -70,7 +67,7 @@ impl ReadModel for SqliteReadModel {
     ) -> Result<T, EventStoreError> {
         // What writes runs in a thread that may block, its commit included.
         let runtime = tokio::runtime::Handle::current();
-        blocking(move || runtime.block_on(work)).await
+        threads::run(move || runtime.block_on(work)).await
     }
 
     async fn lead(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
@@ -286,7 +283,8 @@ pub(crate) fn record(
 ) -> rusqlite::Result<Option<ProjectionRecord>> {
     let sql = "SELECT position, iif(leads_until >= ?2, leader, NULL), error, error_position, error_at,
                       (SELECT count(*) FROM main.eventcore_dead_letters d WHERE d.projection = p.name),
-                      EXISTS (SELECT 1 FROM main.eventcore_dead_letters d WHERE d.projection = p.name AND d.to_replay)
+                      EXISTS (SELECT 1 FROM main.eventcore_dead_letters d WHERE d.projection = p.name AND d.to_replay),
+                      fence || ' ' || leads_until
                FROM main.eventcore_projections p WHERE name = ?1";
     let read = |row: &Row<'_>| {
         let message: Option<String> = row.get(2)?;
@@ -304,6 +302,7 @@ pub(crate) fn record(
             last_error,
             parked: row.get(5)?,
             to_replay: row.get(6)?,
+            lease_state: row.get(7)?,
         })
     };
     let mut statement = connection.prepare_cached(sql)?;

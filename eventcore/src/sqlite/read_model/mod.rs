@@ -3,4 +3,5 @@
 pub(crate) mod database;
 pub(crate) mod rebuild;
 pub(crate) mod target;
+pub(crate) mod threads;
 pub(crate) mod transaction;
