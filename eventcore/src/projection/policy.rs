@@ -6,7 +6,8 @@ use crate::Position;
 
 /// What a runner does when an event cannot be decoded or applied.
 ///
-/// It is about events only: a database or store that fails for a while is asked again, for as long as it takes.
+/// It applies to events only, a panic while one is decoded or applied included. A database or store that fails for a while is
+/// asked again, for as long as it takes.
 ///
 /// ```
 /// use eventcore::projection::ErrorPolicy;
