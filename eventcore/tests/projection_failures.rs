@@ -16,10 +16,12 @@ use eventcore::{
     projection::{
         ErrorPolicy, EventFeed, FeedError, Leadership, LeaseError, MemoryReadModel,
         MemoryTransaction, Projection, ProjectionDatabase, ProjectionError, ProjectionRunner,
-        ProjectionState, ReadModel, WaitError, dead_letters, status,
+        ProjectionState, ReadModel, WaitError, dead_letters, status, subscribe,
     },
+    sqlite::rusqlite,
 };
-use projection::{Db, Postgres, Slow, Sqlite, Sums, Write, add, expected};
+use futures_util::StreamExt as _;
+use projection::{Db, Postgres, Slow, Sqlite, Sums, TallyEvent, TallyId, Write, add, expected};
 
 const SOON: Duration = Duration::from_mins(2);
 
@@ -422,6 +424,74 @@ async fn one_event_is_parked_by_its_position<D: Db>() {
         .unwrap();
     let parked: Vec<_> = letters.iter().map(|one| one.position.get()).collect();
     assert_eq!(parked, [7]);
+}
+
+/// After somebody has damaged the payload of the event at position 4: whoever reads the feed gets everything, and only
+/// decoding that event fails; a projection parks it by its position; other streams are as before.
+async fn assert_one_bad_payload_is_passed_knowingly<D: Db>(db: &D) {
+    let bad = Position::new(4);
+    let mut events = subscribe(db.store(), Position::START, EventFilter::All);
+    for position in 1..=15 {
+        let event = events.next().await.unwrap().unwrap();
+        assert_eq!(event.position.get(), position);
+        let decoded = <(TallyId, TallyEvent)>::decode(&event);
+        assert_eq!(decoded.is_err(), event.position == bad, "{event:?}");
+        if let Err(error) = decoded {
+            let said = error.to_string();
+            assert!(
+                said.contains("position 4") && said.contains("tally-1"),
+                "{said}"
+            );
+        }
+    }
+    let runner = ProjectionRunner::new(db.store().clone(), Sums::default());
+    let stopping = runner.clone().on_error(ErrorPolicy::stop()).start();
+    let waited = stopping.wait_for(Position::new(15), SOON).await;
+    let Err(WaitError::Failed { reached, error, .. }) = waited else {
+        panic!("{waited:?}")
+    };
+    assert_eq!((reached.get(), error.position), (3, Some(bad)));
+    let parking = runner.on_error(ErrorPolicy::stop().park_at(bad)).start();
+    parking.wait_for(Position::new(15), SOON).await.unwrap();
+    let position = add(db.store(), 2, 1).await;
+    parking.wait_for(position, SOON).await.unwrap();
+    let aside = HashSet::from([bad.get()]);
+    assert_eq!(db.sums().await, expected(db.store(), &aside).await);
+    assert_eq!(parking.status().await.unwrap().parked, 1);
+    parking.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_sqlite_a_payload_that_is_no_utf8_is_passed_knowingly() {
+    let db = Sqlite::fresh().await;
+    add(db.store(), 1, 10).await;
+    add(db.store(), 2, 5).await;
+    let file = rusqlite::Connection::open(db.location()).unwrap();
+    file.busy_timeout(SOON).unwrap();
+    let triggers: Vec<String> = {
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
+        let mut triggers = file.prepare(sql).unwrap();
+        let names = triggers.query_map([], |row| row.get(0)).unwrap();
+        names.map(Result::unwrap).collect()
+    };
+    for trigger in triggers {
+        file.execute_batch(&format!("DROP TRIGGER {trigger}"))
+            .unwrap();
+    }
+    let damage = "UPDATE events SET payload = CAST(x'7b22ff' AS TEXT) WHERE position = 4";
+    assert_eq!(file.execute(damage, []).unwrap(), 1);
+    drop(file);
+    assert_one_bad_payload_is_passed_knowingly(&db).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_a_payload_that_does_not_fit_is_passed_knowingly() {
+    let db = Postgres::fresh().await;
+    add(db.store(), 1, 10).await;
+    add(db.store(), 2, 5).await;
+    db.run("UPDATE events SET payload = '[7]' WHERE position = 4")
+        .await;
+    assert_one_bad_payload_is_passed_knowingly(&db).await;
 }
 
 /// Signals that it was called, and waits for ever.

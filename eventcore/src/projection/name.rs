@@ -3,8 +3,17 @@
 /// The longest name of a projection, in bytes: what PostgreSQL allows for the name of a schema.
 pub(super) const MAX_NAME_BYTES: usize = 63;
 
+/// Panics, when it is compiled, for what cannot be the name of a projection.
+#[track_caller]
+pub(super) const fn check_name(name: &str) {
+    assert!(
+        is_name(name),
+        "the `NAME` of a projection or automation has 1 to 63 characters: ASCII letters, digits, `_` and `-`"
+    );
+}
+
 /// Returns whether a projection may have this name, which becomes part of table, schema and file names.
-pub(super) const fn is_name(name: &str) -> bool {
+const fn is_name(name: &str) -> bool {
     let mut rest = name.as_bytes();
     if rest.is_empty() || rest.len() > MAX_NAME_BYTES {
         return false;

@@ -10,7 +10,7 @@ use std::{
 use super::{
     ErrorPolicy, Lease, Projection, ProjectionDatabase, ProjectionError, ProjectionHandle,
     leader::{Run, Setup},
-    name::is_name,
+    name::check_name,
     pages::head,
     shutdown::Shutdown,
     status::Report,
@@ -78,12 +78,7 @@ where
     ///
     /// Does not compile if [`Projection::NAME`] is not a name.
     pub fn into_database(store: S, database: D, projection: P) -> Self {
-        const {
-            assert!(
-                is_name(P::NAME),
-                "the `NAME` of a projection or automation has 1 to 63 characters: ASCII letters, digits, `_` and `-`"
-            );
-        };
+        const { check_name(P::NAME) };
         let instance = format!("{}-{:08x}", std::process::id(), fastrand::u32(..));
         let setup = Setup {
             store,

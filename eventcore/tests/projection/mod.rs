@@ -82,12 +82,13 @@ pub async fn expected(store: &impl EventStore, without: &HashSet<u64>) -> Rows {
         }
         after = page.up_to;
         for event in page.events {
-            let (TallyId(tally), TallyEvent::Added { amount }) = event.keyed().unwrap();
-            if !without.contains(&event.position.get()) {
-                let row = rows.entry(tally.to_string()).or_default();
-                row.0 += i64::try_from(amount).unwrap();
-                row.1 += 1;
+            if without.contains(&event.position.get()) {
+                continue;
             }
+            let (TallyId(tally), TallyEvent::Added { amount }) = event.keyed().unwrap();
+            let row = rows.entry(tally.to_string()).or_default();
+            row.0 += i64::try_from(amount).unwrap();
+            row.1 += 1;
         }
     }
 }
