@@ -284,7 +284,7 @@ struct AllColumns {
 impl Projection<PostgresTransaction> for AllColumns {
     type Feed = RecordedEvent;
     type Error = EventStoreError;
-    const NAME: &'static str = "all_columns";
+    const NAME: &'static str = "sums";
 
     async fn apply(
         &self,

@@ -489,8 +489,11 @@ async fn on_postgres_a_payload_that_does_not_fit_is_passed_knowingly() {
     let db = Postgres::fresh().await;
     add(db.store(), 1, 10).await;
     add(db.store(), 2, 5).await;
-    db.run("UPDATE events SET payload = '[7]' WHERE position = 4")
-        .await;
+    let events = format!("{}.events", db.location());
+    db.run(&format!(
+        "UPDATE {events} SET payload = '[7]' WHERE position = 4"
+    ))
+    .await;
     assert_one_bad_payload_is_passed_knowingly(&db).await;
 }
 

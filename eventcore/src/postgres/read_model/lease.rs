@@ -15,7 +15,7 @@ use crate::postgres::{
 };
 use crate::{
     Position,
-    projection::{LastError, Leadership, Lease, LeaseError, Progress, ProjectionRecord},
+    projection::{Forbidden, LastError, Leadership, Lease, LeaseError, Progress, ProjectionRecord},
     store::EventStoreError,
 };
 
@@ -104,12 +104,12 @@ impl Target {
         };
         match recorded {
             Ok(true) => transaction.commit().await,
-            Ok(false) => Err(LeaseError::Lost),
+            Ok(false) => Err(lost_or_ended(&mut transaction).await),
             Err(failure) => Err(failure.nothing_written().into()),
         }
     }
 
-    /// Returns `false` if the lease is lost.
+    /// Returns `false` if the lease is lost, or the transaction has ended before.
     async fn record_progress(
         &self,
         open: &mut OpenTransaction,
@@ -119,7 +119,8 @@ impl Target {
     ) -> Result<bool, Failure> {
         let sql = "UPDATE eventcore.projections SET position = $1, error = NULL, schema = coalesce($6, schema),
                           leads_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
-                    WHERE name = $3 AND fence = $4 AND position = $5";
+                    WHERE name = $3 AND fence = $4 AND position = $5
+                      AND current_setting('eventcore_batch.state', true) = 'open'";
         let (before, position) = (big(lease.position.get()), big(progress.position.get()));
         let (term, fence) = (millis(progress.term), big(lease.fence));
         let held = open
@@ -161,13 +162,29 @@ impl Target {
         let sql = "SELECT p.position, CASE WHEN p.leads_until >= clock_timestamp() THEN p.leader END,
                           p.error, p.error_position, p.error_at,
                           (SELECT count(*) FROM eventcore.dead_letters d WHERE d.projection = p.name),
-                          EXISTS (SELECT FROM eventcore.dead_letters d WHERE d.projection = p.name AND d.to_replay)
+                          EXISTS (SELECT FROM eventcore.dead_letters d WHERE d.projection = p.name AND d.to_replay),
+                          concat_ws(' ', p.fence, p.leads_until)
                      FROM eventcore.projections p WHERE p.name = $1";
         let rows = self.query(sql, &[&self.key]).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };
         record(row).map(Some).map_err(damaged)
+    }
+}
+
+/// Tells a lost lease from a projection that has ended the transaction itself.
+async fn lost_or_ended(transaction: &mut PostgresTransaction) -> LeaseError {
+    const IS_OPEN: &str =
+        "SELECT current_setting('eventcore_batch.state', true) IS NOT DISTINCT FROM 'open'";
+    let asked = async {
+        let rows = transaction.own().await?.query(IS_OPEN, &[]).await?;
+        Ok::<bool, Failure>(rows.first().map_or(Ok(true), |row| row.try_get(0))?)
+    };
+    match asked.await {
+        Ok(true) => LeaseError::Lost,
+        Ok(false) => LeaseError::Forbidden(Forbidden::transaction_end()),
+        Err(failure) => failure.nothing_written().into(),
     }
 }
 
@@ -194,6 +211,7 @@ fn record(row: &Row) -> Result<ProjectionRecord, tokio_postgres::Error> {
         last_error,
         parked: number(row, 5)?,
         to_replay: row.try_get(6)?,
+        lease_state: row.try_get(7)?,
     })
 }
 

@@ -284,7 +284,8 @@ impl PostgresTransaction {
 }
 
 /// Begins a transaction that the projection does not use.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off;
+     SET LOCAL eventcore_batch.state = 'open'";
 
 /// Makes the schema of a read model, or says why it may not; returns its object id.
 async fn make_schema(

@@ -6,6 +6,8 @@ BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL synchronous_commit = off;
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL plan_cache_mode TO DEFAULT;
+-- It is gone when the transaction is: a projection that ends the transaction itself is found by that.
+SET LOCAL eventcore_batch.state = 'open';
 SELECT (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = $schema) AS namespace,
        p.schema IS NOT NULL AS is_made, p.position,
        set_config('search_path', concat_ws(', ', $name_of_schema,
