@@ -8,6 +8,7 @@
     reason = "checks fail by panicking"
 )]
 
+mod characters;
 mod large;
 
 use std::{
@@ -28,6 +29,7 @@ use crate::{
     },
 };
 
+pub use characters::filters_with_strange_characters_select_nothing;
 pub use large::pages_are_bounded_by_their_bytes;
 
 /// One `#[tokio::test]` for every promise of the contract, each on a store of its own.
@@ -56,6 +58,7 @@ macro_rules! contract_tests {
             reads_made_at_once_get_each_its_own_page
             the_log_is_read_on_from_a_position
             a_feed_is_filtered_by_category_and_type
+            filters_with_strange_characters_select_nothing
             waiting_ends_when_an_event_is_there
             many_writers_lose_nothing
             a_reader_never_sees_a_hole

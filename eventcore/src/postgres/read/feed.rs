@@ -201,8 +201,13 @@ impl Feed {
                     .await
             }
             EventFilter::AnyOf(selectors) => {
-                let categories: Vec<_> = selectors.iter().map(|of| of.only_category()).collect();
-                let types: Vec<_> = selectors.iter().map(|of| of.only_event_type()).collect();
+                // The server has no NUL in its texts, and refuses to look for one.
+                let has_nul = |text: Option<&str>| text.is_some_and(|text| text.contains('\0'));
+                let (categories, types): (Vec<_>, Vec<_>) = selectors
+                    .iter()
+                    .map(|of| (of.only_category(), of.only_event_type()))
+                    .filter(|(category, name)| !has_nul(*category) && !has_nul(*name))
+                    .unzip();
                 self.pool
                     .read(
                         &self.of_types,
