@@ -171,9 +171,10 @@ impl PostgresConfig {
         self
     }
 
-    /// The most connections at a time, at least 2; 8 by default. A store needs few: what many tasks ask travels together.
+    /// The most connections at a time, from 2 to 1,024; 8 by default. A store needs few: what many tasks ask travels
+    /// together.
     pub fn pool_size(mut self, connections: usize) -> Self {
-        self.pool_size = connections.max(2);
+        self.pool_size = connections.clamp(2, 1024);
         self
     }
 
@@ -190,10 +191,13 @@ impl PostgresConfig {
         self
     }
 
-    /// How long the *server* works on a statement before it gives up ([`EventStoreError::Busy`]); no limit by default.
+    /// How long the *server* works on a statement before it gives up ([`EventStoreError::Busy`]), from a millisecond to
+    /// 24 days; no limit by default.
     /// It is sent when a connection starts, which a pooler may refuse: then set it for the role instead.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
-        self.statement_timeout = Some(timeout);
+        // The server counts milliseconds up to this, and takes 0 for no limit.
+        let longest = Duration::from_millis(i32::MAX.unsigned_abs().into());
+        self.statement_timeout = Some(timeout.clamp(Duration::from_millis(1), longest));
         self
     }
 

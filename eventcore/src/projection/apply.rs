@@ -196,8 +196,8 @@ where
         match verdict {
             Verdict::Retry(pause) => {
                 self.report.state(ProjectionState::Retrying { attempts });
-                let until = Instant::now() + pause;
-                while let Some(left) = until.checked_duration_since(Instant::now()) {
+                let started = Instant::now();
+                while let Some(left) = pause.checked_sub(started.elapsed()) {
                     self.sleep(left.min(self.setup.term / 3)).await?;
                     self.keep(lease).await?;
                     self.measure().await;

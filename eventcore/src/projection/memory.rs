@@ -61,7 +61,8 @@ pub struct MemoryReadModel<M> {
 struct Kept {
     position: Position,
     fence: u64,
-    leader: Option<(String, Instant)>,
+    /// Until when somebody leads: for ever, if that is later than a clock can say.
+    leader: Option<(String, Option<Instant>)>,
     last_error: Option<LastError>,
     dead_letters: Vec<DeadLetter>,
 }
@@ -69,7 +70,7 @@ struct Kept {
 impl Kept {
     fn hold(&mut self, term: Duration) {
         if let Some((_, until)) = &mut self.leader {
-            *until = Instant::now() + term;
+            *until = Instant::now().checked_add(term);
         }
     }
 }
@@ -172,7 +173,9 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
 
     async fn lead(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
         let held = match &self.kept().leader {
-            Some((other, until)) if *until > Instant::now() => Some(other.clone()),
+            Some((other, until)) if until.is_none_or(|until| until > Instant::now()) => {
+                Some(other.clone())
+            }
             _ => None,
         };
         match held {
@@ -186,7 +189,7 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
         let _model = self.model.write().await;
         let mut kept = self.kept();
         kept.fence += 1;
-        kept.leader = Some((leader.to_owned(), Instant::now() + term));
+        kept.leader = Some((leader.to_owned(), Instant::now().checked_add(term)));
         Ok(Leadership::Taken(Lease {
             fence: kept.fence,
             position: kept.position,

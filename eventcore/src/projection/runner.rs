@@ -98,15 +98,22 @@ where
     }
 
     /// How long the lease is held without a sign of life, 10 seconds if this is not called: after a crash, so long
-    /// nobody leads. At least 100 milliseconds.
+    /// nobody leads. At least 100 milliseconds, and at most a day.
     pub fn lease(mut self, term: Duration) -> Self {
-        self.setup.term = term.max(Duration::from_millis(100));
+        const DAY: Duration = Duration::from_hours(24);
+        self.setup.term = term.clamp(Duration::from_millis(100), DAY);
         self
     }
 
-    /// What this process is called as a leader; its process id and a random number if this is not called.
+    /// What this process is called as a leader; its process id and a random number if this is not called. NUL, which not
+    /// every database stores, is replaced by U+FFFD.
     pub fn instance(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.setup.instance = name.into();
+        let name = name.into();
+        self.setup.instance = if name.contains('\0') {
+            name.replace('\0', "\u{fffd}").into()
+        } else {
+            name
+        };
         self
     }
 

@@ -190,7 +190,9 @@ impl<S> ChaosStore<S> {
             return;
         }
         let part = self.state().random.f64();
-        tokio::time::sleep(least + most.saturating_sub(least).mul_f64(part)).await;
+        let more = most.saturating_sub(least).as_secs_f64() * part;
+        let more = Duration::try_from_secs_f64(more).unwrap_or(Duration::MAX);
+        tokio::time::sleep(least.saturating_add(more)).await;
     }
 }
 

@@ -221,6 +221,9 @@ pub(super) fn damaged(error: tokio_postgres::Error) -> EventStoreError {
     corrupt(error.to_string())
 }
 
+/// The longest term, a century: the server's time ends somewhere, too.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
 fn millis(term: Duration) -> i64 {
-    i64::try_from(term.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(term.min(LONGEST).as_millis()).unwrap_or(i64::MAX)
 }
