@@ -20,6 +20,7 @@ pub struct Database {
     pub store: PostgresEventStore,
     /// A stranger to the store, and a superuser.
     pub client: Client,
+    pub url: String,
     /// The schema of the live read model `model`.
     pub live: String,
     /// The schema of the store.
@@ -61,6 +62,7 @@ impl Database {
         Self {
             store,
             client,
+            url: url.to_owned(),
             live,
             schema,
         }

@@ -14,3 +14,4 @@ mod readers;
 mod refusals;
 mod rights;
 mod script;
+mod warnings;

@@ -40,6 +40,9 @@ impl Script {
         tx: &mut PostgresTransaction,
     ) -> Result<(), EventStoreError> {
         self.applied.fetch_add(1, Ordering::Relaxed);
+        if self.apply.is_empty() {
+            return Ok(());
+        }
         let sql = self.apply.replace(":n", &event.position.to_string());
         tx.execute_batch(&sql).await
     }
