@@ -40,7 +40,9 @@ impl CommandLogic for Count {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = SqliteEventStore::open(std::env::temp_dir().join("eventcore-counter.db")).await?;
-    let count = Count { counter: CounterId(1) };
+    let count = Count {
+        counter: CounterId(1),
+    };
     execute(&store, count, RetryPolicy::new()).await?;
     Ok(())
 }

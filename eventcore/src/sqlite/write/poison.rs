@@ -1,9 +1,8 @@
-//! Whether the disk keeps what it is given. It may only say so in answer to a write: what a system tells of a file after
-//! a failed one cannot be relied on, so from then on nothing more is written to it.
+//! Stops all writes after a failed one, and checkpoints the write-ahead log, whose failures SQLite would hide.
 //!
-//! The system drops what it could not write and answers the next call as if nothing had been (see Rebello et al., "Can
-//! Applications Recover from fsync Failures?", USENIX ATC 2020). PostgreSQL ends itself in this place. What was
-//! acknowledged before is in the part of the log that did reach the disk, and nothing is written over it any more.
+//! The system drops what it could not write and reports success for the next fsync (see Rebello et al., "Can Applications
+//! Recover from fsync Failures?", USENIX ATC 2020), so nothing is written to the file after a failed write. PostgreSQL
+//! panics in this case. Everything acknowledged before is in the part of the log that reached the disk.
 
 use std::{
     sync::{
@@ -13,32 +12,30 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, MAIN_DB, config::DbConfig, ffi, wal::CheckpointMode};
+use rusqlite::{Connection, config::DbConfig, ffi};
 
 use crate::sqlite::{schema::BUSY, write::moved::is_moved};
 
-/// The log is checked in when it has this many pages, 16 MiB rather than SQLite's 4: many commits then write the same
-/// pages of an index once to the file.
-const LONG: i32 = 4000;
-/// The size of the log's file that is left when the log starts over: that of [`LONG`] pages.
-const KEPT: i32 = LONG * 4096;
-/// From this many pages on, 64 MiB, readers are waited for. The log can only start over at a moment when nobody reads from
-/// it, which never comes by itself while reads overlap.
-const TOO_LONG: i32 = 4 * LONG;
-/// The longest wait for readers, which commits wait for, too. One who reads for longer is waited for again when the log has
-/// grown by [`LONG`].
-const WAIT: Duration = Duration::from_millis(100);
+/// The number of pages from which the log is checkpointed: 16 MiB, and not SQLite's default of 4 MiB, so that many commits
+/// write the same page of an index to the file once.
+const CHECKPOINT_PAGES: i32 = 4000;
+/// The size to which the log's file is cut when the log starts over: that of [`CHECKPOINT_PAGES`].
+const KEPT_LOG_BYTES: i32 = CHECKPOINT_PAGES * 4096;
+/// The number of pages from which a checkpoint waits for readers: 64 MiB. The log can only start over while no reader uses
+/// it, and overlapping readers leave no such moment.
+const WAIT_FOR_READERS_PAGES: i32 = 4 * CHECKPOINT_PAGES;
+/// The longest wait for readers, during which commits wait too. A reader that takes longer is waited for again when the
+/// log has grown by [`CHECKPOINT_PAGES`].
+const READER_WAIT: Duration = Duration::from_millis(100);
 
-/// What the connections that write to one file share. Cloning gives another handle to it.
+/// State that the connections that write to one file share. Cloning returns another handle.
 #[derive(Clone, Default)]
 pub(crate) struct Disk(Arc<Inner>);
 
 struct Inner {
-    /// The first write that failed, and what was said of it.
+    /// The first write that failed, and its message.
     failure: OnceLock<(ffi::Error, String)>,
-    /// How long the log was after the last commit.
-    log: AtomicI32,
-    /// How long the log has to be until readers are waited for next.
+    /// The number of pages from which the next checkpoint waits for readers.
     wait_at: AtomicI32,
 }
 
@@ -46,22 +43,22 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             failure: OnceLock::new(),
-            log: AtomicI32::new(0),
-            wait_at: AtomicI32::new(TOO_LONG),
+            wait_at: AtomicI32::new(WAIT_FOR_READERS_PAGES),
         }
     }
 }
 
 impl Disk {
-    /// Takes it on to check in the log of a connection, whose failure SQLite itself would keep to itself. The file of a log
-    /// that was too long is cut when the log starts over.
+    /// Prepares a connection whose log is checkpointed here: SQLite does not report a failed automatic checkpoint.
     pub(crate) fn attach(&self, connection: &mut Connection) -> rusqlite::Result<()> {
-        connection.pragma_update_and_check(None, "journal_size_limit", KEPT, |_| Ok(()))?;
-        let disk = self.clone();
-        connection.wal_hook(Some(move |_: &mut _, pages| {
-            disk.0.log.store(pages, Ordering::Relaxed);
-            Ok(())
-        }))
+        let settings = [
+            ("journal_size_limit", KEPT_LOG_BYTES),
+            ("wal_autocheckpoint", 0),
+        ];
+        for (name, value) in settings {
+            connection.pragma_update_and_check(None, name, value, |_| Ok(()))?;
+        }
+        Ok(())
     }
 
     /// Refuses to write after a write has failed.
@@ -94,39 +91,58 @@ impl Disk {
         drop(connection);
     }
 
-    /// Brings the log into the file if it is long, and lets it start over if it is too long.
+    /// Checkpoints the log if it is long, and lets it start over if it is too long.
     pub(crate) fn check_in(&self, connection: &Connection) {
-        let log = self.0.log.load(Ordering::Relaxed);
-        if log < LONG || self.check().is_err() {
+        if self.check().is_err() {
             return;
         }
-        let checked_in = if log < self.0.wait_at.load(Ordering::Relaxed) {
-            connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
-        } else {
-            self.start_over(connection, log)
-        };
-        if let Err(error) = checked_in {
-            // Anything else, such as a full disk, passes: the log only grows.
+        if let Err(error) = self.checkpoint(connection) {
+            // Other failures, such as a full disk, pass: the log only grows.
             self.note(&error);
         }
     }
 
-    /// Waits for those who read from the log. Others who begin to read meanwhile do so from the file, so it is a wait for
-    /// the longest read and not for a pause of all.
-    fn start_over(&self, connection: &Connection, log: i32) -> rusqlite::Result<(i32, i32)> {
-        connection.busy_timeout(WAIT)?;
-        let done = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE);
+    fn checkpoint(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let log = Checkpoint::run(connection, "PRAGMA wal_checkpoint(NOOP)")?.log_pages;
+        if log < CHECKPOINT_PAGES {
+            return Ok(());
+        }
+        if log < self.0.wait_at.load(Ordering::Relaxed) {
+            return Checkpoint::run(connection, "PRAGMA wal_checkpoint(PASSIVE)").map(drop);
+        }
+        // New readers use the file meanwhile, so this waits for the longest read and not for a moment without readers.
+        connection.busy_timeout(READER_WAIT)?;
+        let truncated = Checkpoint::run(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
         connection.busy_timeout(BUSY)?;
-        let next = match done {
-            Ok(_) => TOO_LONG,
-            Err(_) => log.saturating_add(LONG),
+        let next = match &truncated {
+            Ok(Checkpoint { is_busy: false, .. }) => WAIT_FOR_READERS_PAGES,
+            _ => log.saturating_add(CHECKPOINT_PAGES),
         };
         self.0.wait_at.store(next, Ordering::Relaxed);
-        done
+        truncated.map(drop)
     }
 }
 
-/// Whether it is about a write that the system took and the disk then refused.
+/// The result of a checkpoint.
+struct Checkpoint {
+    /// `true` if readers or writers were in the way.
+    is_busy: bool,
+    /// The number of pages in the log.
+    log_pages: i32,
+}
+
+impl Checkpoint {
+    fn run(connection: &Connection, pragma: &str) -> rusqlite::Result<Self> {
+        connection.prepare_cached(pragma)?.query_row([], |row| {
+            Ok(Self {
+                is_busy: row.get(0)?,
+                log_pages: row.get(1)?,
+            })
+        })
+    }
+}
+
+/// Returns `true` for a write that the system accepted and the disk refused.
 pub(crate) fn is_failed_write(error: &rusqlite::Error) -> bool {
     const FAILED: [i32; 4] = [
         ffi::SQLITE_IOERR_WRITE,
