@@ -11,12 +11,13 @@ use std::{
 };
 
 use eventcore::{
-    EventFilter, Position, RecordedEvent,
+    Command, CommandError, CommandLogic, EventFilter, EventStore, ExecuteOptions, IdempotencyKey,
+    IdempotencyKeyError, Position, RecordedEvent, execute,
     memory::MemoryEventStore,
     projection::{
-        ErrorPolicy, EventFeed, FeedError, Leadership, LeaseError, MemoryReadModel,
+        Automation, ErrorPolicy, EventFeed, FeedError, Leadership, LeaseError, MemoryReadModel,
         MemoryTransaction, Projection, ProjectionDatabase, ProjectionError, ProjectionRunner,
-        ProjectionState, ReadModel, WaitError, dead_letters, status, subscribe,
+        ProjectionState, Reaction, ReadModel, WaitError, dead_letters, status, subscribe,
     },
     sqlite::rusqlite,
 };
@@ -54,6 +55,7 @@ on_each_database! {
     a_lease_without_a_sign_of_life_is_taken_over_whatever_the_clock_says
     two_projections_of_one_name_are_told_apart
     one_event_is_parked_by_its_position
+    no_key_of_a_client_suppresses_a_command_of_an_automation
 }
 
 fn panicking(positions: &[u64]) -> Sums {
@@ -220,9 +222,10 @@ async fn waiting_for_a_projection_that_failed_ends_at_once<D: Db>() {
     let running = ProjectionRunner::new(db.store().clone(), sums)
         .on_error(ErrorPolicy::stop())
         .start();
-    // The test ends only if the wait does: nobody would wait for so long.
     let forever = Duration::from_secs(60 * 60 * 24);
-    let waited = running.wait_for(Position::new(57), forever).await;
+    let waited = running.wait_for(Position::new(57), forever);
+    let waited = tokio::time::timeout(SOON, waited).await;
+    let waited = waited.expect("the wait goes on");
     let error = waited.unwrap_err();
     let WaitError::Failed {
         reached,
@@ -380,7 +383,9 @@ async fn two_projections_of_one_name_are_told_apart<D: Db>() {
     let first = ProjectionRunner::new(db.store().clone(), Sums::default()).start();
     first.wait_for(position, SOON).await.unwrap();
     let second = ProjectionRunner::new(db.store().clone(), AlsoSums);
-    let error = second.run_until(std::future::pending()).await.unwrap_err();
+    let ended = second.run_until(std::future::pending());
+    let ended = tokio::time::timeout(SOON, ended).await;
+    let error = ended.expect("the second stands by").unwrap_err();
     assert!(
         matches!(error, ProjectionError::NameTaken { .. }),
         "{error:?}"
@@ -424,6 +429,69 @@ async fn one_event_is_parked_by_its_position<D: Db>() {
         .unwrap();
     let parked: Vec<_> = letters.iter().map(|one| one.position.get()).collect();
     assert_eq!(parked, [7]);
+}
+
+#[derive(Command)]
+struct Mirror {
+    #[stream]
+    tally: TallyId,
+}
+
+impl CommandLogic for Mirror {
+    type State = ();
+    type Error = Infallible;
+
+    fn apply(&self, (): &mut (), _: MirrorEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: MirrorStreams<'_>) -> Result<(), Infallible> {
+        streams.tally.append(TallyEvent::Added { amount: 1 });
+        Ok(())
+    }
+}
+
+/// Adds to tally 100 for each event of tally 1.
+struct Mirroring;
+
+impl<S: EventStore> Automation<S> for Mirroring {
+    type Feed = (TallyId, TallyEvent);
+    type Error = CommandError<Infallible>;
+    const NAME: &'static str = "mirroring";
+
+    async fn react(
+        &self,
+        (TallyId(tally), _): Self::Feed,
+        reaction: &mut Reaction<'_, S>,
+    ) -> Result<(), Self::Error> {
+        if tally == 1 {
+            let tally = TallyId(100);
+            reaction.execute(Mirror { tally }).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn no_key_of_a_client_suppresses_a_command_of_an_automation<D: Db>() {
+    let db = D::fresh().await;
+    // The keys that the automation would use for the event at position 3, as far as a client can write them.
+    let reserved = IdempotencyKey::new("eventcore:automation/mirroring/3/1");
+    assert_eq!(reserved, Err(IdempotencyKeyError::Reserved));
+    for key in [
+        "automation/mirroring/3/1",
+        "Eventcore:automation/mirroring/3/1",
+    ] {
+        let key = IdempotencyKey::new(key).unwrap();
+        let tally = TallyId(7);
+        let options = ExecuteOptions::new().idempotency_key(key);
+        execute(db.store(), Mirror { tally }, options)
+            .await
+            .unwrap();
+    }
+    assert_eq!(add(db.store(), 1, 1).await.get(), 3);
+    let running = ProjectionRunner::automation(db.store().clone(), Mirroring).start();
+    running.wait_for(Position::new(3), SOON).await.unwrap();
+    let mirrored = expected(db.store(), &HashSet::new()).await;
+    assert_eq!(mirrored.get("100"), Some(&(1, 1)), "{mirrored:?}");
+    running.stop().await.unwrap();
 }
 
 /// After somebody has damaged the payload of the event at position 4: whoever reads the feed gets everything, and only
