@@ -192,7 +192,7 @@ pub fn print(rows: &[Row]) {
 }
 
 impl Board {
-    /// The table is a table like any other, and read like one.
+    /// Reads the table as any other program would: it is in a file of its own beside the store's.
     pub async fn rows(&self) -> Result<Vec<Row>, Box<dyn Error>> {
         let read = |table: &str| {
             format!(
@@ -202,7 +202,9 @@ impl Board {
         };
         match &self.database {
             Database::File(path) => {
-                let connection = rusqlite::Connection::open(path)?;
+                let mut file = path.as_os_str().to_owned();
+                file.push(".airport_board.db");
+                let connection = rusqlite::Connection::open(file)?;
                 let mut statement = connection.prepare(&read("airport_board"))?;
                 let rows = statement.query_map([], |row| {
                     Ok(Row {

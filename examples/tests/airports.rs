@@ -91,7 +91,7 @@ fn a_killed_replay_goes_on_where_it_was() {
 /// What the board counts at all airports together: departures, arrivals, minutes of delay.
 fn board(folder: &Path) -> (i64, i64, i64) {
     let sql = "SELECT sum(departures), sum(arrivals), sum(delay_minutes) FROM airport_board";
-    Connection::open(folder.join("flights.db"))
+    Connection::open(folder.join("flights.db.airport_board.db"))
         .and_then(|file| file.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
         .unwrap()
 }
@@ -191,7 +191,7 @@ fn several_processes_share_the_flights_and_what_they_note_is_counted() {
 
     // A flight that nobody flew, and a movement that the board counts twice.
     std::fs::write(folder.join("more"), "9000 1\n9001").unwrap();
-    let file = Connection::open(folder.join("flights.db")).unwrap();
+    let file = Connection::open(folder.join("flights.db.airport_board.db")).unwrap();
     let sql = "UPDATE airport_board SET arrivals = arrivals + 1 WHERE airport = 'ATL'";
     assert_eq!(file.execute(sql, []).unwrap(), 1);
     let wrong = check(folder, &["one", "two", "more"]);
@@ -214,7 +214,7 @@ fn the_board_is_built_anew_with_its_progress() {
     let folder = tempfile::tempdir().unwrap();
     let flown = airports(folder.path(), "2000").output().unwrap();
     assert_whole(&flown, 2000);
-    let file = Connection::open(folder.path().join("flights.db")).unwrap();
+    let file = Connection::open(folder.path().join("flights.db.airport_board.db")).unwrap();
     file.execute_batch("UPDATE airport_board SET arrivals = arrivals + 1")
         .unwrap();
     drop(file);

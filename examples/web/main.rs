@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let projection = ProjectionRunner::new(store.clone(), read_model::Accounts)
         .lease(LEASE)
         .start();
-    let accounts = read_model::Reader::open(store.clone(), database);
+    let accounts = read_model::Reader::new(store.clone());
 
     let (stop, stopped) = watch::channel(());
     let service = api::service(store.clone(), accounts, stopped);

@@ -77,14 +77,17 @@ impl AccountView {
     }
 }
 
-/// Reads the table. It is a table like any other: this takes a connection of its own, which only reads.
+const NAME: &str = <Accounts as Projection<SqliteTransaction>>::NAME;
+
+/// Reads the table. It is in a database file of its own, which any connection may open for reading.
 pub struct Reader {
     store: SqliteEventStore,
     database: PathBuf,
 }
 
 impl Reader {
-    pub fn open(store: SqliteEventStore, database: PathBuf) -> Self {
+    pub fn new(store: SqliteEventStore) -> Self {
+        let database = store.read_model(NAME);
         Self { store, database }
     }
 
@@ -120,13 +123,7 @@ impl Reader {
         position: Position,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Problem> {
-        wait_for(
-            &self.store,
-            <Accounts as Projection<SqliteTransaction>>::NAME,
-            position,
-            PATIENCE,
-        )
-        .await?;
+        wait_for(&self.store, NAME, position, PATIENCE).await?;
         let database = self.database.clone();
         let rows = tokio::task::spawn_blocking(move || {
             query(&Connection::open_with_flags(

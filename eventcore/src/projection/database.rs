@@ -156,10 +156,14 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
 
     /// Replaces this read model by the rebuilt one, with its checkpoint and dead letters, unless this one has come
     /// further: then returns `false`. The leader of this one loses its lease.
+    ///
+    /// A read model beyond `head` was made of events that the store has lost, as after the restore of a backup, and is
+    /// replaced by one that has not come as far.
     fn swap(
         &self,
         rebuild: &Self,
         lease: &Lease,
+        head: Position,
     ) -> impl Future<Output = Result<bool, LeaseError>> + Send;
 }
 

@@ -277,12 +277,17 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
         Ok(marked)
     }
 
-    async fn swap(&self, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
+    async fn swap(
+        &self,
+        rebuild: &Self,
+        lease: &Lease,
+        head: Position,
+    ) -> Result<bool, LeaseError> {
         let mut new = rebuild.model.write().await;
         let mut old = self.model.write().await;
         let mut built = rebuild.held(lease)?;
         let mut kept = self.kept();
-        if kept.position > built.position {
+        if kept.position > built.position && kept.position <= head {
             return Ok(false);
         }
         std::mem::swap(&mut *new, &mut *old);

@@ -9,7 +9,7 @@ use super::{
     ProjectionRunner, ReadModel, error::with_sources, pages::head, shutdown::Shutdown,
     status::Report,
 };
-use crate::{EventStore, EventStoreError};
+use crate::{EventStore, EventStoreError, Position};
 
 /// The pauses between attempts to swap.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -92,12 +92,14 @@ where
         seized: &mut Option<Lease>,
     ) -> Result<RebuildOutcome, ProjectionError> {
         let mut pause = FIRST_PAUSE;
+        // A live one beyond this was made of events that the store has lost.
+        let mut end = Position::new(u64::MAX);
         loop {
             let filled = self.run_to_end(rebuilt.clone(), report.clone(), shutdown.as_mut());
             let Some(lease) = filled.await? else {
                 return Ok(RebuildOutcome::Interrupted);
             };
-            let swapped = live.swap(rebuilt, &lease).await;
+            let swapped = live.swap(rebuilt, &lease, end).await;
             if !matches!(swapped, Ok(true) | Err(LeaseError::Lost)) {
                 // If this fails, the lease runs out by itself.
                 let _ = rebuilt.resign(&lease).await;
@@ -112,6 +114,11 @@ where
                 Ok(false) => {
                     let taken = live.seize(&self.setup.instance, self.setup.term).await?;
                     if let Leadership::Taken(lease) = taken {
+                        // It moves no more, so a head that is read now tells.
+                        let head = head(&self.setup.store).await?;
+                        if lease.position > head {
+                            end = head;
+                        }
                         *seized = Some(lease);
                     }
                 }

@@ -82,6 +82,11 @@ pub(crate) fn corrupt(reason: impl Into<String>) -> EventStoreError {
 
 /// The error of a read.
 pub(crate) fn of_read(error: rusqlite::Error) -> EventStoreError {
+    of_file(error, None)
+}
+
+/// The error of a read or of a write that is known to have written nothing.
+pub(crate) fn of_file(error: rusqlite::Error, path: Option<&Path>) -> EventStoreError {
     use rusqlite::Error::{
         FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
     };
@@ -90,6 +95,6 @@ pub(crate) fn of_read(error: rusqlite::Error) -> EventStoreError {
         | IntegralValueOutOfRange(..)
         | InvalidColumnType(..)
         | Utf8Error(..) => corrupt(error.to_string()),
-        other => Shared::from(other).nothing_written(None),
+        other => Shared::from(other).nothing_written(path),
     }
 }

@@ -66,8 +66,6 @@ struct Shared {
     path: PathBuf,
     // Dropped before the queues, so it is never the last connection, which checks the log in.
     direct: read::inline::Direct,
-    /// Where projections write; likewise.
-    place: Arc<read_model::target::Place>,
     writer: mpsc::Sender<write::thread::Message>,
     readers: Vec<mpsc::Sender<read::thread::Job>>,
     ids: read::interner::StreamIds,
@@ -75,6 +73,7 @@ struct Shared {
     queues: StreamQueues,
     states: StateCache,
     watch: read::notify::Watch,
+    read_models: read_model::target::Targets,
 }
 
 impl SqliteEventStore {
@@ -95,18 +94,23 @@ impl SqliteEventStore {
         let path = std::path::absolute(path).map_err(|error| other(error.into()))?;
         let (reply, opened) = oneshot::channel();
         spawn("eventcore-open", move || {
-            let _ = reply.send(Self::start(path));
+            let _ = reply.send(Self::start(path, write::poison::Disk::default()));
         })?;
         opened.await.map_err(|_| EventStoreError::Closed)?
     }
 
-    fn start(path: PathBuf) -> Result<Self, EventStoreError> {
+    fn start(path: PathBuf, disk: write::poison::Disk) -> Result<Self, EventStoreError> {
         let connection = schema::open(&path)?;
         let watch = read::notify::Watch::start(path.clone())?;
-        let place = read_model::target::Place::store(path.clone());
+        // Two spellings of one path must not make two read models.
+        let real = path
+            .canonicalize()
+            .map_err(|error| EventStoreError::Other {
+                source: error.into(),
+            })?;
         let ids = read::interner::StreamIds::default();
         let writer =
-            write::thread::Writer::new(connection, watch.publisher(), &place, ids.clone())?;
+            write::thread::Writer::new(connection, &path, watch.publisher(), disk, ids.clone())?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         spawn("eventcore-writer", move || writer.run(queue))?;
         let mut readers = Vec::with_capacity(READERS);
@@ -128,7 +132,7 @@ impl SqliteEventStore {
             queues: StreamQueues::new(),
             states: StateCache::new(),
             watch,
-            place,
+            read_models: read_model::target::Targets::new(real),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -140,8 +144,8 @@ impl SqliteEventStore {
     pub async fn close(&self) {
         self.shared.watch.close();
         self.shared.watch.closed().await;
-        let place = self.shared.place.clone();
-        let _ = read_model::target::blocking(move || place.close()).await;
+        let shared = self.shared.clone();
+        let _ = read_model::target::blocking(move || shared.read_models.close()).await;
         // The writer last: the last connection checks the log in.
         self.shared.direct.close();
         for reader in &self.shared.readers {
@@ -158,13 +162,21 @@ impl SqliteEventStore {
         }
     }
 
+    /// Returns the path of the database file that holds the read model of a projection, by the projection's name. It is
+    /// there once the projection has run.
+    ///
+    /// It is an SQLite database like any other: open it for reading, or attach it to another connection, with
+    /// `ATTACH 'file:/data/bank.db.balances.db?mode=ro' AS balances`. The tables in it whose names begin with `eventcore_`
+    /// belong to the library. A rebuild replaces all that is in the file, and readers see that at their next statement.
+    /// Do not delete the file while a process has the store open: use
+    /// [`start_rebuild`](crate::projection::ProjectionRunner::start_rebuild) to begin from the first event.
+    pub fn read_model(&self, name: &str) -> PathBuf {
+        self.shared.read_models.live_path(name)
+    }
+
     /// The version of SQLite that runs, such as `3.54.1`.
     pub fn sqlite_version() -> &'static str {
         rusqlite::version()
-    }
-
-    fn place(&self) -> &Arc<read_model::target::Place> {
-        &self.shared.place
     }
 
     async fn read<T>(

@@ -71,29 +71,6 @@ const APPEND_ONLY: [(&str, &str); 4] = [
     ),
 ];
 
-/// What projections keep beside their read models. A place where one is rebuilt has these tables too.
-pub(crate) const PROJECTIONS: &str = "
-CREATE TABLE IF NOT EXISTS eventcore_projections (
-    name           TEXT PRIMARY KEY,
-    position       INTEGER NOT NULL,                 -- the checkpoint
-    fence          INTEGER NOT NULL,                 -- rises with each new leader: who writes with an older one is refused
-    leader         TEXT,
-    leads_until    INTEGER NOT NULL,                 -- milliseconds since 1970
-    error          TEXT,
-    error_position INTEGER,
-    error_at       INTEGER                           -- microseconds since 1970, for people
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS eventcore_dead_letters (
-    projection TEXT    NOT NULL,
-    position   INTEGER NOT NULL,
-    error      TEXT    NOT NULL,
-    attempts   INTEGER NOT NULL,
-    parked_at  INTEGER NOT NULL,                     -- microseconds since 1970, for people
-    to_replay  INTEGER NOT NULL,
-    PRIMARY KEY (projection, position)
-) STRICT, WITHOUT ROWID;
-";
-
 /// Opens the writer's connection, creating or migrating the schema.
 ///
 /// SQLite does not wait for the lock that turns a file to WAL mode: when several processes open a new file, all but one
@@ -156,7 +133,6 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     // Another process may have been faster.
     if check(&transaction, path)? == 0 {
         transaction.execute_batch(SCHEMA_1).map_err(failed)?;
-        transaction.execute_batch(PROJECTIONS).map_err(failed)?;
         for (table, taken) in APPEND_ONLY {
             let insert = format!("WHEN {taken}");
             for (change, when) in [("UPDATE", ""), ("DELETE", ""), ("INSERT", &insert)] {
@@ -195,34 +171,9 @@ pub(crate) fn open_reader(path: &Path, busy: Duration) -> Result<Connection, Eve
     Ok(connection)
 }
 
-/// Opens the connection of the projections. What it commits is durable with the writer's next commit; until then a power
-/// failure may take back a read model together with its checkpoint, as if it had not come so far yet.
-pub(crate) fn open_projections(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    tune(&connection)?;
-    Ok(connection)
-}
-
-/// Opens the file in which a read model is rebuilt, with the store's own attached. Names that both have mean the new
-/// read model.
-pub(crate) fn open_rebuild(path: &Path, store: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.execute_batch(PROJECTIONS)?;
-    let store = store.display().to_string();
-    connection.execute("ATTACH DATABASE ?1 AS store", [store])?;
-    tune(&connection)?;
-    Ok(connection)
-}
-
 /// Statements are prepared once. Without the stability guarantee, SQLite plans a range query anew for every value that is
 /// bound to it, which costs more than the query.
-fn tune(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(32);
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)

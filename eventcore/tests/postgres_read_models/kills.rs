@@ -28,6 +28,8 @@ use crate::{
 
 const EVENTS: u64 = 12;
 const TERM: Duration = Duration::from_secs(1);
+/// No live read model is beyond the end of the log.
+const ANY: Position = Position::new(u64::MAX);
 
 /// A version of the read model, of a shape of its own, that parks the event at one position.
 fn version(shape: u64) -> Script {
@@ -338,7 +340,7 @@ async fn of_two_rebuilds_the_later_one_is_swapped_in() {
         ..lease
     };
     assert!(matches!(
-        live.swap(&first, &lease).await,
+        live.swap(&first, &lease, ANY).await,
         Err(LeaseError::Lost)
     ));
     let mut tx = first.begin(&lease).await.unwrap();
@@ -358,7 +360,7 @@ async fn of_two_rebuilds_the_later_one_is_swapped_in() {
     similar_asserts(&database.dump().await, &before);
     // One that has not come as far as the live one is not swapped in.
     let lease = take(&second).await;
-    assert!(!live.swap(&second, &lease).await.unwrap());
+    assert!(!live.swap(&second, &lease, ANY).await.unwrap());
     similar_asserts(&database.dump().await, &before);
     second.resign(&lease).await.unwrap();
     let resumed = runner(&database.store, 2)

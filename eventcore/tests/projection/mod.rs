@@ -230,7 +230,7 @@ impl Db for Sqlite {
     }
 
     async fn sums(&self) -> Rows {
-        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        let connection = rusqlite::Connection::open(self.store.read_model("sums")).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
         let mut sums = connection
             .prepare("SELECT tally, total, events FROM sums")
@@ -243,7 +243,17 @@ impl Db for Sqlite {
     }
 
     async fn run(&self, sql: &str) {
-        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        let path = self.store.read_model("sums");
+        if !path.exists() {
+            // The file is made by who leads first.
+            let live = self.store.live("sums");
+            let led = live.lead("test", Duration::from_secs(60)).await.unwrap();
+            let Leadership::Taken(lease) = led else {
+                panic!("nobody else leads")
+            };
+            live.resign(&lease).await.unwrap();
+        }
+        let connection = rusqlite::Connection::open(path).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
         connection.execute_batch(sql).unwrap();
     }

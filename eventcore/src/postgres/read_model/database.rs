@@ -149,8 +149,13 @@ impl ReadModel for PostgresReadModel {
         self.target.replay(position).await
     }
 
-    async fn swap(&self, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
-        self.target.swap(&rebuild.target, lease).await
+    async fn swap(
+        &self,
+        rebuild: &Self,
+        lease: &Lease,
+        head: Position,
+    ) -> Result<bool, LeaseError> {
+        self.target.swap(&rebuild.target, lease, head).await
     }
 }
 

@@ -10,6 +10,7 @@ use crate::postgres::{
     read_model::{namespace::Namespace, open::OpenTransaction, target::Target},
 };
 use crate::{
+    Position,
     projection::{Forbidden, Lease, LeaseError},
     store::EventStoreError,
 };
@@ -64,9 +65,14 @@ impl From<tokio_postgres::Error> for Halt {
 
 impl Target {
     /// Puts a rebuilt read model in place of this one.
-    pub(super) async fn swap(&self, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
+    pub(super) async fn swap(
+        &self,
+        rebuild: &Self,
+        lease: &Lease,
+        head: Position,
+    ) -> Result<bool, LeaseError> {
         rebuild.analyze().await;
-        match self.try_swap(rebuild, lease).await {
+        match self.try_swap(rebuild, lease, big(head.get())).await {
             Ok(()) => Ok(true),
             Err(Halt::Behind) => Ok(false),
             Err(Halt::Lost) => Err(LeaseError::Lost),
@@ -79,7 +85,7 @@ impl Target {
         }
     }
 
-    async fn try_swap(&self, rebuild: &Self, lease: &Lease) -> Result<(), Halt> {
+    async fn try_swap(&self, rebuild: &Self, lease: &Lease, head: i64) -> Result<(), Halt> {
         let (mut open, _) = OpenTransaction::begin(&self.pool, BEGIN).await?;
         let sql =
             "SELECT position FROM eventcore.projections WHERE name = $1 AND fence = $2 FOR UPDATE";
@@ -87,13 +93,14 @@ impl Target {
             .query(&self.sql(sql), &[&rebuild.key, &big(lease.fence)])
             .await?;
         let built = big(number(built.first().ok_or(Halt::Lost)?, 0)?);
-        self.check_behind(&mut open, built, "").await?;
+        self.check_behind(&mut open, built, head, "").await?;
         let live = Namespace::look(&mut open, &self.schema).await?;
         let is_made = rebuild.row(&mut open, &self.key).await? == Some(true);
         open.batch(&LOCK.replace("$schema", &literal(&self.schema)))
             .await?;
         // The tables before the row, which is the order in which a batch locks them.
-        self.check_behind(&mut open, built, "FOR UPDATE").await?;
+        self.check_behind(&mut open, built, head, "FOR UPDATE")
+            .await?;
         if live.oid.is_some() {
             if is_made {
                 self.check_obstacles(&mut open, rebuild).await?;
@@ -122,15 +129,20 @@ impl Target {
             })
     }
 
-    /// Fails if the live read model has come further than the rebuilt one.
+    /// Fails if the live read model has come further than the rebuilt one, unless the store's log ends before that.
     async fn check_behind(
         &self,
         open: &mut OpenTransaction,
         built: i64,
+        head: i64,
         lock: &str,
     ) -> Result<(), Halt> {
-        let sql = format!("SELECT position > $2 FROM eventcore.projections WHERE name = $1 {lock}");
-        let rows = open.query(&self.sql(&sql), &[&self.key, &built]).await?;
+        let sql = format!(
+            "SELECT position > $2 AND position <= $3 FROM eventcore.projections WHERE name = $1 {lock}"
+        );
+        let rows = open
+            .query(&self.sql(&sql), &[&self.key, &built, &head])
+            .await?;
         match rows.first().map(|row| row.try_get(0)).transpose()? {
             Some(true) => Err(Halt::Behind),
             Some(false) | None => Ok(()),

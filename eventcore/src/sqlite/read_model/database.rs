@@ -1,7 +1,8 @@
-//! Read models in the file that holds the events: checkpoints, leases and parked events.
+//! The read model of a projection in a file of its own: checkpoint, lease and dead letters.
 
 use std::{
     future::Future,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -9,33 +10,49 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use crate::sqlite::{
-    SqliteEventStore, convert::sql, read_model::rebuild, read_model::target::Place,
-    read_model::threads, read_model::transaction::SqliteTransaction,
+    SqliteEventStore,
+    convert::sql,
+    read_model::{file::Side, swap, target::Target, threads, transaction::SqliteTransaction},
 };
 use crate::{
     Position,
     projection::{
-        DeadLetter, LastError, Leadership, Lease, LeaseError, Progress, ProjectionDatabase,
-        ProjectionRecord, ReadModel,
+        DeadLetter, Forbidden, LastError, Leadership, Lease, LeaseError, Progress,
+        ProjectionDatabase, ProjectionRecord, ReadModel,
     },
     store::EventStoreError,
 };
 
-/// The read model of one projection: the live one, or the one that a rebuild makes in a file beside the store's.
+/// The read model of one projection, in a file beside the store's: the live one, or the one that a rebuild makes.
 #[derive(Clone)]
 pub struct SqliteReadModel {
-    place: Arc<Place>,
-    name: Arc<str>,
+    target: Arc<Target>,
+    /// The birth mark of what a rebuild fills; of the live one any is right.
+    birth: Option<i64>,
+}
+
+impl SqliteReadModel {
+    /// Returns the path of its file. See [`SqliteEventStore::read_model`].
+    pub fn path(&self) -> &Path {
+        self.target.path()
+    }
 }
 
 impl std::fmt::Debug for SqliteReadModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteReadModel")
-            .field("name", &self.name)
-            .field("path", &self.place.path())
+            .field("path", &self.path())
             .finish_non_exhaustive()
     }
 }
+
+/// Another process has begun the rebuild from the start, or has swapped it in.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another rebuild of this read model was begun or swapped in after this one began; look at its status before another \
+     one is started"
+)]
+struct Superseded;
 
 impl ProjectionDatabase for SqliteEventStore {
     type Transaction = SqliteTransaction;
@@ -43,22 +60,23 @@ impl ProjectionDatabase for SqliteEventStore {
 
     fn live(&self, name: &str) -> SqliteReadModel {
         SqliteReadModel {
-            place: self.place().clone(),
-            name: name.into(),
+            target: self.shared.read_models.get(name, Side::Live),
+            birth: None,
         }
     }
 
     async fn rebuild(&self, name: &str, afresh: bool) -> Result<SqliteReadModel, EventStoreError> {
-        Ok(SqliteReadModel {
-            place: rebuild::open(self.place(), name, afresh).await?,
-            name: name.into(),
-        })
+        let live = self.shared.read_models.get(name, Side::Live);
+        let target = self.shared.read_models.get(name, Side::Rebuild);
+        let birth = Some(swap::open(&live, &target, afresh).await?);
+        Ok(SqliteReadModel { target, birth })
     }
 }
 
 impl ReadModel for SqliteReadModel {
     type Transaction = SqliteTransaction;
-    const OPEN: Duration = Duration::from_millis(20);
+    // Others do not wait for it: it bounds how late readers see the first event of a batch.
+    const OPEN: Duration = Duration::from_millis(50);
     const ROLLS_BACK: bool = true;
 
     async fn run<T: Send + 'static>(
@@ -75,217 +93,191 @@ impl ReadModel for SqliteReadModel {
         if let Some(leader) = self.record().await?.and_then(|record| record.leader) {
             return Ok(Leadership::Held { leader });
         }
-        lead(&self.place, &self.name, leader, term, false).await
+        self.take(leader, term, false).await
     }
 
     async fn seize(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
-        lead(&self.place, &self.name, leader, term, true).await
+        self.take(leader, term, true).await
     }
 
     async fn renew(&self, lease: &Lease, term: Duration) -> Result<(), LeaseError> {
-        renew(&self.place, &self.name, lease, term).await
+        let fence = sql(lease.fence);
+        let renew = move |connection: &Connection| {
+            let sql = "UPDATE eventcore_projections SET leads_until = ?1 WHERE fence = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.execute(params![until(term), fence])
+        };
+        match self.target.write(renew).await? {
+            0 => Err(LeaseError::Lost),
+            _ => Ok(()),
+        }
     }
 
     async fn resign(&self, lease: &Lease) -> Result<(), EventStoreError> {
-        resign(&self.place, &self.name, lease).await
+        let fence = sql(lease.fence);
+        let resign = move |connection: &Connection| {
+            let sql =
+                "UPDATE eventcore_projections SET leader = NULL, leads_until = 0 WHERE fence = ?1";
+            connection.prepare_cached(sql)?.execute([fence]).map(drop)
+        };
+        self.target.write(resign).await
     }
 
     async fn begin(&self, _: &Lease) -> Result<SqliteTransaction, LeaseError> {
-        Ok(SqliteTransaction::new(self.place.clone()))
+        Ok(SqliteTransaction::new(self.target.clone()))
     }
 
     fn is_usable(transaction: &SqliteTransaction) -> bool {
         transaction.is_usable()
     }
 
+    fn forbidden(transaction: &SqliteTransaction) -> Option<Forbidden> {
+        transaction.forbidden()
+    }
+
+    /// The fence is checked while nobody else can write, so a leader of old cannot commit.
     async fn commit(
         &self,
-        transaction: SqliteTransaction,
+        mut transaction: SqliteTransaction,
         lease: &Lease,
         progress: Progress,
     ) -> Result<(), LeaseError> {
-        commit(&self.place, &self.name, transaction, lease, &progress)
+        let failed = |error| LeaseError::Database(self.target.failed(error));
+        let held = transaction.lifted(|connection| advance(connection, lease, &progress));
+        if !held.map_err(failed)? {
+            return Err(LeaseError::Lost);
+        }
+        transaction.commit().map_err(|error| {
+            if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) {
+                return LeaseError::Refused(self.target.failed(error));
+            }
+            failed(error)
+        })
     }
 
     async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
-        note(&self.place, &self.name, lease, error).await
+        let (fence, error) = (sql(lease.fence), error.clone());
+        let note = move |connection: &Connection| {
+            let sql = "UPDATE eventcore_projections SET error = ?1, error_position = ?2, error_at = ?3 WHERE fence = ?4";
+            let position = error.position.map(|position| self::sql(position.get()));
+            let values = params![error.message, position, micros(error.at), fence];
+            connection.prepare_cached(sql)?.execute(values).map(drop)
+        };
+        self.target.write(note).await
     }
 
     async fn record(&self) -> Result<Option<ProjectionRecord>, EventStoreError> {
-        let name = self.name.clone();
-        let read = move |connection: &Connection| record(connection, &name);
-        self.place.write(read).await
+        self.target.read(record).await
     }
 
     async fn dead_letters(&self, after: Position) -> Result<Vec<DeadLetter>, EventStoreError> {
-        let name = self.name.clone();
-        let read = move |connection: &Connection| dead_letters(connection, &name, after);
-        self.place.write(read).await
+        let read = move |connection: &Connection| dead_letters(connection, after);
+        Ok(self.target.read(read).await?.unwrap_or_default())
     }
 
     async fn replay(&self, position: Option<Position>) -> Result<usize, EventStoreError> {
-        replay(&self.place, &self.name, position).await
+        // A projection that never ran has parked nothing, and gets no file by being asked for.
+        if self.record().await?.is_none_or(|record| record.parked == 0) {
+            return Ok(0);
+        }
+        let position = position.map(|position| sql(position.get()));
+        let mark = move |connection: &Connection| {
+            let sql =
+                "UPDATE eventcore_dead_letters SET to_replay = 1 WHERE ?1 IS NULL OR position = ?1";
+            connection.prepare_cached(sql)?.execute([position])
+        };
+        self.target.write(mark).await
     }
 
-    async fn swap(&self, rebuild: &Self, lease: &Lease) -> Result<bool, LeaseError> {
-        rebuild::swap(&self.place, &rebuild.place, &self.name, lease).await
+    async fn swap(
+        &self,
+        rebuild: &Self,
+        lease: &Lease,
+        head: Position,
+    ) -> Result<bool, LeaseError> {
+        swap::swap(&self.target, &rebuild.target, lease, head).await
     }
 }
 
-pub(crate) async fn lead(
-    place: &Arc<Place>,
-    name: &str,
-    leader: &str,
-    term: Duration,
-    seize: bool,
-) -> Result<Leadership, EventStoreError> {
-    let (name, leader) = (name.to_owned(), leader.to_owned());
-    let take = move |connection: &Connection| {
-        let taken = connection
-            .prepare_cached(
-                "INSERT INTO main.eventcore_projections AS p (name, position, fence, leader, leads_until)
-                 VALUES (?1, 0, 1, ?2, ?3)
-                 ON CONFLICT DO UPDATE SET fence = p.fence + 1, leader = ?2, leads_until = ?3
-                 WHERE p.leader IS NULL OR p.leads_until < ?4 OR ?5
-                 RETURNING fence, position",
-            )?
-            .query_row(params![name, leader, until(term), until(Duration::ZERO), seize], |row| {
-                Ok(Lease {
-                    fence: row.get(0)?,
-                    position: Position::new(row.get(1)?),
+impl SqliteReadModel {
+    async fn take(
+        &self,
+        leader: &str,
+        term: Duration,
+        seize: bool,
+    ) -> Result<Leadership, EventStoreError> {
+        let (birth, leader) = (self.birth, leader.to_owned());
+        let take = move |connection: &Connection| {
+            let taken = connection
+                .prepare_cached(
+                    "UPDATE eventcore_projections SET fence = fence + 1, leader = ?1, leads_until = ?2
+                      WHERE (leader IS NULL OR leads_until < ?3 OR ?4) AND (?5 IS NULL OR birth = ?5)
+                     RETURNING fence, position",
+                )?
+                .query_row(params![leader, until(term), until(Duration::ZERO), seize, birth], |row| {
+                    Ok(Lease {
+                        fence: row.get(0)?,
+                        position: Position::new(row.get(1)?),
+                    })
                 })
-            })
-            .optional()?;
-        if let Some(lease) = taken {
-            return Ok(Leadership::Taken(lease));
-        }
-        let held = "SELECT leader FROM main.eventcore_projections WHERE name = ?1";
-        let leader = connection.query_row(held, [&name], |row| row.get(0))?;
-        Ok(Leadership::Held { leader })
-    };
-    place.write(take).await
-}
-
-pub(crate) async fn renew(
-    place: &Arc<Place>,
-    name: &str,
-    lease: &Lease,
-    term: Duration,
-) -> Result<(), LeaseError> {
-    let (name, lease) = (name.to_owned(), lease.clone());
-    let renew = move |connection: &Connection| {
-        let sql =
-            "UPDATE main.eventcore_projections SET leads_until = ?1 WHERE name = ?2 AND fence = ?3";
-        let values = params![until(term), name, fence(&lease)];
-        connection.prepare_cached(sql)?.execute(values)
-    };
-    match place.write(renew).await? {
-        0 => Err(LeaseError::Lost),
-        _ => Ok(()),
+                .optional()?;
+            if let Some(lease) = taken {
+                return Ok(Some(Leadership::Taken(lease)));
+            }
+            let held = "SELECT leader FROM eventcore_projections WHERE ?1 IS NULL OR birth = ?1";
+            let leader = connection
+                .query_row(held, [birth], |row| row.get::<_, Option<String>>(0))
+                .optional()?;
+            Ok(leader.map(|leader| Leadership::Held {
+                leader: leader.unwrap_or_default(),
+            }))
+        };
+        let taken = self.target.write(take).await?;
+        taken.ok_or_else(|| EventStoreError::Other {
+            source: Superseded.into(),
+        })
     }
 }
 
-pub(crate) async fn resign(
-    place: &Arc<Place>,
-    name: &str,
-    lease: &Lease,
-) -> Result<(), EventStoreError> {
-    let (name, lease) = (name.to_owned(), lease.clone());
-    let resign = move |connection: &Connection| {
-        let sql = "UPDATE main.eventcore_projections SET leader = NULL, leads_until = 0 WHERE name = ?1 AND fence = ?2";
-        let values = params![name, fence(&lease)];
-        connection.prepare_cached(sql)?.execute(values).map(drop)
-    };
-    place.write(resign).await
-}
-
-/// The fence is checked while nobody else can write, so a leader of old cannot commit.
-pub(crate) fn commit(
-    place: &Arc<Place>,
-    name: &str,
-    mut transaction: SqliteTransaction,
-    lease: &Lease,
-    progress: &Progress,
-) -> Result<(), LeaseError> {
-    let mut write = || {
-        let connection = transaction.connection()?;
-        let update =
-            "UPDATE main.eventcore_projections SET position = ?1, leads_until = ?2, error = NULL
-                      WHERE name = ?3 AND fence = ?4 AND position = ?5";
+/// Moves the checkpoint, in the transaction that holds the rows; `false` if the lease is another's by now.
+fn advance(connection: &Connection, lease: &Lease, progress: &Progress) -> rusqlite::Result<bool> {
+    let update = "UPDATE eventcore_projections SET position = ?1, leads_until = ?2, error = NULL WHERE fence = ?3 AND position = ?4";
+    let values = params![
+        sql(progress.position.get()),
+        until(progress.term),
+        sql(lease.fence),
+        sql(lease.position.get()),
+    ];
+    let held = connection.prepare_cached(update)?.execute(values)? > 0;
+    if let Some(letter) = &progress.park {
+        let park =
+            "INSERT OR REPLACE INTO eventcore_dead_letters (position, error, attempts, parked_at, to_replay)
+                    VALUES (?1, ?2, ?3, ?4, 0)";
+        let position = sql(letter.position.get());
         let values = params![
-            sql(progress.position.get()),
-            until(progress.term),
-            name,
-            fence(lease),
-            sql(lease.position.get()),
-        ];
-        let held = connection.prepare_cached(update)?.execute(values)? > 0;
-        if let Some(letter) = &progress.park {
-            let park = "INSERT OR REPLACE INTO main.eventcore_dead_letters
-                        (projection, position, error, attempts, parked_at, to_replay) VALUES (?1, ?2, ?3, ?4, ?5, 0)";
-            let position = sql(letter.position.get());
-            let values = params![
-                name,
-                position,
-                letter.error,
-                letter.attempts,
-                micros(letter.parked_at)
-            ];
-            connection.prepare_cached(park)?.execute(values)?;
-        }
-        if let Some(position) = progress.replayed {
-            let remove =
-                "DELETE FROM main.eventcore_dead_letters WHERE projection = ?1 AND position = ?2";
-            let values = params![name, sql(position.get())];
-            connection.prepare_cached(remove)?.execute(values)?;
-        }
-        Ok(held)
-    };
-    let failed = |error| LeaseError::Database(place.failed(error));
-    if !write().map_err(failed)? {
-        return Err(LeaseError::Lost);
-    }
-    transaction.commit().map_err(|error| {
-        if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) {
-            return LeaseError::Refused(place.failed(error));
-        }
-        failed(error)
-    })
-}
-
-pub(crate) async fn note(
-    place: &Arc<Place>,
-    name: &str,
-    lease: &Lease,
-    error: &LastError,
-) -> Result<(), EventStoreError> {
-    let (name, lease, error) = (name.to_owned(), lease.clone(), error.clone());
-    let note = move |connection: &Connection| {
-        let sql =
-            "UPDATE main.eventcore_projections SET error = ?1, error_position = ?2, error_at = ?3
-                   WHERE name = ?4 AND fence = ?5";
-        let position = error.position.map(|position| self::sql(position.get()));
-        let values = params![
-            error.message,
             position,
-            micros(error.at),
-            name,
-            fence(&lease)
+            letter.error,
+            letter.attempts,
+            micros(letter.parked_at)
         ];
-        connection.prepare_cached(sql)?.execute(values).map(drop)
-    };
-    place.write(note).await
+        connection.prepare_cached(park)?.execute(values)?;
+    }
+    if let Some(position) = progress.replayed {
+        let remove = "DELETE FROM eventcore_dead_letters WHERE position = ?1";
+        connection
+            .prepare_cached(remove)?
+            .execute([sql(position.get())])?;
+    }
+    Ok(held)
 }
 
-pub(crate) fn record(
-    connection: &Connection,
-    name: &str,
-) -> rusqlite::Result<Option<ProjectionRecord>> {
-    let sql = "SELECT position, iif(leads_until >= ?2, leader, NULL), error, error_position, error_at,
-                      (SELECT count(*) FROM main.eventcore_dead_letters d WHERE d.projection = p.name),
-                      EXISTS (SELECT 1 FROM main.eventcore_dead_letters d WHERE d.projection = p.name AND d.to_replay),
+fn record(connection: &Connection) -> rusqlite::Result<ProjectionRecord> {
+    let sql =
+        "SELECT position, iif(leads_until >= ?1, leader, NULL), error, error_position, error_at,
+                      (SELECT count(*) FROM eventcore_dead_letters),
+                      EXISTS (SELECT 1 FROM eventcore_dead_letters WHERE to_replay),
                       fence || ' ' || leads_until
-               FROM main.eventcore_projections p WHERE name = ?1";
+               FROM eventcore_projections";
     let read = |row: &Row<'_>| {
         let message: Option<String> = row.get(2)?;
         let last_error = match message {
@@ -305,20 +297,14 @@ pub(crate) fn record(
             lease_state: row.get(7)?,
         })
     };
-    let mut statement = connection.prepare_cached(sql)?;
-    statement
-        .query_row(params![name, until(Duration::ZERO)], read)
-        .optional()
+    connection
+        .prepare_cached(sql)?
+        .query_row([until(Duration::ZERO)], read)
 }
 
-pub(crate) fn dead_letters(
-    connection: &Connection,
-    name: &str,
-    after: Position,
-) -> rusqlite::Result<Vec<DeadLetter>> {
-    let query =
-        "SELECT position, error, attempts, parked_at, to_replay FROM main.eventcore_dead_letters
-               WHERE projection = ?1 AND position > ?2 ORDER BY position LIMIT 1000";
+fn dead_letters(connection: &Connection, after: Position) -> rusqlite::Result<Vec<DeadLetter>> {
+    let query = "SELECT position, error, attempts, parked_at, to_replay FROM eventcore_dead_letters
+                  WHERE position > ?1 ORDER BY position LIMIT 1000";
     let read = |row: &Row<'_>| {
         Ok(DeadLetter {
             position: Position::new(row.get(0)?),
@@ -330,31 +316,8 @@ pub(crate) fn dead_letters(
     };
     connection
         .prepare_cached(query)?
-        .query_map(params![name, sql(after.get())], read)?
+        .query_map([sql(after.get())], read)?
         .collect()
-}
-
-pub(crate) async fn replay(
-    place: &Arc<Place>,
-    name: &str,
-    position: Option<Position>,
-) -> Result<usize, EventStoreError> {
-    let (name, position) = (
-        name.to_owned(),
-        position.map(|position| sql(position.get())),
-    );
-    let mark = move |connection: &Connection| {
-        let sql = "UPDATE main.eventcore_dead_letters SET to_replay = 1
-                   WHERE projection = ?1 AND (?2 IS NULL OR position = ?2)";
-        connection
-            .prepare_cached(sql)?
-            .execute(params![name, position])
-    };
-    place.write(mark).await
-}
-
-fn fence(lease: &Lease) -> i64 {
-    sql(lease.fence)
 }
 
 /// A time from now, in milliseconds. The processes that share a file share its machine's clock.

@@ -1,7 +1,10 @@
-//! Read models in SQLite: the transaction that a projection writes through, checkpoints, leases and rebuilds.
+//! Read models in SQLite: a file for each, which the projection writes alone and a rebuild replaces page by page.
 
 pub(crate) mod database;
-pub(crate) mod rebuild;
+pub(crate) mod file;
+mod guard;
+mod swap;
 pub(crate) mod target;
 pub(crate) mod threads;
 pub(crate) mod transaction;
+mod write_lock;

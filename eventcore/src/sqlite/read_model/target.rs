@@ -1,57 +1,130 @@
-//! A file that holds read models, and the one connection of this process that writes them.
+//! The file of one read model, live or rebuilt, and the connections of this process to it.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use rusqlite::{Connection, ffi};
 
 use crate::sqlite::{
-    error::Shared, read_model::transaction::SqliteTransaction, schema, write::poison::Disk,
-    write::write_lock::Turns,
+    error::of_file,
+    read_model::{
+        file::{self, Side, failure},
+        guard::Guard,
+        transaction::SqliteTransaction,
+        write_lock::Turns,
+    },
+    schema::BUSY,
+    write::poison::Disk,
 };
 use crate::store::EventStoreError;
 
-pub(crate) struct Place {
+/// The read models of a store that this process has open.
+pub(crate) struct Targets {
+    /// The store's file, without links, so that each read model has one path.
+    store: PathBuf,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    targets: HashMap<(Box<str>, Side), Weak<Target>>,
+    closed: bool,
+}
+
+impl Targets {
+    pub(crate) fn new(store: PathBuf) -> Self {
+        Self {
+            store,
+            open: Mutex::default(),
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn live_path(&self, name: &str) -> PathBuf {
+        file::path(&self.store, name, Side::Live)
+    }
+
+    /// Returns the target of a read model. The file is opened when it is first used.
+    pub(crate) fn get(&self, name: &str, side: Side) -> Arc<Target> {
+        let mut open = self.open();
+        let key = (Box::from(name), side);
+        if let Some(target) = open.targets.get(&key).and_then(Weak::upgrade) {
+            return target;
+        }
+        let target = Arc::new(Target {
+            name: name.into(),
+            path: file::path(&self.store, name, side),
+            store: self.store.clone(),
+            turns: Turns::default(),
+            disk: Disk::default(),
+            slot: Mutex::default(),
+            reader: Mutex::default(),
+        });
+        if open.closed {
+            target.slot().closed = true;
+        } else {
+            // Names that somebody has only asked for are forgotten again.
+            open.targets.retain(|_, target| target.strong_count() > 0);
+            open.targets.insert(key, Arc::downgrade(&target));
+        }
+        target
+    }
+
+    /// Closes all of them, for ever.
+    pub(crate) fn close(&self) {
+        let targets = {
+            let mut open = self.open();
+            open.closed = true;
+            std::mem::take(&mut open.targets)
+        };
+        for target in targets.values().filter_map(Weak::upgrade) {
+            target.close();
+        }
+    }
+}
+
+pub(crate) struct Target {
+    pub(crate) name: Box<str>,
     path: PathBuf,
-    /// The file with the events, if this is not it.
-    store: Option<PathBuf>,
+    store: PathBuf,
+    /// The order in which tasks of this process write; SQLite's own lock is not fair.
     pub(crate) turns: Turns,
     pub(crate) disk: Disk,
     slot: Mutex<Slot>,
+    /// The connection that answers what is asked about the projection while a batch is under way.
+    reader: Mutex<Option<Connection>>,
 }
 
 #[derive(Default)]
 struct Slot {
-    /// Opened at the first use. Whoever has the turn takes it.
-    connection: Option<Connection>,
+    /// Opened at the first use, and taken out of here by the task whose turn it is.
+    connection: Option<Writer>,
     closed: bool,
 }
 
-impl Place {
-    /// The file with the events.
-    pub(crate) fn store(path: PathBuf) -> Arc<Self> {
-        Arc::new(Self {
-            path,
-            store: None,
-            turns: Turns::default(),
-            disk: Disk::default(),
-            slot: Mutex::default(),
-        })
+impl Slot {
+    fn check(&self) -> rusqlite::Result<()> {
+        if self.closed {
+            let why = "the event store is closed".to_owned();
+            return Err(failure(ffi::SQLITE_MISUSE, why));
+        }
+        Ok(())
     }
+}
 
-    /// A file beside it.
-    pub(crate) fn beside(path: PathBuf, store: PathBuf) -> Arc<Self> {
-        Arc::new(Self {
-            path,
-            store: Some(store),
-            turns: Turns::default(),
-            disk: Disk::default(),
-            slot: Mutex::default(),
-        })
-    }
+/// The connection that writes, with the limits of what a projection may do on it.
+pub(crate) struct Writer {
+    pub(crate) connection: Connection,
+    pub(crate) guard: Guard,
+}
 
+impl Target {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -60,47 +133,78 @@ impl Place {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection, for whoever has the turn.
-    pub(crate) fn take(&self) -> rusqlite::Result<Connection> {
+    /// Returns the connection to the task whose turn it is.
+    pub(crate) fn take(&self) -> rusqlite::Result<Writer> {
         let mut slot = self.slot();
-        if slot.closed {
-            let closed = ffi::Error::new(ffi::SQLITE_MISUSE);
-            let why = Some("the event store is closed".to_owned());
-            return Err(rusqlite::Error::SqliteFailure(closed, why));
-        }
+        slot.check()?;
         self.disk.check()?;
         if let Some(connection) = slot.connection.take() {
             return Ok(connection);
         }
-        let mut connection = match &self.store {
-            None => schema::open_projections(&self.path),
-            Some(store) => schema::open_rebuild(&self.path, store),
-        }?;
+        let mut connection = self.connect()?;
         self.disk.attach(&mut connection)?;
-        Ok(connection)
+        let guard = Guard::default();
+        guard.attach(&mut connection)?;
+        Ok(Writer { connection, guard })
     }
 
-    pub(crate) fn give_back(&self, connection: Connection) {
+    pub(crate) fn give_back(&self, writer: Writer) {
         let mut slot = self.slot();
-        if !slot.closed {
-            slot.connection = Some(connection);
+        if slot.closed {
+            self.disk.close(writer.connection);
+        } else {
+            slot.connection = Some(writer);
         }
     }
 
-    /// Closes the connection, for ever.
-    pub(crate) fn close(&self) {
-        // What is being written goes on to its end.
-        let _turn = self.turns.take(schema::BUSY);
-        let mut slot = self.slot();
-        slot.closed = true;
-        slot.connection = None;
+    /// Opens a connection of its own to the file, which is created if it is not there.
+    pub(crate) fn connect(&self) -> rusqlite::Result<Connection> {
+        file::open(&self.path, &self.store, &self.name)
+    }
+
+    /// Closes the connections, for ever.
+    fn close(&self) {
+        // What is being written is finished first.
+        let _turn = self.turns.take(BUSY);
+        self.slot().closed = true;
+        self.disconnect();
+    }
+
+    fn disconnect(&self) {
+        // The last connection checks the log in, unless the disk has failed.
+        *self.reader() = None;
+        if let Some(writer) = self.slot().connection.take() {
+            self.disk.close(writer.connection);
+        }
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn failed(&self, error: rusqlite::Error) -> EventStoreError {
         if self.slot().closed {
             return EventStoreError::Closed;
         }
-        Shared::from(error).nothing_written(Some(&self.path))
+        of_file(error, Some(&self.path))
+    }
+
+    /// Asks the file, in a thread that may block; `None` if it is not there yet.
+    pub(crate) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<Option<T>, EventStoreError> {
+        let target = self.clone();
+        let read = move || {
+            target.slot().check()?;
+            let mut reader = target.reader();
+            if reader.is_none() {
+                *reader = file::open_reader(&target.path, &target.name)?;
+            }
+            reader.as_ref().map(query).transpose()
+        };
+        let read = blocking(read).await?;
+        read.map_err(|error| self.failed(error))
     }
 
     /// Runs a write in a transaction of its own, in a thread that may block.
@@ -108,15 +212,21 @@ impl Place {
         self: &Arc<Self>,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, EventStoreError> {
-        let place = self.clone();
+        let target = self.clone();
         let written = move || {
-            let mut transaction = SqliteTransaction::new(place);
-            let result = work(transaction.connection()?)?;
+            let mut transaction = SqliteTransaction::new(target);
+            let result = transaction.lifted(work)?;
             transaction.commit()?;
             Ok(result)
         };
         let written = blocking(written).await?;
         written.map_err(|error| self.failed(error))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.disconnect();
     }
 }
 

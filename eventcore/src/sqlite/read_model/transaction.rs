@@ -2,18 +2,33 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Params, Row, ffi};
+use rusqlite::{Connection, ErrorCode, Params, Row, ffi};
 
-use crate::sqlite::{read_model::target::Place, schema::BUSY, write::write_lock::Turn};
+use crate::{
+    projection::Forbidden,
+    sqlite::{
+        read_model::{
+            file::failure,
+            target::{Target, Writer},
+            write_lock::Turn,
+        },
+        schema::BUSY,
+    },
+};
 
-/// A transaction of the file that holds the events, for a projection to write through.
+/// A transaction of the read model's file, for a projection to write through.
 ///
-/// It begins when it is first used; from then on nobody else writes to the file until the runner commits it. In a rebuild
-/// it is a transaction of a file beside it, in which tables of the same names stand for the new read model.
+/// It begins when it is first used; from then on nobody else writes to this file until the runner commits it. Commands
+/// write to another file and do not wait for it. In a rebuild it is a transaction of the file that will replace the live
+/// one.
+///
+/// A projection makes and uses tables, indexes, views and triggers as it likes. It cannot attach other databases, begin or
+/// end transactions, make temporary objects, or use tables whose names begin with `eventcore_`: such a statement is
+/// refused, and ends the projection with [`ProjectionError::Forbidden`](crate::projection::ProjectionError::Forbidden).
 ///
 /// Statements are prepared once and kept.
 pub struct SqliteTransaction {
-    place: Arc<Place>,
+    target: Arc<Target>,
     open: Option<Open>,
     /// It could not begin.
     failed: bool,
@@ -21,59 +36,78 @@ pub struct SqliteTransaction {
 
 /// What is held from the first use on.
 struct Open {
-    connection: Connection,
+    writer: Writer,
     _turn: Turn,
 }
 
+// The comments keep these texts apart from those of projections, for which the cache would return a statement that has
+// been allowed already.
+const BEGIN: &str = "/* eventcore */ BEGIN IMMEDIATE";
+const COMMIT: &str = "/* eventcore */ COMMIT";
+const ROLLBACK: &str = "/* eventcore */ ROLLBACK";
+
 impl SqliteTransaction {
-    pub(crate) fn new(place: Arc<Place>) -> Self {
+    pub(crate) fn new(target: Arc<Target>) -> Self {
         Self {
-            place,
+            target,
             open: None,
             failed: false,
         }
     }
 
-    /// The connection, for whatever the methods here do not offer. Do not begin or end transactions on it.
+    /// Returns the connection, for everything that the methods here do not offer.
     ///
     /// # Errors
-    /// `SQLITE_BUSY` when others write for too long.
+    /// `SQLITE_BUSY` when others write to the read model for too long.
     pub fn connection(&mut self) -> rusqlite::Result<&Connection> {
+        self.open().map(|writer| &writer.connection)
+    }
+
+    fn open(&mut self) -> rusqlite::Result<&Writer> {
         if self.open.is_none() {
             self.failed = true;
             self.open = Some(self.begin()?);
             self.failed = false;
         }
-        self.open
-            .as_ref()
-            .map(|open| &open.connection)
-            .ok_or_else(busy)
+        self.open.as_ref().map(|open| &open.writer).ok_or_else(busy)
     }
 
     fn begin(&self) -> rusqlite::Result<Open> {
-        let turn = self.place.turns.take(BUSY).ok_or_else(busy)?;
-        let connection = self.place.take()?;
-        let begun = connection
-            .prepare_cached("BEGIN IMMEDIATE")
-            .and_then(|mut begin| begin.execute([]));
+        let turn = self.target.turns.take(BUSY).ok_or_else(busy)?;
+        let writer = self.target.take()?;
+        writer.guard.clear();
+        let begun = run(&writer, BEGIN);
         match begun {
-            Ok(_) => Ok(Open {
-                connection,
+            Ok(()) => Ok(Open {
+                writer,
                 _turn: turn,
             }),
             Err(error) => {
-                self.place.give_back(connection);
+                self.target.give_back(writer);
                 Err(error)
             }
         }
     }
 
-    /// Runs one statement; says how many rows it changed.
+    /// Runs statements of the store itself, which may do everything.
+    pub(crate) fn lifted<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let writer = self.open()?;
+        let _lifted = writer.guard.lift();
+        work(&writer.connection)
+    }
+
+    /// Runs one statement; returns the number of rows that it changed.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn execute(&mut self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
-        self.connection()?.prepare_cached(sql)?.execute(params)
+        let writer = self.open()?;
+        let statement = writer.connection.prepare_cached(sql);
+        let executed = statement.and_then(|mut statement| statement.execute(params));
+        executed.map_err(|error| explained(writer, error))
     }
 
     /// Runs several statements without parameters.
@@ -81,7 +115,9 @@ impl SqliteTransaction {
     /// # Errors
     /// What SQLite says.
     pub fn execute_batch(&mut self, sql: &str) -> rusqlite::Result<()> {
-        self.connection()?.execute_batch(sql)
+        let writer = self.open()?;
+        let executed = writer.connection.execute_batch(sql);
+        executed.map_err(|error| explained(writer, error))
     }
 
     /// Reads one row, what the transaction has written included.
@@ -94,40 +130,63 @@ impl SqliteTransaction {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        self.connection()?
-            .prepare_cached(sql)?
-            .query_row(params, read)
+        let writer = self.open()?;
+        let statement = writer.connection.prepare_cached(sql);
+        let row = statement.and_then(|mut statement| statement.query_row(params, read));
+        row.map_err(|error| explained(writer, error))
     }
 
     /// Whether it could begin, and nothing that was written is lost: a full disk, for one, makes SQLite roll back by itself.
     pub(crate) fn is_usable(&self) -> bool {
-        let is_open = |open: &Open| !open.connection.is_autocommit();
+        let is_open = |open: &Open| !open.writer.connection.is_autocommit();
         !self.failed && self.open.as_ref().is_none_or(is_open)
+    }
+
+    /// Returns the statements that were refused.
+    pub(crate) fn forbidden(&self) -> Option<Forbidden> {
+        self.open
+            .as_ref()
+            .and_then(|open| open.writer.guard.forbidden())
     }
 
     /// Ends it with a commit.
     pub(crate) fn commit(mut self) -> rusqlite::Result<()> {
-        let place = self.place.clone();
-        let connection = self.connection()?;
-        let committed = connection
-            .prepare_cached("COMMIT")
-            .and_then(|mut commit| commit.execute([]));
+        let target = self.target.clone();
+        let writer = self.open()?;
+        let committed = run(writer, COMMIT);
         match &committed {
-            Ok(_) => place.disk.check_in(connection),
-            Err(error) => place.disk.note(error),
+            Ok(()) => target.disk.check_in(&writer.connection),
+            Err(error) => target.disk.note(error),
         }
-        committed.map(drop)
+        committed
+    }
+}
+
+fn run(writer: &Writer, sql: &str) -> rusqlite::Result<()> {
+    let _lifted = writer.guard.lift();
+    let mut statement = writer.connection.prepare_cached(sql)?;
+    statement.execute([]).map(drop)
+}
+
+/// SQLite says only that a statement is not authorized.
+fn explained(writer: &Writer, error: rusqlite::Error) -> rusqlite::Error {
+    let is_refused = error.sqlite_error_code() == Some(ErrorCode::AuthorizationForStatementDenied);
+    match writer.guard.forbidden() {
+        Some(forbidden) if is_refused => {
+            failure(ffi::SQLITE_AUTH, format!("not allowed: {forbidden}"))
+        }
+        _ => error,
     }
 }
 
 impl Drop for SqliteTransaction {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            if !open.connection.is_autocommit() {
-                let _ = open.connection.execute_batch("ROLLBACK");
+            if !open.writer.connection.is_autocommit() {
+                let _ = run(&open.writer, ROLLBACK);
             }
             // Before the turn ends, so that the next one finds it.
-            self.place.give_back(open.connection);
+            self.target.give_back(open.writer);
         }
     }
 }
@@ -140,8 +199,8 @@ impl std::fmt::Debug for SqliteTransaction {
     }
 }
 
-/// Somebody in this process has had the turn for too long.
+/// A task of this process writes for too long.
 pub(crate) fn busy() -> rusqlite::Error {
-    let why = "others have been writing to this file for too long".to_owned();
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), Some(why))
+    let why = "others have been writing to this read model for too long".to_owned();
+    failure(ffi::SQLITE_BUSY, why)
 }

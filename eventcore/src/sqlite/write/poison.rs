@@ -78,7 +78,7 @@ impl Disk {
             && let Some(failure) = error.sqlite_error()
             && self.0.failure.set((*failure, error.to_string())).is_ok()
         {
-            tracing::error!(%error, "the event store cannot write; nothing more is written");
+            tracing::error!(%error, "nothing more is written to a file that cannot be written");
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
     use crate::{Position, Version};
     use crate::{
         event::{CommitId, Metadata},
-        sqlite::SqliteEventStore,
+        sqlite::{SqliteEventStore, read_model::file::Side},
         store::{
             AppendEvents, Appended, EventStore, EventStoreError, ExpectedVersion, NewEvent,
             ReadStreams, StreamCursor,
@@ -219,16 +219,16 @@ mod tests {
     async fn after_a_failed_write_nothing_more_is_written_until_the_store_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.db");
-        let store = SqliteEventStore::open(&path).await.unwrap();
+        let disk = Disk::default();
+        let store = SqliteEventStore::start(path.clone(), disk.clone()).unwrap();
         append(&store, 0, 5).await.unwrap();
-        let place = store.place();
         let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         // What a disk says when it cannot be read, or is full, says nothing about what it keeps.
         for passing in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_FULL, ffi::SQLITE_BUSY] {
-            place.disk.note(&failed(passing));
+            disk.note(&failed(passing));
         }
         append(&store, 1, 5).await.unwrap();
-        place.disk.note(&failed(ffi::SQLITE_IOERR_FSYNC));
+        disk.note(&failed(ffi::SQLITE_IOERR_FSYNC));
         let refused = append(&store, 2, 5).await.unwrap_err();
         let EventStoreError::StorageFailed { source } = &refused else {
             panic!("{refused:?}");
@@ -236,13 +236,6 @@ mod tests {
         assert!(
             source.to_string().contains("nothing was written after it"),
             "{source}"
-        );
-        let refused = place
-            .write(|connection| connection.execute("CREATE TABLE t (x)", []))
-            .await;
-        assert!(
-            matches!(refused, Err(EventStoreError::StorageFailed { .. })),
-            "{refused:?}"
         );
         assert_eq!(version(&store).await, 2);
         store.close().await;
@@ -259,21 +252,6 @@ mod tests {
         let store = SqliteEventStore::open(&path).await.unwrap();
         for version in 0..45 {
             append(&store, version, 1 << 20).await.unwrap();
-        }
-        assert!(log(&path) < 32 << 20, "{}", log(&path));
-        // By a projection's commits too.
-        let place = store.place();
-        let table = "CREATE TABLE t (x BLOB)";
-        place
-            .write(|connection| connection.execute(table, []))
-            .await
-            .unwrap();
-        for _ in 0..45 {
-            let insert = "INSERT INTO t VALUES (zeroblob(1 << 20))";
-            place
-                .write(|connection| connection.execute(insert, []))
-                .await
-                .unwrap();
         }
         assert!(log(&path) < 32 << 20, "{}", log(&path));
         store.wait(Position::START).await.unwrap();
@@ -364,5 +342,42 @@ mod tests {
             append(&store, version, 1 << 20).await.unwrap();
         }
         assert!(log(&path) < 32 << 20, "{}", log(&path));
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_read_model_is_treated_like_the_log_and_apart_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.db");
+        let store = SqliteEventStore::open(&path).await.unwrap();
+        append(&store, 0, 5).await.unwrap();
+        let target = store.shared.read_models.get("sums", Side::Live);
+        let write = async |sql: &'static str| {
+            let written = target.write(move |connection| connection.execute(sql, []));
+            written.await
+        };
+        write("CREATE TABLE t (x BLOB)").await.unwrap();
+        for _ in 0..45 {
+            let insert = "INSERT INTO t VALUES (zeroblob(1 << 20))";
+            write(insert).await.unwrap();
+        }
+        let model = store.read_model("sums");
+        assert!(log(&model) < 32 << 20, "{}", log(&model));
+        let failed = ffi::Error::new(ffi::SQLITE_IOERR_FSYNC);
+        let failed = rusqlite::Error::SqliteFailure(failed, None);
+        target.disk.note(&failed);
+        let refused = write("DELETE FROM t").await;
+        assert!(
+            matches!(refused, Err(EventStoreError::StorageFailed { .. })),
+            "{refused:?}"
+        );
+        // The events are in another file, of which this says nothing.
+        append(&store, 1, 5).await.unwrap();
+        let rows = |connection: &Connection| {
+            connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+        };
+        let rows: Option<i64> = target.read(rows).await.unwrap();
+        assert_eq!(rows, Some(45), "it can still be read");
+        store.close().await;
+        assert!(log(&model) > 0, "the log was checked in after the failure");
     }
 }

@@ -18,13 +18,9 @@ use crate::sqlite::{
     read::inline::has_company,
     read::interner::StreamIds,
     read::notify::Publisher,
-    read_model::target::Place,
-    read_model::transaction::busy,
-    schema::BUSY,
     write::moved::Files,
     write::poison::Disk,
     write::transaction::{Batch, Cache, Refused},
-    write::write_lock::Turns,
 };
 use crate::{
     Position,
@@ -72,7 +68,6 @@ pub(crate) struct Writer {
     /// Changes when another connection commits; then the cached heads are stale.
     data_version: i64,
     watch: Publisher,
-    turns: Turns,
     disk: Disk,
     files: Files,
 }
@@ -112,25 +107,25 @@ impl Patience {
 impl Writer {
     pub(crate) fn new(
         mut connection: Connection,
+        path: &Path,
         watch: Publisher,
-        place: &Place,
+        disk: Disk,
         ids: StreamIds,
     ) -> Result<Self, EventStoreError> {
-        let failed = |error| Shared::from(error).nothing_written(Some(place.path()));
-        place.disk.attach(&mut connection).map_err(failed)?;
+        let failed = |error| Shared::from(error).nothing_written(Some(path));
+        disk.attach(&mut connection).map_err(failed)?;
         // They keep others from changing what is there. This connection only inserts, and never in the place of a row.
         let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
         connection.set_db_config(triggers, false).map_err(failed)?;
         let writer = Self {
-            files: Files::of(place.path()).map_err(failed)?,
+            files: Files::of(path).map_err(failed)?,
             connection,
             cache: Cache::default(),
             ids,
             interned: Vec::new(),
             data_version: -1,
             watch,
-            turns: place.turns.clone(),
-            disk: place.disk.clone(),
+            disk,
         };
         writer.seen().map_err(failed)?;
         Ok(writer)
@@ -212,9 +207,6 @@ impl Writer {
         jobs: &[Job],
     ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
         let begin = |error: rusqlite::Error| Failed::Begin(error.into());
-        let Some(_turn) = self.turns.take(BUSY) else {
-            return Err(begin(busy()));
-        };
         self.disk.check().map_err(begin)?;
         self.statement("BEGIN IMMEDIATE").map_err(begin)?;
         let seen = self.seen().map_err(begin)?;

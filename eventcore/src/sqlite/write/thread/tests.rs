@@ -50,7 +50,6 @@ impl File {
 
     /// A writer that does not wait for a lock, and whose COMMIT fails on demand.
     fn writer(&self) -> Writer {
-        let place = Place::store(self.path.clone());
         let mut connection = schema::open(&self.path).unwrap();
         let (waits, fails) = (self.waits.clone(), self.fails.clone());
         let wait = move |_| {
@@ -60,7 +59,15 @@ impl File {
         connection.busy_handler(Some(wait)).unwrap();
         let fail = move || fails.load(Ordering::Relaxed);
         connection.commit_hook(Some(fail)).unwrap();
-        Writer::new(connection, self.watch.publisher(), &place, self.ids.clone()).unwrap()
+        let disk = Disk::default();
+        Writer::new(
+            connection,
+            &self.path,
+            self.watch.publisher(),
+            disk,
+            self.ids.clone(),
+        )
+        .unwrap()
     }
 
     fn sql(&self) -> Connection {
