@@ -10,7 +10,11 @@ use std::{
 use proc_macro2::{Group, TokenStream, TokenTree};
 use proptest::{prelude::*, test_runner::TestRunner};
 use quote::{ToTokens, quote};
-use syn::{Attribute, DeriveInput, Item, Meta, Token, punctuated::Punctuated};
+use syn::{
+    Attribute, DeriveInput, Item, Meta, Token,
+    punctuated::Punctuated,
+    visit::{self, Visit},
+};
 
 use crate::{command, event, event_feed, read, stream_key};
 
@@ -88,6 +92,35 @@ fn expansions_are_as_committed() {
         "run with UPDATE_SNAPSHOTS=1 and review:\n{}",
         different.join("\n")
     );
+}
+
+/// The method calls in some code.
+#[derive(Default)]
+struct MethodCalls(Vec<String>);
+
+impl<'ast> Visit<'ast> for MethodCalls {
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        self.0.push(call.to_token_stream().to_string());
+        visit::visit_expr_method_call(self, call);
+    }
+}
+
+/// A trait of the user's with a method of the same name could be called in its place.
+#[test]
+fn generated_code_calls_no_method() {
+    let mut cases = 0;
+    for entry in fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().ends_with(".expanded.rs") {
+            continue;
+        }
+        cases += 1;
+        let expanded = expand(&fs::read_to_string(&path).unwrap());
+        let mut calls = MethodCalls::default();
+        calls.visit_file(&syn::parse_file(&expanded).unwrap());
+        assert!(calls.0.is_empty(), "{}: {:?}", path.display(), calls.0);
+    }
+    assert!(cases > 0, "there are no cases in {}", folder().display());
 }
 
 /// `tokens` with one token left out, for each of its tokens, those in groups included.

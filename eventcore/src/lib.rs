@@ -39,7 +39,8 @@ pub mod testing;
 
 pub use command::{CommandLogic, CommandStreams, DeclarationError, StreamResolver};
 pub use event::{
-    CommitId, DecodeError, EncodeError, Event, EventId, MAX_EVENT_BYTES, Metadata, RecordedEvent,
+    CommitId, DecodeError, EncodeError, Event, EventId, MAX_EVENT_BYTES, MAX_TYPE_NAME_BYTES,
+    Metadata, PayloadWriter, RecordedEvent,
 };
 #[cfg(feature = "macros")]
 pub use eventcore_macros::{Command, Event, StreamKey};

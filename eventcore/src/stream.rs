@@ -2,7 +2,12 @@
 //!
 //! This module knows names only. It does not know what is stored under them.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write},
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -200,6 +205,14 @@ pub enum StreamIdError {
         /// The category.
         category: String,
     },
+    /// The `Display` of the key failed.
+    #[error(
+        "the key of a stream of category `{category}` has no text: its `Display` returned an error; return `Ok` there"
+    )]
+    KeyWithoutText {
+        /// The category of the key type.
+        category: &'static str,
+    },
     /// The stream belongs to another category than the key type.
     #[error("stream `{id}` is not of category `{expected}`")]
     OtherCategory {
@@ -271,7 +284,14 @@ pub trait StreamKey: Sized {
             let category = Self::CATEGORY.to_owned();
             return Err(StreamIdError::SeparatorInCategory { category });
         }
-        StreamId::new(format!("{}{SEPARATOR}{}", Self::CATEGORY, self.key()))
+        // Not `format!`, which panics where a `Display` fails.
+        let mut id = String::new();
+        match write!(id, "{}{SEPARATOR}{}", Self::CATEGORY, self.key()) {
+            Ok(()) => StreamId::new(id),
+            Err(fmt::Error) => Err(StreamIdError::KeyWithoutText {
+                category: Self::CATEGORY,
+            }),
+        }
     }
 
     /// The key of the stream `id`.

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, DeclarationError, DecodeError, EncodeError,
-    Event, EventStore, ExecuteOptions, MAX_EVENT_BYTES, Metadata, Position, RetryPolicy, StreamId,
-    StreamIdError, StreamKey, Version, execute,
+    Event, EventStore, ExecuteOptions, MAX_EVENT_BYTES, Metadata, PayloadWriter, Position,
+    RetryPolicy, StreamId, StreamIdError, StreamKey, Version, execute,
     store::{
         AppendEvents, AppendRefused, Appended, ExpectedVersion, FeedPage, MAX_COMMIT_BYTES,
         MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent, ReadFeed, ReadStreams, StoreFuture,
@@ -43,9 +43,8 @@ impl Event for Noted {
         "Noted"
     }
 
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.extend_from_slice(b"{}");
-        Ok(())
+    fn encode(&self, payload: &mut PayloadWriter<'_>) -> Result<(), EncodeError> {
+        payload.json("{}")
     }
 
     fn decode(_: &str, _: &[u8]) -> Result<Self, DecodeError> {

@@ -251,9 +251,8 @@ impl EventStore for Watched {
 /// Appends as another process would, past the cache.
 async fn plant(store: &(impl EventStore + ?Sized), account: u64, events: &[AccountEvent]) {
     let payload = |event: &AccountEvent| {
-        let mut out = Vec::new();
-        event.encode(&mut out).unwrap();
-        (event.type_name(), Bytes::from(out))
+        let event = NewEvent::new(0, event).unwrap();
+        (event.type_name, event.payload)
     };
     plant_raw(store, account, events.iter().map(payload).collect()).await;
 }

@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 use eventcore::{
     AppendStep, CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError,
-    Event, EventId, EventStoreError, ExecuteOptions, ExecutePipeline, MetricsHook, Position,
-    RetryBound, RetryContext, RetryPolicy, RetryReason, Step, StreamId, StreamKey, StreamResolver,
-    Version, VersionConflict,
+    Event, EventId, EventStoreError, ExecuteOptions, ExecutePipeline, MetricsHook, PayloadWriter,
+    Position, RetryBound, RetryContext, RetryPolicy, RetryReason, Step, StreamId, StreamKey,
+    StreamResolver, Version, VersionConflict,
     command::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles, ReadOnly},
     require,
     store::{
@@ -32,9 +32,8 @@ impl Event for Added {
         "Added"
     }
 
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.extend_from_slice(self.0.to_string().as_bytes());
-        Ok(())
+    fn encode(&self, payload: &mut PayloadWriter<'_>) -> Result<(), EncodeError> {
+        payload.serialize(&self.0)
     }
 
     fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError> {
@@ -123,9 +122,9 @@ impl CommandStreams for Add {
         handles: &mut Handles<'a>,
     ) -> AddStreams<'a> {
         AddStreams {
-            to: handles.next(&self.to),
-            limit: handles.next(&self.limit),
-            found: handles.next(&discovered.found),
+            to: handles.next("to", &self.to),
+            limit: handles.next("limit", &self.limit),
+            found: handles.next("found", &discovered.found),
         }
     }
 

@@ -18,7 +18,7 @@ impl ::eventcore::CommandStreams for Withdraw {
     type Event<'a> = WithdrawEvent<'a> where Self: 'a;
     type Discovered = ();
     fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
-        streams.declare("account", &self.account);
+        ::eventcore::command::Declarations::declare(streams, "account", &self.account);
     }
     fn caching() -> ::core::option::Option<
         ::eventcore::command::Caching<<Self as ::eventcore::CommandLogic>::State>,
@@ -31,7 +31,11 @@ impl ::eventcore::CommandStreams for Withdraw {
         handles: &mut ::eventcore::command::Handles<'a>,
     ) -> WithdrawStreams<'a> {
         WithdrawStreams {
-            account: handles.next(&self.account),
+            account: ::eventcore::command::Handles::next(
+                handles,
+                "account",
+                &self.account,
+            ),
         }
     }
     fn event<'a>(
@@ -39,9 +43,19 @@ impl ::eventcore::CommandStreams for Withdraw {
         _discovered: &'a (),
         event: ::eventcore::command::FieldRecord<'a>,
     ) -> ::core::result::Result<WithdrawEvent<'a>, ::eventcore::DecodeError> {
-        match event.field() {
-            0 => event.decode(&self.account).map(WithdrawEvent::Account),
-            _ => ::core::result::Result::Err(event.undeclared()),
+        match ::eventcore::command::FieldRecord::field(&event) {
+            0 => {
+                ::core::result::Result::Ok(
+                    WithdrawEvent::Account(
+                        ::eventcore::command::FieldRecord::decode(event, &self.account)?,
+                    ),
+                )
+            }
+            _ => {
+                ::core::result::Result::Err(
+                    ::eventcore::command::FieldRecord::undeclared(&event),
+                )
+            }
         }
     }
 }

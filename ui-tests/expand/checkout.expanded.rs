@@ -60,16 +60,28 @@ impl ::eventcore::CommandStreams for Checkout {
     type Discovered = CheckoutDiscovered;
     const DISCOVERS: bool = true;
     fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
-        streams.declare("order", &self.order);
-        streams.declare("lines", &self.lines);
-        streams.declare_read_only("coupon", &self.coupon);
+        ::eventcore::command::Declarations::declare(streams, "order", &self.order);
+        ::eventcore::command::Declarations::declare(streams, "lines", &self.lines);
+        ::eventcore::command::Declarations::declare_read_only(
+            streams,
+            "coupon",
+            &self.coupon,
+        );
     }
     fn declare_discovered(
         discovered: &CheckoutDiscovered,
         streams: &mut ::eventcore::command::Declarations,
     ) {
-        streams.declare("payment", &discovered.payment);
-        streams.declare_read_only("prices", &discovered.prices);
+        ::eventcore::command::Declarations::declare(
+            streams,
+            "payment",
+            &discovered.payment,
+        );
+        ::eventcore::command::Declarations::declare_read_only(
+            streams,
+            "prices",
+            &discovered.prices,
+        );
     }
     fn discover(
         &self,
@@ -88,11 +100,19 @@ impl ::eventcore::CommandStreams for Checkout {
         handles: &mut ::eventcore::command::Handles<'a>,
     ) -> CheckoutStreams<'a> {
         CheckoutStreams {
-            order: handles.next(&self.order),
-            lines: handles.next(&self.lines),
-            coupon: handles.next(&self.coupon),
-            payment: handles.next(&discovered.payment),
-            prices: handles.next(&discovered.prices),
+            order: ::eventcore::command::Handles::next(handles, "order", &self.order),
+            lines: ::eventcore::command::Handles::next(handles, "lines", &self.lines),
+            coupon: ::eventcore::command::Handles::next(handles, "coupon", &self.coupon),
+            payment: ::eventcore::command::Handles::next(
+                handles,
+                "payment",
+                &discovered.payment,
+            ),
+            prices: ::eventcore::command::Handles::next(
+                handles,
+                "prices",
+                &discovered.prices,
+            ),
         }
     }
     fn event<'a>(
@@ -100,13 +120,53 @@ impl ::eventcore::CommandStreams for Checkout {
         discovered: &'a CheckoutDiscovered,
         event: ::eventcore::command::FieldRecord<'a>,
     ) -> ::core::result::Result<CheckoutEvent<'a>, ::eventcore::DecodeError> {
-        match event.field() {
-            0 => event.decode(&self.order).map(CheckoutEvent::Order),
-            1 => event.decode(&self.lines).map(CheckoutEvent::Lines),
-            2 => event.decode(&self.coupon).map(CheckoutEvent::Coupon),
-            3 => event.decode(&discovered.payment).map(CheckoutEvent::Payment),
-            4 => event.decode(&discovered.prices).map(CheckoutEvent::Prices),
-            _ => ::core::result::Result::Err(event.undeclared()),
+        match ::eventcore::command::FieldRecord::field(&event) {
+            0 => {
+                ::core::result::Result::Ok(
+                    CheckoutEvent::Order(
+                        ::eventcore::command::FieldRecord::decode(event, &self.order)?,
+                    ),
+                )
+            }
+            1 => {
+                ::core::result::Result::Ok(
+                    CheckoutEvent::Lines(
+                        ::eventcore::command::FieldRecord::decode(event, &self.lines)?,
+                    ),
+                )
+            }
+            2 => {
+                ::core::result::Result::Ok(
+                    CheckoutEvent::Coupon(
+                        ::eventcore::command::FieldRecord::decode(event, &self.coupon)?,
+                    ),
+                )
+            }
+            3 => {
+                ::core::result::Result::Ok(
+                    CheckoutEvent::Payment(
+                        ::eventcore::command::FieldRecord::decode(
+                            event,
+                            &discovered.payment,
+                        )?,
+                    ),
+                )
+            }
+            4 => {
+                ::core::result::Result::Ok(
+                    CheckoutEvent::Prices(
+                        ::eventcore::command::FieldRecord::decode(
+                            event,
+                            &discovered.prices,
+                        )?,
+                    ),
+                )
+            }
+            _ => {
+                ::core::result::Result::Err(
+                    ::eventcore::command::FieldRecord::undeclared(&event),
+                )
+            }
         }
     }
 }

@@ -27,12 +27,12 @@ impl ::eventcore::Event for AccountEvent {
     }
     fn encode(
         &self,
-        out: &mut ::std::vec::Vec<u8>,
+        payload: &mut ::eventcore::PayloadWriter<'_>,
     ) -> ::core::result::Result<(), ::eventcore::EncodeError> {
         ::eventcore::__private::encode_fields(
             ::eventcore::Event::type_name(self),
             self,
-            out,
+            payload,
         )
     }
     fn decode(
@@ -49,7 +49,10 @@ impl ::eventcore::Event for AccountEvent {
             "AccountClosed" => {
                 ::eventcore::__private::decode_variant(type_name, 2, payload)
             }
-            _ if <ClosedV1 as ::eventcore::Event>::TYPE_NAMES.contains(&type_name) => {
+            _ if ::eventcore::__private::contains(
+                <ClosedV1 as ::eventcore::Event>::TYPE_NAMES,
+                type_name,
+            ) => {
                 ::eventcore::__private::upcast(
                     <ClosedV1 as ::eventcore::Event>::decode(type_name, payload),
                     ClosedV1::upgrade,
@@ -73,9 +76,9 @@ impl ::eventcore::Event for ClosedV1 {
     }
     fn encode(
         &self,
-        out: &mut ::std::vec::Vec<u8>,
+        payload: &mut ::eventcore::PayloadWriter<'_>,
     ) -> ::core::result::Result<(), ::eventcore::EncodeError> {
-        ::eventcore::__private::encode_struct(self, out)
+        ::eventcore::__private::encode_struct(self, payload)
     }
     fn decode(
         type_name: &str,
@@ -108,12 +111,12 @@ where
     }
     fn encode(
         &self,
-        out: &mut ::std::vec::Vec<u8>,
+        payload: &mut ::eventcore::PayloadWriter<'_>,
     ) -> ::core::result::Result<(), ::eventcore::EncodeError> {
         ::eventcore::__private::encode_fields(
             ::eventcore::Event::type_name(self),
             self,
-            out,
+            payload,
         )
     }
     fn decode(

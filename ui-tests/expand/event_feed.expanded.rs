@@ -27,35 +27,45 @@ impl ::eventcore::projection::EventFeed for Ledger {
             ::eventcore::EventSelector::category(
                 <AccountId as ::eventcore::projection::FeedKey<AccountEvent>>::CATEGORY,
             ),
-            ::eventcore::EventSelector::category(
+            ::eventcore::EventSelector::event_type(
+                ::eventcore::EventSelector::category(
                     <OrderId as ::eventcore::projection::FeedKey<OrderEvent>>::CATEGORY,
-                )
-                .event_type("OrderPlaced"),
-            ::eventcore::EventSelector::category(
+                ),
+                "OrderPlaced",
+            ),
+            ::eventcore::EventSelector::event_type(
+                ::eventcore::EventSelector::category(
                     <OrderId as ::eventcore::projection::FeedKey<OrderEvent>>::CATEGORY,
-                )
-                .event_type("order.cancelled"),
+                ),
+                "order.cancelled",
+            ),
         ])
     }
     fn decode(
         event: &::eventcore::RecordedEvent,
     ) -> ::core::result::Result<Self, ::eventcore::projection::FeedError> {
-        match event.stream.category() {
+        match ::eventcore::StreamId::category(&event.stream) {
             category if category
                 == <AccountId as ::eventcore::projection::FeedKey<
                     AccountEvent,
                 >>::CATEGORY => {
-                <AccountId as ::eventcore::projection::FeedKey<
-                    AccountEvent,
-                >>::keyed(event)
-                    .map(|(key, event)| Self::Account(key, event))
+                ::core::result::Result::map(
+                    <AccountId as ::eventcore::projection::FeedKey<
+                        AccountEvent,
+                    >>::keyed(event),
+                    |(key, event)| Self::Account(key, event),
+                )
             }
             category if category
                 == <OrderId as ::eventcore::projection::FeedKey<
                     OrderEvent,
                 >>::CATEGORY => {
-                <OrderId as ::eventcore::projection::FeedKey<OrderEvent>>::keyed(event)
-                    .map(|(key, event)| Self::Order(key, event))
+                ::core::result::Result::map(
+                    <OrderId as ::eventcore::projection::FeedKey<
+                        OrderEvent,
+                    >>::keyed(event),
+                    |(key, event)| Self::Order(key, event),
+                )
             }
             _ => {
                 ::core::result::Result::Err(
@@ -78,11 +88,13 @@ impl<K: StreamKey> my::eventcore::projection::EventFeed for Only<K> {
     fn decode(
         event: &my::eventcore::RecordedEvent,
     ) -> ::core::result::Result<Self, my::eventcore::projection::FeedError> {
-        match event.stream.category() {
+        match my::eventcore::StreamId::category(&event.stream) {
             category if category
                 == <K as my::eventcore::projection::FeedKey<K::Event>>::CATEGORY => {
-                <K as my::eventcore::projection::FeedKey<K::Event>>::keyed(event)
-                    .map(|(key, event)| Self::One(key, event))
+                ::core::result::Result::map(
+                    <K as my::eventcore::projection::FeedKey<K::Event>>::keyed(event),
+                    |(key, event)| Self::One(key, event),
+                )
             }
             _ => {
                 ::core::result::Result::Err(

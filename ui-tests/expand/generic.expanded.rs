@@ -69,14 +69,22 @@ where
     type Discovered = AuditDiscovered<K>;
     const DISCOVERS: bool = true;
     fn declare(&self, streams: &mut crate::renamed::command::Declarations) {
-        streams.declare("log", &self.log);
-        streams.declare_read_only("type", &self.r#type);
+        crate::renamed::command::Declarations::declare(streams, "log", &self.log);
+        crate::renamed::command::Declarations::declare_read_only(
+            streams,
+            "type",
+            &self.r#type,
+        );
     }
     fn declare_discovered(
         discovered: &AuditDiscovered<K>,
         streams: &mut crate::renamed::command::Declarations,
     ) {
-        streams.declare("next", &discovered.next);
+        crate::renamed::command::Declarations::declare(
+            streams,
+            "next",
+            &discovered.next,
+        );
     }
     fn discover(
         &self,
@@ -95,9 +103,17 @@ where
         handles: &mut crate::renamed::command::Handles<'s>,
     ) -> Handles<'s, 'k, K, N> {
         Handles {
-            log: handles.next(&self.log),
-            r#type: handles.next(&self.r#type),
-            next: handles.next(&discovered.next),
+            log: crate::renamed::command::Handles::next(handles, "log", &self.log),
+            r#type: crate::renamed::command::Handles::next(
+                handles,
+                "type",
+                &self.r#type,
+            ),
+            next: crate::renamed::command::Handles::next(
+                handles,
+                "next",
+                &discovered.next,
+            ),
         }
     }
     fn event<'s>(
@@ -105,11 +121,39 @@ where
         discovered: &'s AuditDiscovered<K>,
         event: crate::renamed::command::FieldRecord<'s>,
     ) -> ::core::result::Result<Happened<'s, 'k, K, N>, crate::renamed::DecodeError> {
-        match event.field() {
-            0 => event.decode(&self.log).map(Happened::Log),
-            1 => event.decode(&self.r#type).map(Happened::Type),
-            2 => event.decode(&discovered.next).map(Happened::Next),
-            _ => ::core::result::Result::Err(event.undeclared()),
+        match crate::renamed::command::FieldRecord::field(&event) {
+            0 => {
+                ::core::result::Result::Ok(
+                    Happened::Log(
+                        crate::renamed::command::FieldRecord::decode(event, &self.log)?,
+                    ),
+                )
+            }
+            1 => {
+                ::core::result::Result::Ok(
+                    Happened::Type(
+                        crate::renamed::command::FieldRecord::decode(
+                            event,
+                            &self.r#type,
+                        )?,
+                    ),
+                )
+            }
+            2 => {
+                ::core::result::Result::Ok(
+                    Happened::Next(
+                        crate::renamed::command::FieldRecord::decode(
+                            event,
+                            &discovered.next,
+                        )?,
+                    ),
+                )
+            }
+            _ => {
+                ::core::result::Result::Err(
+                    crate::renamed::command::FieldRecord::undeclared(&event),
+                )
+            }
         }
     }
 }

@@ -43,8 +43,14 @@ impl ::eventcore::CommandStreams for Import {
     type Event<'a> = ImportEvent<'a> where Self: 'a;
     type Discovered = ();
     fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
-        streams.declare_raw::<AccountEvent, _>("target", &self.target);
-        streams.declare_raw_read_only::<LimitsEvent, _>("limits", &self.limits);
+        ::eventcore::command::Declarations::declare_raw::<
+            AccountEvent,
+            _,
+        >(streams, "target", &self.target);
+        ::eventcore::command::Declarations::declare_raw_read_only::<
+            LimitsEvent,
+            _,
+        >(streams, "limits", &self.limits);
     }
     fn streams<'a>(
         &'a self,
@@ -52,8 +58,16 @@ impl ::eventcore::CommandStreams for Import {
         handles: &mut ::eventcore::command::Handles<'a>,
     ) -> ImportStreams<'a> {
         ImportStreams {
-            target: handles.next_raw::<AccountEvent, _, _>(&self.target),
-            limits: handles.next_raw::<LimitsEvent, _, _>(&self.limits),
+            target: ::eventcore::command::Handles::next_raw::<
+                AccountEvent,
+                _,
+                _,
+            >(handles, "target", &self.target),
+            limits: ::eventcore::command::Handles::next_raw::<
+                LimitsEvent,
+                _,
+                _,
+            >(handles, "limits", &self.limits),
         }
     }
     fn event<'a>(
@@ -61,16 +75,32 @@ impl ::eventcore::CommandStreams for Import {
         _discovered: &'a (),
         event: ::eventcore::command::FieldRecord<'a>,
     ) -> ::core::result::Result<ImportEvent<'a>, ::eventcore::DecodeError> {
-        match event.field() {
+        match ::eventcore::command::FieldRecord::field(&event) {
             0 => {
-                event
-                    .decode_raw::<AccountEvent, _>(&self.target)
-                    .map(ImportEvent::Target)
+                ::core::result::Result::Ok(
+                    ImportEvent::Target(
+                        ::eventcore::command::FieldRecord::decode_raw::<
+                            AccountEvent,
+                            _,
+                        >(event, &self.target)?,
+                    ),
+                )
             }
             1 => {
-                event.decode_raw::<LimitsEvent, _>(&self.limits).map(ImportEvent::Limits)
+                ::core::result::Result::Ok(
+                    ImportEvent::Limits(
+                        ::eventcore::command::FieldRecord::decode_raw::<
+                            LimitsEvent,
+                            _,
+                        >(event, &self.limits)?,
+                    ),
+                )
             }
-            _ => ::core::result::Result::Err(event.undeclared()),
+            _ => {
+                ::core::result::Result::Err(
+                    ::eventcore::command::FieldRecord::undeclared(&event),
+                )
+            }
         }
     }
 }

@@ -9,9 +9,12 @@ impl ::eventcore::StreamKey for AccountId {
         &self.0
     }
     fn parse_key(key: &str) -> ::core::result::Result<Self, ::std::string::String> {
-        <Uuid as ::core::str::FromStr>::from_str(key)
-            .map(Self)
-            .map_err(|error| ::std::string::ToString::to_string(&error))
+        match <Uuid as ::core::str::FromStr>::from_str(key) {
+            ::core::result::Result::Ok(value) => ::core::result::Result::Ok(Self(value)),
+            ::core::result::Result::Err(error) => {
+                ::core::result::Result::Err(::std::string::ToString::to_string(&error))
+            }
+        }
     }
 }
 #[automatically_derived]
@@ -23,9 +26,14 @@ impl my::eventcore::StreamKey for OrderId {
         &self.number
     }
     fn parse_key(key: &str) -> ::core::result::Result<Self, ::std::string::String> {
-        <u64 as ::core::str::FromStr>::from_str(key)
-            .map(|value| Self { number: value })
-            .map_err(|error| ::std::string::ToString::to_string(&error))
+        match <u64 as ::core::str::FromStr>::from_str(key) {
+            ::core::result::Result::Ok(value) => {
+                ::core::result::Result::Ok(Self { number: value })
+            }
+            ::core::result::Result::Err(error) => {
+                ::core::result::Result::Err(::std::string::ToString::to_string(&error))
+            }
+        }
     }
 }
 #[automatically_derived]
@@ -41,8 +49,11 @@ where
         &self.0
     }
     fn parse_key(key: &str) -> ::core::result::Result<Self, ::std::string::String> {
-        <T as ::core::str::FromStr>::from_str(key)
-            .map(Self)
-            .map_err(|error| ::std::string::ToString::to_string(&error))
+        match <T as ::core::str::FromStr>::from_str(key) {
+            ::core::result::Result::Ok(value) => ::core::result::Result::Ok(Self(value)),
+            ::core::result::Result::Err(error) => {
+                ::core::result::Result::Err(::std::string::ToString::to_string(&error))
+            }
+        }
     }
 }

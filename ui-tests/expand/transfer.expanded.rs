@@ -28,9 +28,13 @@ impl ::eventcore::CommandStreams for Transfer {
     type Event<'a> = TransferEvent<'a> where Self: 'a;
     type Discovered = ();
     fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
-        streams.declare("from", &self.from);
-        streams.declare("to", &self.to);
-        streams.declare_read_only("limits", &self.limits);
+        ::eventcore::command::Declarations::declare(streams, "from", &self.from);
+        ::eventcore::command::Declarations::declare(streams, "to", &self.to);
+        ::eventcore::command::Declarations::declare_read_only(
+            streams,
+            "limits",
+            &self.limits,
+        );
     }
     fn streams<'a>(
         &'a self,
@@ -38,9 +42,9 @@ impl ::eventcore::CommandStreams for Transfer {
         handles: &mut ::eventcore::command::Handles<'a>,
     ) -> TransferStreams<'a> {
         TransferStreams {
-            from: handles.next(&self.from),
-            to: handles.next(&self.to),
-            limits: handles.next(&self.limits),
+            from: ::eventcore::command::Handles::next(handles, "from", &self.from),
+            to: ::eventcore::command::Handles::next(handles, "to", &self.to),
+            limits: ::eventcore::command::Handles::next(handles, "limits", &self.limits),
         }
     }
     fn event<'a>(
@@ -48,11 +52,33 @@ impl ::eventcore::CommandStreams for Transfer {
         _discovered: &'a (),
         event: ::eventcore::command::FieldRecord<'a>,
     ) -> ::core::result::Result<TransferEvent<'a>, ::eventcore::DecodeError> {
-        match event.field() {
-            0 => event.decode(&self.from).map(TransferEvent::From),
-            1 => event.decode(&self.to).map(TransferEvent::To),
-            2 => event.decode(&self.limits).map(TransferEvent::Limits),
-            _ => ::core::result::Result::Err(event.undeclared()),
+        match ::eventcore::command::FieldRecord::field(&event) {
+            0 => {
+                ::core::result::Result::Ok(
+                    TransferEvent::From(
+                        ::eventcore::command::FieldRecord::decode(event, &self.from)?,
+                    ),
+                )
+            }
+            1 => {
+                ::core::result::Result::Ok(
+                    TransferEvent::To(
+                        ::eventcore::command::FieldRecord::decode(event, &self.to)?,
+                    ),
+                )
+            }
+            2 => {
+                ::core::result::Result::Ok(
+                    TransferEvent::Limits(
+                        ::eventcore::command::FieldRecord::decode(event, &self.limits)?,
+                    ),
+                )
+            }
+            _ => {
+                ::core::result::Result::Err(
+                    ::eventcore::command::FieldRecord::undeclared(&event),
+                )
+            }
         }
     }
 }

@@ -186,14 +186,14 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
         fields
             .iter()
             .filter(move |field| field.is_slot == slots)
-            .map(declare)
+            .map(|field| declare(command, field))
     };
     let own = declare(false);
     let handles = handles(command);
     let arms = fields
         .iter()
         .enumerate()
-        .map(|(number, field)| decode_arm(event, number, field));
+        .map(|(number, field)| decode_arm(command, number, field));
     let discovered_type = discovered_type(command);
     // Parameters that are not used say so.
     let has_slots = fields.iter().any(|field| field.is_slot);
@@ -245,9 +245,9 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
                 #discovered_name: &#lifetime #discovered_type,
                 event: #krate::command::FieldRecord<#lifetime>,
             ) -> ::core::result::Result<#event #arguments, #krate::DecodeError> {
-                match event.field() {
+                match #krate::command::FieldRecord::field(&event) {
                     #(#arms)*
-                    _ => ::core::result::Result::Err(event.undeclared()),
+                    _ => ::core::result::Result::Err(#krate::command::FieldRecord::undeclared(&event)),
                 }
             }
         }
@@ -259,11 +259,13 @@ fn handles(command: &Command) -> TokenStream {
     let fields = &command.fields;
     let handles = fields.iter().map(|field| {
         let span = location(&field.ty);
-        let (name, place, turbofish) = (
+        let (ident, place, turbofish) = (
             ident_at(&field.ident, span),
             place(field, span),
             raw(field, span, 2),
         );
+        let krate = path_at(&command.krate, span);
+        let name = &field.name;
         let next = Ident::new(
             if field.event.is_some() {
                 "next_raw"
@@ -272,7 +274,7 @@ fn handles(command: &Command) -> TokenStream {
             },
             span,
         );
-        quote_spanned!(span=> #name: handles.#next #turbofish(#place))
+        quote_spanned!(span=> #ident: #krate::command::Handles::#next #turbofish(handles, #name, #place))
     });
     let unused = fields
         .is_empty()
@@ -291,12 +293,15 @@ fn parameter(name: &str, is_used: bool) -> Ident {
     Ident::new(&name, Span::call_site())
 }
 
-fn declare(field: &Field) -> TokenStream {
+/// Generated code calls every function by its path: a trait of the user's that has a method of the same name, and `self`
+/// in place of `&self`, would be called instead of a method.
+fn declare(command: &Command, field: &Field) -> TokenStream {
     // An `event = …` that does not belong there is reported on itself.
     let span = field
         .event
         .as_ref()
         .map_or_else(|| location(&field.ty), location);
+    let krate = path_at(&command.krate, span);
     let method = match (&field.event, field.read_only) {
         (None, false) => "declare",
         (None, true) => "declare_read_only",
@@ -305,11 +310,12 @@ fn declare(field: &Field) -> TokenStream {
     };
     let method = Ident::new(method, span);
     let (place, turbofish, name) = (place(field, span), raw(field, span, 1), &field.name);
-    quote_spanned!(span=> streams.#method #turbofish(#name, #place))
+    quote_spanned!(span=> #krate::command::Declarations::#method #turbofish(streams, #name, #place))
 }
 
-fn decode_arm(event: &Ident, number: usize, field: &Field) -> TokenStream {
+fn decode_arm(command: &Command, number: usize, field: &Field) -> TokenStream {
     let span = location(&field.ty);
+    let krate = path_at(&command.krate, span);
     let method = Ident::new(
         if field.event.is_some() {
             "decode_raw"
@@ -319,9 +325,14 @@ fn decode_arm(event: &Ident, number: usize, field: &Field) -> TokenStream {
         span,
     );
     let (place, turbofish) = (place(field, span), raw(field, span, 1));
-    let (event, variant) = (ident_at(event, span), ident_at(&field.variant, span));
+    let (event, variant) = (
+        ident_at(&command.event, span),
+        ident_at(&field.variant, span),
+    );
     let number = Literal::usize_unsuffixed(number);
-    quote_spanned!(span=> #number => event.#method #turbofish(#place).map(#event::#variant),)
+    let decoded =
+        quote_spanned!(span=> #krate::command::FieldRecord::#method #turbofish(event, #place)?);
+    quote_spanned!(span=> #number => ::core::result::Result::Ok(#event::#variant(#decoded)),)
 }
 
 /// `&self.field` or `&discovered.slot`.

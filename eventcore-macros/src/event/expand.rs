@@ -18,7 +18,7 @@ pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
             let pattern = names.all();
             (
                 quote!(#own),
-                quote_spanned!(span=> #located::__private::encode_struct(self, out)),
+                quote_spanned!(span=> #located::__private::encode_struct(self, payload)),
                 vec![
                     quote_spanned!(span=> #(#pattern)|* => #located::__private::decode_struct(type_name, payload),),
                 ],
@@ -26,7 +26,7 @@ pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
         }
         Shape::Enum(variants) => (
             type_name(variants),
-            quote_spanned!(span=> #located::__private::encode_fields(#located::Event::type_name(self), self, out)),
+            quote_spanned!(span=> #located::__private::encode_fields(#located::Event::type_name(self), self, payload)),
             variants
                 .iter()
                 .enumerate()
@@ -42,7 +42,7 @@ pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
         let old = quote_spanned!(type_span=> <#from as #krate::Event>);
         let upcast = quote_spanned!(function_span=> #krate::__private::upcast);
         quote! {
-            _ if #old::TYPE_NAMES.contains(&type_name) => {
+            _ if #krate::__private::contains(#old::TYPE_NAMES, type_name) => {
                 #upcast(#old::decode(type_name, payload), #with)
             }
         }
@@ -60,7 +60,7 @@ pub(super) fn expand(event: &Event, errors: &Errors) -> TokenStream {
             }
             fn encode(
                 &self,
-                out: &mut ::std::vec::Vec<u8>,
+                payload: &mut #krate::PayloadWriter<'_>,
             ) -> ::core::result::Result<(), #krate::EncodeError> {
                 #encode
             }

@@ -44,7 +44,7 @@ pub(super) fn expand(feed: &Feed, errors: &Errors) -> TokenStream {
             fn decode(
                 event: &#krate::RecordedEvent,
             ) -> ::core::result::Result<Self, #krate::projection::FeedError> {
-                match event.stream.category() {
+                match #krate::StreamId::category(&event.stream) {
                     #(#arms)*
                     _ => ::core::result::Result::Err(#krate::projection::FeedError::not_in_feed(event)),
                 }
@@ -97,14 +97,16 @@ fn selectors(feed: &Feed, variant: &Variant) -> TokenStream {
         return category;
     }
     let names = &variant.only;
-    quote!(#(#category.event_type(#names)),*)
+    quote!(#(#krate::EventSelector::event_type(#category, #names)),*)
 }
 
 fn arm(feed: &Feed, variant: &Variant) -> TokenStream {
     let key = key(feed, variant);
     let ident = &variant.ident;
     quote! {
-        category if category == #key::CATEGORY => #key::keyed(event).map(|(key, event)| Self::#ident(key, event)),
+        category if category == #key::CATEGORY => {
+            ::core::result::Result::map(#key::keyed(event), |(key, event)| Self::#ident(key, event))
+        }
     }
 }
 

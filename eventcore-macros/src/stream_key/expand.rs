@@ -49,14 +49,19 @@ fn bodies(inner: &Inner) -> (TokenStream, TokenStream) {
             let name = ident_at(name, span);
             (
                 quote_spanned!(span=> &self.#name),
-                quote!(|value| Self { #name: value }),
+                quote!(Self { #name: value }),
             )
         }
-        None => (quote_spanned!(span=> &self.0), quote!(Self)),
+        None => (quote_spanned!(span=> &self.0), quote!(Self(value))),
     };
     let parsed = quote_spanned!(span=> <#ty as ::core::str::FromStr>::from_str(key));
     let write = quote! {
-        #parsed.map(#construct).map_err(|error| ::std::string::ToString::to_string(&error))
+        match #parsed {
+            ::core::result::Result::Ok(value) => ::core::result::Result::Ok(#construct),
+            ::core::result::Result::Err(error) => {
+                ::core::result::Result::Err(::std::string::ToString::to_string(&error))
+            }
+        }
     };
     (read, write)
 }

@@ -1,34 +1,45 @@
 //! The list of the streams that a command declares, checked as it is made.
 
+use std::any::TypeId;
+
 use super::{ByKey, KeyField, Raw, RawField, StreamField};
 use crate::{
     Version,
     stream::{StreamId, StreamIdError, named_twice},
 };
 
-/// One declared stream.
+/// One declared stream, and what a handle of it must agree with.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
-    /// The name of the field, for messages.
+    /// The name of the field.
     pub(crate) name: &'static str,
     /// The number of the field among the stream fields.
     pub(crate) field: usize,
     /// The number of the stream within its field.
     pub(crate) index: usize,
+    /// The key type of the field, or [`Raw`] of its events. It determines the type of the events.
+    pub(crate) key: TypeId,
     pub(crate) stream: StreamId,
     pub(crate) writable: bool,
+    /// The number of the stream in the order of reading, and with it in the commit. `None` until it is read.
+    pub(crate) read: Option<usize>,
     /// The version as it was read.
     pub(crate) version: Version,
+}
+
+impl Slot {
+    /// Returns whether both are declared alike, whatever was read of them.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let declared = |slot: &Self| (slot.field, slot.index, slot.key, slot.writable);
+        declared(self) == declared(other) && self.name == other.name && self.stream == other.stream
+    }
 }
 
 /// Collects the streams of a command in the order of its fields.
 #[derive(Debug, Default)]
 pub struct Declarations {
     slots: Vec<Slot>,
-    /// The field that is being declared.
-    current: Option<(&'static str, bool)>,
     fields: usize,
-    index: usize,
     error: Option<DeclarationError>,
 }
 
@@ -62,49 +73,89 @@ impl Declarations {
     }
 
     fn field<S, F: StreamField<S>>(&mut self, name: &'static str, writable: bool, field: &F) {
-        self.current = Some((name, writable));
-        self.index = 0;
-        field.declare(self);
-        self.current = None;
+        field.declare(&mut FieldDeclarations {
+            declarations: self,
+            name,
+            writable,
+            index: 0,
+        });
         self.fields += 1;
     }
 
-    /// Adds a stream of the current field; outside of one it has no name and is not added.
-    pub(crate) fn push(&mut self, stream: Result<StreamId, StreamIdError>) {
-        let Some((name, writable)) = self.current else {
-            return;
-        };
-        let (field, index) = (self.fields, self.index);
-        self.index += 1;
-        match stream {
-            Ok(stream) => self.slots.push(Slot {
-                name,
-                field,
-                index,
-                stream,
-                writable,
-                version: Version::EMPTY,
-            }),
-            Err(source) => {
-                self.error.get_or_insert(DeclarationError::InvalidStreamId {
-                    field: name,
-                    source,
-                });
-            }
+    /// Returns an empty list whose first field has the number `fields`.
+    pub(crate) fn after(fields: usize) -> Self {
+        Self {
+            fields,
+            ..Self::default()
         }
     }
 
-    pub(crate) fn finish(self) -> Result<Vec<Slot>, DeclarationError> {
-        match self.error.or_else(|| duplicate(&self.slots)) {
+    /// Returns the number of fields, including those before.
+    pub(crate) fn fields(&self) -> usize {
+        self.fields
+    }
+
+    /// Returns the declared streams, none of which may be among those that were `declared` before.
+    pub(crate) fn finish(self, declared: &[Slot]) -> Result<Vec<Slot>, DeclarationError> {
+        match self.error.or_else(|| duplicate(declared, &self.slots)) {
             Some(error) => Err(error),
             None => Ok(self.slots),
         }
     }
 }
 
-fn duplicate(slots: &[Slot]) -> Option<DeclarationError> {
-    let (first, again) = named_twice(slots.iter().map(|slot| &slot.stream))?;
-    let (first, again) = (slots.get(first)?, slots.get(again)?);
+/// Collects the streams of one field. Only [`Declarations`] makes it.
+#[derive(Debug)]
+pub struct FieldDeclarations<'d> {
+    declarations: &'d mut Declarations,
+    name: &'static str,
+    writable: bool,
+    index: usize,
+}
+
+impl FieldDeclarations<'_> {
+    /// Adds a stream whose handle has the key type `K`.
+    pub(crate) fn push<K>(&mut self, stream: Result<StreamId, StreamIdError>) {
+        let Declarations {
+            slots,
+            fields,
+            error,
+        } = &mut *self.declarations;
+        match stream {
+            Ok(stream) => slots.push(Slot {
+                name: self.name,
+                field: *fields,
+                index: self.index,
+                key: typeid::of::<K>(),
+                stream,
+                writable: self.writable,
+                read: None,
+                version: Version::EMPTY,
+            }),
+            Err(source) => {
+                error.get_or_insert(DeclarationError::InvalidStreamId {
+                    field: self.name,
+                    source,
+                });
+            }
+        }
+        self.index += 1;
+    }
+}
+
+fn duplicate(declared: &[Slot], slots: &[Slot]) -> Option<DeclarationError> {
+    let (first, again) = if declared.is_empty() {
+        named_twice(slots.iter().map(|slot| &slot.stream))?
+    } else {
+        let all: Vec<&StreamId> = declared
+            .iter()
+            .chain(slots)
+            .map(|slot| &slot.stream)
+            .collect();
+        named_twice(all.iter().copied())?
+    };
+    let slot = |number| declared.iter().chain(slots).nth(number);
+    let (first, again) = (slot(first)?, slot(again)?);
     Some(DeclarationError::DuplicateStream {
         stream: again.stream.clone(),
         first: first.name,
@@ -120,7 +171,7 @@ fn both(first: &str, second: &str) -> String {
     }
 }
 
-/// Why the streams of a command are refused, before any I/O.
+/// The error of a command whose streams are refused before anything is read of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeclarationError {

@@ -5,10 +5,13 @@
 use std::marker::PhantomData;
 
 use super::{
-    Declarations, FieldRecord, Handles, StreamHandle, StreamHandles, Writable, handle::HandleKey,
+    FieldRecord, StreamHandle, StreamHandles, Writable,
+    declare::FieldDeclarations,
+    handle::{HandleKey, sealed::Mode},
+    writes::FieldHandles,
 };
 use crate::{
-    event::{DecodeError, EncodeError, Event},
+    event::{DecodeError, EncodeError, Event, PayloadWriter},
     stream::{StreamId, StreamIdError, StreamKey},
 };
 
@@ -34,13 +37,14 @@ pub type FieldEvent<'a, F, S = ByKey> = <F as StreamField<S>>::Event<'a>;
 /// | `Option<K>` | `Option<StreamHandle>` | `K::Event` |
 /// | `Vec<K>` | [`StreamHandles`] | `(&K, K::Event)` |
 ///
-/// and the same for `StreamId` with `#[stream(event = E)]`.
+/// and the same for `StreamId` with `#[stream(event = E)]`. No other type can implement it: a field that declared one
+/// stream and took the handle of another could write to a stream that its command does not declare.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a `#[stream]` field",
     label = "this type names no stream",
     note = "a stream field is a key (`#[derive(StreamKey)]`), an `Option` or a `Vec` of keys, or a `StreamId` with `#[stream(event = MyEvent)]`"
 )]
-pub trait StreamField<S = ByKey> {
+pub trait StreamField<S = ByKey>: sealed::Sealed<S> {
     /// What `apply` gets.
     type Event<'a>
     where
@@ -52,10 +56,15 @@ pub trait StreamField<S = ByKey> {
         Self: 'a;
 
     /// Declares the streams of the field.
-    fn declare(&self, streams: &mut Declarations);
+    #[doc(hidden)]
+    fn declare(&self, streams: &mut FieldDeclarations<'_>);
 
     /// Takes the handles of the field's streams.
-    fn handle<'a, A: 'a>(&'a self, handles: &mut Handles<'a>) -> Self::Handle<'a, A>;
+    #[doc(hidden)]
+    fn handle<'a, A: Mode + 'a>(
+        &'a self,
+        handles: &mut FieldHandles<'_, 'a>,
+    ) -> Self::Handle<'a, A>;
 
     /// Decodes an event of one of the field's streams.
     ///
@@ -89,7 +98,7 @@ pub trait KeyField: StreamField<ByKey> {}
 pub trait RawField {}
 
 /// The source of a stream id and of its events, in a field with `#[stream(event = E)]`.
-pub trait RawKey {
+pub trait RawKey: sealed::RawKey {
     /// The events of the stream.
     type Event<E: Event>: Event;
 
@@ -117,7 +126,7 @@ impl<K: StreamKey> RawKey for K {
     type Marker<E: Event> = K;
 
     fn id(&self) -> Result<StreamId, StreamIdError> {
-        self.stream_id()
+        stream_id(self)
     }
 }
 
@@ -133,7 +142,7 @@ impl Event for Unnamed {
         match *self {}
     }
 
-    fn encode(&self, _: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn encode(&self, _: &mut PayloadWriter<'_>) -> Result<(), EncodeError> {
         match *self {}
     }
 
@@ -162,18 +171,39 @@ pub fn empty_slot<F: SlotField>() -> F {
     F::default()
 }
 
+mod sealed {
+    use crate::stream::{StreamId, StreamKey};
+
+    pub trait Sealed<S> {}
+
+    pub trait RawKey {}
+
+    impl RawKey for StreamId {}
+
+    impl<K: StreamKey> RawKey for K {}
+}
+
 /// The three forms of a stream field differ in how often a stream is named, and nothing else.
 macro_rules! stream_field {
     ([$($generics:tt)*] $key:ty, $source:ty, $event:ty, $marker:ty, $id:expr) => {
+        impl<$($generics)*> sealed::Sealed<$source> for $key {}
+
+        impl<$($generics)*> sealed::Sealed<$source> for Option<$key> {}
+
+        impl<$($generics)*> sealed::Sealed<$source> for Vec<$key> {}
+
         impl<$($generics)*> StreamField<$source> for $key {
             type Event<'a> = $event where Self: 'a;
             type Handle<'a, A: 'a> = StreamHandle<'a, $marker, A> where Self: 'a;
 
-            fn declare(&self, streams: &mut Declarations) {
-                streams.push($id(self));
+            fn declare(&self, streams: &mut FieldDeclarations<'_>) {
+                streams.push::<$marker>($id(self));
             }
 
-            fn handle<'a, A: 'a>(&'a self, handles: &mut Handles<'a>) -> Self::Handle<'a, A> {
+            fn handle<'a, A: Mode + 'a>(
+                &'a self,
+                handles: &mut FieldHandles<'_, 'a>,
+            ) -> Self::Handle<'a, A> {
                 handles.take()
             }
 
@@ -186,13 +216,16 @@ macro_rules! stream_field {
             type Event<'a> = $event where Self: 'a;
             type Handle<'a, A: 'a> = Option<StreamHandle<'a, $marker, A>> where Self: 'a;
 
-            fn declare(&self, streams: &mut Declarations) {
+            fn declare(&self, streams: &mut FieldDeclarations<'_>) {
                 if let Some(key) = self {
-                    streams.push($id(key));
+                    streams.push::<$marker>($id(key));
                 }
             }
 
-            fn handle<'a, A: 'a>(&'a self, handles: &mut Handles<'a>) -> Self::Handle<'a, A> {
+            fn handle<'a, A: Mode + 'a>(
+                &'a self,
+                handles: &mut FieldHandles<'_, 'a>,
+            ) -> Self::Handle<'a, A> {
                 self.as_ref().map(|_| handles.take())
             }
 
@@ -205,13 +238,16 @@ macro_rules! stream_field {
             type Event<'a> = (&'a $key, $event) where Self: 'a;
             type Handle<'a, A: 'a> = StreamHandles<'a, $key, $marker, A> where Self: 'a;
 
-            fn declare(&self, streams: &mut Declarations) {
+            fn declare(&self, streams: &mut FieldDeclarations<'_>) {
                 for key in self {
-                    streams.push($id(key));
+                    streams.push::<$marker>($id(key));
                 }
             }
 
-            fn handle<'a, A: 'a>(&'a self, handles: &mut Handles<'a>) -> Self::Handle<'a, A> {
+            fn handle<'a, A: Mode + 'a>(
+                &'a self,
+                handles: &mut FieldHandles<'_, 'a>,
+            ) -> Self::Handle<'a, A> {
                 StreamHandles::new(self, self.iter().map(|_| handles.take()).collect())
             }
 
@@ -236,8 +272,21 @@ macro_rules! named_field {
     };
 }
 
-stream_field!([K: StreamKey] K, ByKey, K::Event, K, StreamKey::stream_id);
+stream_field!([K: StreamKey] K, ByKey, K::Event, K, stream_id);
 stream_field!([] StreamId, ByKey, Unnamed, Raw<Unnamed>, RawKey::id);
 stream_field!([F: RawKey, E: Event] F, Raw<E>, F::Event<E>, F::Marker<E>, RawKey::id);
 named_field!([K: StreamKey] K, KeyField);
 named_field!([] StreamId, RawField);
+
+/// The id that a key names. `StreamKey::stream_id` can be overridden, the category of a key cannot be left.
+fn stream_id<K: StreamKey>(key: &K) -> Result<StreamId, StreamIdError> {
+    let id = key.stream_id()?;
+    if id.category() == K::CATEGORY {
+        Ok(id)
+    } else {
+        Err(StreamIdError::OtherCategory {
+            id,
+            expected: K::CATEGORY,
+        })
+    }
+}

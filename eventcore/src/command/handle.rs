@@ -22,7 +22,7 @@ pub struct ReadOnly;
     label = "cannot append here",
     note = "declare the field `#[stream]` instead of `#[stream(read)]` to append to it"
 )]
-pub trait Access: sealed::Sealed {}
+pub trait Access: sealed::Mode {}
 
 impl Access for Writable {}
 
@@ -32,7 +32,7 @@ impl Access for Writable {}
     label = "an event of another kind",
     note = "a stream takes the event type that its key names: `#[stream_key(event = …)]`, or `#[stream(event = …)]` on a raw `StreamId`"
 )]
-pub trait AppendsTo<K, E> {}
+pub trait AppendsTo<K, E>: sealed::Is<E> {}
 
 impl<K, E> AppendsTo<K, E> for E {}
 
@@ -59,9 +59,28 @@ impl<E: Event> HandleKey for Raw<E> {
     type Event = E;
 }
 
-mod sealed {
+/// Traits that no other crate can name, so that it cannot implement the public ones that build on them.
+pub(super) mod sealed {
+    /// Holds of no type.
     pub trait Sealed {}
-    impl Sealed for super::Writable {}
+
+    /// Holds of a type and itself, and of no other pair of types.
+    pub trait Is<E> {}
+
+    impl<E> Is<E> for E {}
+
+    /// A way to declare a stream: [`Writable`](super::Writable) or [`ReadOnly`](super::ReadOnly).
+    pub trait Mode {
+        const WRITABLE: bool;
+    }
+
+    impl Mode for super::Writable {
+        const WRITABLE: bool = true;
+    }
+
+    impl Mode for super::ReadOnly {
+        const WRITABLE: bool = false;
+    }
 }
 
 /// The right to append to one declared stream, while [`handle`](super::CommandLogic::handle) runs.

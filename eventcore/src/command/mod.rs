@@ -19,7 +19,7 @@ pub use field::{
 };
 pub use handle::{Access, AppendsTo, ReadOnly, StreamHandle, StreamHandles, Writable};
 pub use record::FieldRecord;
-pub use writes::Handles;
+pub use writes::{HandleMismatch, Handles};
 pub(crate) use writes::{Refusal, WriteBuffer};
 
 use crate::event::DecodeError;
@@ -27,7 +27,8 @@ use crate::event::DecodeError;
 /// The streams of a command, and the types through which its logic reads and writes them.
 ///
 /// `#[derive(Command)]` implements it; see the expansion with `cargo expand`. A hand-written impl visits the same
-/// fields in the same order in every method.
+/// fields in the same order in every method; where [`streams`](Self::streams) takes other handles than were declared,
+/// the command fails with [`HandleMismatch`] before it decides.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` declares no streams",
     label = "this is not a command",
@@ -50,7 +51,7 @@ pub trait CommandStreams {
     /// Whether the command has slots for discovered streams.
     const DISCOVERS: bool = false;
 
-    /// Declares the streams of the fields, in order.
+    /// Declares the streams of the fields, in order. It is called once per execution.
     fn declare(&self, streams: &mut Declarations);
 
     /// Declares the discovered streams, in order.

@@ -2,10 +2,10 @@
 
 use std::{cell::RefCell, ops::Range};
 
-use super::{ByKey, Raw, Slot, StreamField, StreamHandle};
+use super::{ByKey, Raw, Slot, StreamField, StreamHandle, handle::sealed::Mode};
 use crate::{
     Version,
-    event::{EncodeError, Event, PayloadBuffer},
+    event::{EncodeError, Event, Payloads},
     store::{AppendRefused, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, NewEvent},
 };
 
@@ -18,7 +18,8 @@ pub(crate) struct WriteBuffer {
 
 #[derive(Debug, Default)]
 struct Writes {
-    payloads: PayloadBuffer,
+    payloads: Payloads,
+    /// Of each event the stream, by its number in the order of reading, the stored name and the payload.
     events: Vec<(usize, &'static str, Range<usize>)>,
     refusal: Option<Refusal>,
 }
@@ -69,16 +70,17 @@ impl WriteBuffer {
         slot: usize,
         event: &E,
     ) -> Result<(), Refusal> {
-        if !self.slots.get(slot).is_some_and(|slot| slot.writable) {
+        let declared = self.slots.get(slot).filter(|slot| slot.writable);
+        let Some(stream) = declared.and_then(|slot| slot.read) else {
             return Err(Refusal::Undeclared { slot });
-        }
+        };
         let type_name = event.type_name();
         let refused = |source| Refusal::Unencodable {
             slot,
             type_name,
             source,
         };
-        let payload = writes.payloads.push(event).map_err(refused)?;
+        let payload = writes.payloads.push(type_name, event).map_err(refused)?;
         if writes.payloads.len() > MAX_COMMIT_BYTES {
             return Err(Refusal::TooMuch(AppendRefused::TooLarge {
                 bytes: writes.payloads.len(),
@@ -89,11 +91,11 @@ impl WriteBuffer {
                 events: writes.events.len() + 1,
             }));
         }
-        writes.events.push((slot, type_name, payload));
+        writes.events.push((stream, type_name, payload));
         Ok(())
     }
 
-    /// The declarations again, and the events, or why one was refused. An event's `stream` is its slot.
+    /// Returns the declarations, and the events or why one was refused.
     pub(crate) fn finish(self) -> (Vec<Slot>, Result<Vec<NewEvent>, Refusal>) {
         let Writes {
             payloads,
@@ -114,38 +116,182 @@ impl WriteBuffer {
 }
 
 /// Deals out the handles of a command in the order of its declarations.
+///
+/// Each handle must be of the field, the key type and the access that are declared at its place. With any other the
+/// command fails before it decides; see [`HandleMismatch`].
 #[derive(Debug)]
 pub struct Handles<'a> {
     buffer: &'a WriteBuffer,
     next: usize,
+    mismatch: Option<HandleMismatch>,
 }
 
 impl<'a> Handles<'a> {
     pub(crate) fn new(buffer: &'a WriteBuffer) -> Self {
-        Self { buffer, next: 0 }
+        Self {
+            buffer,
+            next: 0,
+            mismatch: None,
+        }
     }
 
-    /// The handle or handles of a field.
-    pub fn next<F: StreamField<ByKey>, A: 'a>(&mut self, field: &'a F) -> F::Handle<'a, A> {
-        field.handle(self)
+    /// Returns the handle or handles of the field that is declared as `name`.
+    pub fn next<F: StreamField<ByKey>, A: Mode + 'a>(
+        &mut self,
+        name: &'static str,
+        field: &'a F,
+    ) -> F::Handle<'a, A> {
+        self.field(name, field)
     }
 
-    /// The handle or handles of a field of raw stream ids.
-    pub fn next_raw<E, F: StreamField<Raw<E>>, A: 'a>(&mut self, field: &'a F) -> F::Handle<'a, A> {
-        field.handle(self)
+    /// Returns the handle or handles of the field of raw stream ids that is declared as `name`.
+    pub fn next_raw<E, F: StreamField<Raw<E>>, A: Mode + 'a>(
+        &mut self,
+        name: &'static str,
+        field: &'a F,
+    ) -> F::Handle<'a, A> {
+        self.field(name, field)
     }
 
-    pub(crate) fn take<K, A>(&mut self) -> StreamHandle<'a, K, A> {
-        let slot = self.next;
-        self.next += 1;
-        StreamHandle::new(self.buffer, slot)
+    fn field<S, F: StreamField<S>, A: Mode + 'a>(
+        &mut self,
+        name: &'static str,
+        field: &'a F,
+    ) -> F::Handle<'a, A> {
+        let handle = field.handle(&mut FieldHandles {
+            handles: self,
+            name,
+            index: 0,
+        });
+        // The next stream is not the first of its field.
+        if self.slot().is_some_and(|slot| slot.index > 0) {
+            self.refuse(HandleMismatch::TooFew { field: name });
+        }
+        handle
     }
+
+    /// Returns the stream whose handle is taken next.
+    fn slot(&self) -> Option<&'a Slot> {
+        self.buffer.slots.get(self.next)
+    }
+
+    fn refuse(&mut self, mismatch: HandleMismatch) {
+        self.mismatch.get_or_insert(mismatch);
+    }
+
+    /// Checks that the handles are those of the declared streams, all of them.
+    pub(crate) fn finish(self) -> Result<(), HandleMismatch> {
+        match (self.mismatch, self.slot()) {
+            (Some(mismatch), _) => Err(mismatch),
+            (None, Some(slot)) => Err(HandleMismatch::TooFew { field: slot.name }),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Deals out the handles of one field. Only [`Handles`] makes it.
+#[derive(Debug)]
+pub struct FieldHandles<'h, 'a> {
+    handles: &'h mut Handles<'a>,
+    name: &'static str,
+    index: usize,
+}
+
+impl<'a> FieldHandles<'_, 'a> {
+    /// Returns the next handle. One that disagrees with its slot is noted, and is a handle of no slot.
+    pub(crate) fn take<K, A: Mode>(&mut self) -> StreamHandle<'a, K, A> {
+        let mismatch = self.mismatch::<K, A>();
+        let Handles { buffer, next, .. } = *self.handles;
+        self.handles.next += 1;
+        self.index += 1;
+        match mismatch {
+            None => StreamHandle::new(buffer, next),
+            Some(mismatch) => {
+                self.handles.refuse(mismatch);
+                StreamHandle::new(buffer, usize::MAX)
+            }
+        }
+    }
+
+    fn mismatch<K, A: Mode>(&self) -> Option<HandleMismatch> {
+        let field = self.name;
+        let Some(slot) = self.handles.slot() else {
+            return Some(HandleMismatch::TooMany { field });
+        };
+        if slot.name != field {
+            let declared = slot.name;
+            Some(HandleMismatch::OtherField { field, declared })
+        } else if slot.index != self.index {
+            Some(HandleMismatch::TooMany { field })
+        } else if slot.key != typeid::of::<K>() {
+            Some(HandleMismatch::OtherKey { field })
+        } else if slot.writable != A::WRITABLE {
+            Some(HandleMismatch::OtherAccess { field })
+        } else {
+            None
+        }
+    }
+}
+
+/// The error of a command whose [`streams`](super::CommandStreams::streams) takes other handles than its
+/// [`declare`](super::CommandStreams::declare) and
+/// [`declare_discovered`](super::CommandStreams::declare_discovered) declare. `#[derive(Command)]` never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandleMismatch {
+    /// The fields are in another order, or have other names.
+    #[error(
+        "`streams` takes the handle of `{field}` where `{declared}` is declared; visit the same fields in the same order \
+         in both methods"
+    )]
+    OtherField {
+        /// The field whose handle is taken.
+        field: &'static str,
+        /// The field that is declared.
+        declared: &'static str,
+    },
+    /// There are more handles than declared streams.
+    #[error(
+        "`streams` takes more handles of `{field}` than there are declared streams; declare each field before its handle \
+         is taken, and keep it unchanged"
+    )]
+    TooMany {
+        /// The field.
+        field: &'static str,
+    },
+    /// There are fewer handles than declared streams.
+    #[error(
+        "`streams` takes fewer handles of `{field}` than there are declared streams; take the handles of each declared \
+         field, and keep it unchanged"
+    )]
+    TooFew {
+        /// The field.
+        field: &'static str,
+    },
+    /// The key type, and with it the event type, is another one.
+    #[error(
+        "`streams` takes a handle of `{field}` with another key type than the declared one; pass the same field to both \
+         methods"
+    )]
+    OtherKey {
+        /// The field.
+        field: &'static str,
+    },
+    /// A stream that is declared read-only is taken writable, or the reverse.
+    #[error(
+        "`streams` takes a handle of `{field}` with another access than the declared one; use `ReadOnly` with \
+         `declare_read_only` and `Writable` with `declare`"
+    )]
+    OtherAccess {
+        /// The field.
+        field: &'static str,
+    },
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{DecodeError, EncodeError};
+    use crate::event::{DecodeError, EncodeError, PayloadWriter};
 
     struct Noted;
 
@@ -156,9 +302,8 @@ mod tests {
             "Noted"
         }
 
-        fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-            out.extend_from_slice(b"{}");
-            Ok(())
+        fn encode(&self, payload: &mut PayloadWriter<'_>) -> Result<(), EncodeError> {
+            payload.json("{}")
         }
 
         fn decode(_: &str, _: &[u8]) -> Result<Self, DecodeError> {
@@ -172,8 +317,10 @@ mod tests {
             name,
             field: 0,
             index: 0,
+            key: typeid::of::<Raw<Noted>>(),
             stream,
             writable,
+            read: Some(0),
             version: Version::EMPTY,
         }
     }

@@ -1,9 +1,14 @@
 //! Between an event and its payload: serde's view of an enum variant, turned into the JSON of its own fields and back.
 //!
 //! What `serde_json` would write but never read back is refused here: floats that are not finite, nesting that is too
-//! deep, payloads that are too large. This module knows JSON; it does not know stored names or stores.
+//! deep, payloads that are too large. `serde_json` writes valid JSON for every `Serialize` that plays by the rules; where
+//! one may not have, what it wrote is checked. This module knows JSON; it does not know stored names or stores.
 
-use std::{cell::Cell, fmt, io};
+use std::{
+    cell::Cell,
+    fmt::{self, Write as _},
+    io,
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -11,7 +16,7 @@ use serde::{
     ser,
 };
 
-use super::{DecodeError, EncodeError, MAX_EVENT_BYTES};
+use super::{DecodeError, EncodeError, MAX_EVENT_BYTES, json::check_json};
 
 /// `serde_json` stops reading at this level of nesting; one less is the most that is written.
 pub const MAX_DEPTH: usize = 128;
@@ -102,15 +107,18 @@ fn encode(
     write: impl FnOnce(&mut Json<'_>, Guard<'_>) -> Result<(), serde_json::Error>,
 ) -> Result<(), EncodeError> {
     let refusal = Cell::new(None);
+    let doubt = Cell::new(false);
+    let start = out.len();
     let guard = Guard {
         refusal: &refusal,
+        doubt: &doubt,
         depth: 0,
         layers: 0,
     };
-    let end = out.len().saturating_add(MAX_EVENT_BYTES);
+    let end = start.saturating_add(MAX_EVENT_BYTES);
     let result = write(
         &mut Json::new(Limited {
-            out,
+            out: &mut *out,
             end,
             refusal: &refusal,
         }),
@@ -118,9 +126,14 @@ fn encode(
     );
     // A refusal counts even if the event's own `Serialize` swallowed the error.
     match refusal.take() {
-        Some(refusal) => Err(refusal),
-        None => result.map_err(EncodeError::Serialize),
+        Some(refusal) => return Err(refusal),
+        None => result.map_err(EncodeError::Serialize)?,
     }
+    if doubt.get() {
+        let written = out.get(start..).unwrap_or_default();
+        check_json(written).map_err(|reason| EncodeError::NotJson { reason })?;
+    }
+    Ok(())
 }
 
 /// Writes up to `end` and no further.
@@ -151,6 +164,8 @@ impl io::Write for Limited<'_> {
 #[derive(Clone, Copy)]
 struct Guard<'r> {
     refusal: &'r Cell<Option<EncodeError>>,
+    /// Whether the value may have written something that is not JSON.
+    doubt: &'r Cell<bool>,
     depth: usize,
     layers: usize,
 }
@@ -160,6 +175,18 @@ impl Guard<'_> {
         let error = E::custom(&refusal);
         self.refusal.set(Some(refusal));
         error
+    }
+
+    fn doubt(self) {
+        self.doubt.set(true);
+    }
+
+    /// `serde_json` writes structs of such a name as the text that they hold, whatever it is, and a value of no parts at
+    /// once, whatever parts follow.
+    fn doubt_struct(self, name: &str, len: usize) {
+        if len == 0 || name.starts_with("$serde_json::") {
+            self.doubt();
+        }
     }
 
     /// The guard of what stands `levels` of JSON below.
@@ -209,10 +236,54 @@ struct CheckedValue<'r, 'v, T: ?Sized> {
 
 impl<T: Serialize + ?Sized> Serialize for CheckedValue<'_, '_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(Checked {
+        let checked = Checked {
             inner: serializer,
             guard: self.guard,
-        })
+        };
+        // Half of the value may be written, and the value around it may pass the error over.
+        self.value
+            .serialize(checked)
+            .inspect_err(|_| self.guard.doubt())
+    }
+}
+
+/// Returns the length if it is known and not zero. `serde_json` ends a value that begins with no parts at once, and writes
+/// the same for one of unknown length that has none.
+fn not_zero(len: Option<usize>) -> Option<usize> {
+    len.filter(|len| *len != 0)
+}
+
+/// A text whose `Display` may fail, which `serde_json` takes for impossible.
+struct CheckedText<'r, 'v, T: ?Sized> {
+    value: &'v T,
+    guard: Guard<'r>,
+}
+
+impl<T: fmt::Display + ?Sized> fmt::Display for CheckedText<'_, '_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Watched {
+            out: f,
+            failed: false,
+        };
+        let written = write!(out, "{}", self.value);
+        if written.is_err() && !out.failed {
+            let refusal: EncodeError = ser::Error::custom("a `Display` returned an error");
+            self.guard.refusal.set(Some(refusal));
+            return Ok(());
+        }
+        written
+    }
+}
+
+/// A formatter that knows whether an error was its own.
+struct Watched<'a, 'f> {
+    out: &'a mut fmt::Formatter<'f>,
+    failed: bool,
+}
+
+impl fmt::Write for Watched<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.out.write_str(text).inspect_err(|_| self.failed = true)
     }
 }
 
@@ -309,10 +380,14 @@ impl<'r, S: Serializer> Serializer for Checked<'r, S> {
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
         let guard = self.guard.inside(1)?;
-        Ok(Self::fields(guard, self.inner.serialize_seq(len)?))
+        Ok(Self::fields(
+            guard,
+            self.inner.serialize_seq(not_zero(len))?,
+        ))
     }
 
     fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, S::Error> {
+        self.guard.doubt_struct("", len);
         let guard = self.guard.inside(1)?;
         Ok(Self::fields(guard, self.inner.serialize_tuple(len)?))
     }
@@ -322,6 +397,7 @@ impl<'r, S: Serializer> Serializer for Checked<'r, S> {
         name: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleStruct, S::Error> {
+        self.guard.doubt_struct(name, len);
         let guard = self.guard.inside(1)?;
         Ok(Self::fields(
             guard,
@@ -336,6 +412,7 @@ impl<'r, S: Serializer> Serializer for Checked<'r, S> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleVariant, S::Error> {
+        self.guard.doubt_struct(name, len);
         let guard = self.guard.inside(2)?;
         Ok(Self::fields(
             guard,
@@ -346,7 +423,10 @@ impl<'r, S: Serializer> Serializer for Checked<'r, S> {
 
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
         let guard = self.guard.inside(1)?;
-        Ok(Self::fields(guard, self.inner.serialize_map(len)?))
+        Ok(Self::fields(
+            guard,
+            self.inner.serialize_map(not_zero(len))?,
+        ))
     }
 
     fn serialize_struct(
@@ -354,6 +434,7 @@ impl<'r, S: Serializer> Serializer for Checked<'r, S> {
         name: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStruct, S::Error> {
+        self.guard.doubt_struct(name, len);
         let guard = self.guard.inside(1)?;
         Ok(Self::fields(guard, self.inner.serialize_struct(name, len)?))
     }
@@ -365,6 +446,7 @@ impl<'r, S: Serializer> Serializer for Checked<'r, S> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStructVariant, S::Error> {
+        self.guard.doubt_struct(name, len);
         let guard = self.guard.inside(2)?;
         Ok(Self::fields(
             guard,
@@ -374,7 +456,10 @@ impl<'r, S: Serializer> Serializer for Checked<'r, S> {
     }
 
     fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        self.inner.collect_str(value)
+        self.inner.collect_str(&CheckedText {
+            value,
+            guard: self.guard,
+        })
     }
 
     fn is_human_readable(&self) -> bool {
@@ -433,7 +518,20 @@ impl<C: ser::SerializeMap> ser::SerializeMap for Checked<'_, C> {
     type Ok = C::Ok;
     type Error = C::Error;
 
+    fn serialize_entry<K: Serialize + ?Sized, V: Serialize + ?Sized>(
+        &mut self,
+        key: &K,
+        value: &V,
+    ) -> Result<(), C::Error> {
+        let guard = self.guard;
+        let key = CheckedValue { value: key, guard };
+        self.inner
+            .serialize_entry(&key, &CheckedValue { value, guard })
+    }
+
+    /// Nothing says that a value follows, or that a key came before one.
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), C::Error> {
+        self.guard.doubt();
         self.inner.serialize_key(&CheckedValue {
             value: key,
             guard: self.guard,
@@ -441,6 +539,7 @@ impl<C: ser::SerializeMap> ser::SerializeMap for Checked<'_, C> {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
+        self.guard.doubt();
         self.inner.serialize_value(&CheckedValue {
             value,
             guard: self.guard,

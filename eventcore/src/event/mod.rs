@@ -5,19 +5,29 @@
 mod codec;
 mod envelope;
 mod id;
+mod json;
 mod names;
 mod payload;
 
+pub(crate) use codec::encode_struct as encode_json;
 #[doc(hidden)]
-pub use codec::{decode_struct, decode_variant, encode_fields, encode_struct, upcast};
+pub use codec::{decode_struct, decode_variant, upcast};
 pub use envelope::{Metadata, RecordedEvent};
 pub use id::{CommitId, EventId};
+pub(crate) use json::check_json;
+pub(crate) use names::is_type_name;
 #[doc(hidden)]
 pub use names::{are_distinct, concat_names, contains, count_names};
-pub(crate) use payload::PayloadBuffer;
+pub use payload::PayloadWriter;
+pub(crate) use payload::Payloads;
+#[doc(hidden)]
+pub use payload::{encode_fields, encode_struct};
 
 /// The largest payload of one event, in bytes of JSON.
 pub const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// The longest stored name of an event, in bytes of UTF-8. A name is not empty and has no control characters.
+pub const MAX_TYPE_NAME_BYTES: usize = 255;
 
 /// Something that happened, as it is stored: a stable name and a JSON payload.
 ///
@@ -41,7 +51,34 @@ pub const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 /// # }
 /// ```
 ///
-/// A hand-written impl must decode whatever it encodes; every append checks it.
+/// A hand-written impl must decode whatever it encodes; every append checks it. It writes JSON, since every store keeps
+/// payloads as JSON; a binary format goes into a JSON string:
+///
+/// ```
+/// use eventcore::{DecodeError, EncodeError, Event, PayloadWriter};
+///
+/// struct Measured(f32);
+///
+/// impl Event for Measured {
+///     const TYPE_NAMES: &'static [&'static str] = &["Measured"];
+///
+///     fn type_name(&self) -> &'static str {
+///         "Measured"
+///     }
+///
+///     fn encode(&self, payload: &mut PayloadWriter<'_>) -> Result<(), EncodeError> {
+///         payload.serialize(&self.0.to_bits())
+///     }
+///
+///     fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError> {
+///         let bits = serde_json::from_slice(payload).map_err(|source| DecodeError::InvalidPayload {
+///             type_name: type_name.to_owned(),
+///             source,
+///         })?;
+///         Ok(Self(f32::from_bits(bits)))
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "this type has no stored name and payload",
@@ -51,14 +88,15 @@ pub trait Event: Sized {
     /// Every stored name that [`decode`](Self::decode) understands: own names, aliases, and those of upcasts.
     const TYPE_NAMES: &'static [&'static str];
 
-    /// The name under which this value is stored. It never changes once events are stored under it.
+    /// The name under which this value is stored. It never changes once events are stored under it. It has 1 to
+    /// [`MAX_TYPE_NAME_BYTES`] bytes, without control characters.
     fn type_name(&self) -> &'static str;
 
-    /// Appends the payload, one JSON value, to `out`.
+    /// Writes the payload, one JSON value of at most [`MAX_EVENT_BYTES`].
     ///
     /// # Errors
     /// [`EncodeError`] when the value has no JSON that reads back as itself.
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    fn encode(&self, payload: &mut PayloadWriter<'_>) -> Result<(), EncodeError>;
 
     /// Reads a stored event.
     ///
@@ -99,6 +137,12 @@ pub enum EncodeError {
         "the payload was encoded but cannot be read back, so storing it would lose the stream: {0}"
     )]
     NotReadable(#[source] DecodeError),
+    /// The payload is not exactly one JSON value that every store takes and every reader reads.
+    #[error("the payload is not one JSON value: {reason}")]
+    NotJson {
+        /// What is wrong with it, and where.
+        reason: String,
+    },
     /// serde refused the value.
     #[error("the event cannot be written as JSON: {0}")]
     Serialize(#[source] serde_json::Error),

@@ -1,5 +1,12 @@
 //! The stored names of an event type and of the old types that it upcasts from, joined at compile time.
 
+use super::MAX_TYPE_NAME_BYTES;
+
+/// Returns whether every store takes `name` as the stored name of an event.
+pub(crate) fn is_type_name(name: &str) -> bool {
+    (1..=MAX_TYPE_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 /// How many names there are in all `lists`.
 pub const fn count_names(lists: &[&[&'static str]]) -> usize {
     let mut count = 0;

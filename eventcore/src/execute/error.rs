@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     Position, Version,
-    command::DeclarationError,
+    command::{DeclarationError, HandleMismatch},
     event::{DecodeError, EncodeError},
     store::{AppendRefused, EventStoreError, VersionConflict},
     stream::StreamId,
@@ -99,6 +99,10 @@ pub enum CommandError<E> {
     /// The commit is too large.
     #[error(transparent)]
     AppendRefused(#[from] AppendRefused),
+    /// The handles of a command with a hand-written [`CommandStreams`](crate::CommandStreams) are not those of its
+    /// declarations.
+    #[error(transparent)]
+    HandleMismatch(#[from] HandleMismatch),
     /// A write to a stream that the command did not declare for writing; only reachable by going around the types.
     #[error("an append to slot {slot}, which the command did not declare for writing, was refused")]
     UndeclaredWrite {

@@ -99,6 +99,8 @@ struct Attempt<C: CommandLogic> {
     /// The declared streams, then the discovered ones.
     slots: Vec<Slot>,
     declared: usize,
+    /// How many fields declare streams.
+    fields: usize,
     /// For each stream that was read, the slot that it fills now. The resolver may have dropped it.
     slot_of: Vec<Option<usize>>,
     reading: Reading,
@@ -145,6 +147,7 @@ impl<C: CommandLogic> Attempt<C> {
             discovered: C::Discovered::default(),
             slots: Vec::new(),
             declared: 0,
+            fields: 0,
             slot_of: Vec::new(),
             reading: Reading::default(),
             history: Vec::new(),
@@ -234,7 +237,7 @@ impl<C: CommandLogic> ReadStep<C> {
                         "the store does not hold what was remembered of it; all is read anew"
                     );
                     self.machine.forgets = true;
-                    self.machine.declare()
+                    self.machine.start_over()
                 }
             },
             Err(error) => self.machine.unread(error, elapsed),
@@ -389,7 +392,7 @@ impl<C: CommandLogic> SleepStep<C> {
     pub fn resume_at_once(mut self) -> Step<C> {
         self.machine.attempt = self.machine.attempt.saturating_add(1);
         match self.then {
-            Then::StartOver => self.machine.declare(),
+            Then::StartOver => self.machine.start_over(),
             Then::CatchUp => self.machine.catch_up(),
             Then::AppendAgain { request, unknown } => Step::AppendEvents(AppendStep {
                 machine: self.machine,
@@ -415,18 +418,38 @@ impl<E> From<CommandError<E>> for Stop<E> {
 }
 
 impl<C: CommandLogic> Machine<C> {
-    fn declare(mut self: Box<Self>) -> Step<C> {
+    fn declare(self: Box<Self>) -> Step<C> {
         let mut declarations = Declarations::default();
         self.command.declare(&mut declarations);
-        let slots = match declarations.finish() {
-            Ok(slots) => slots,
-            Err(error) => return Step::Done(Err(error.into()), None),
+        let fields = declarations.fields();
+        match declarations.finish(&[]) {
+            Ok(slots) => self.begin(slots, fields),
+            Err(error) => Step::Done(Err(error.into()), None),
+        }
+    }
+
+    /// Reads all streams from the start. The keys are not asked for their streams again: one that answered differently
+    /// would declare a stream that the caller did not ask for.
+    fn start_over(mut self: Box<Self>) -> Step<C> {
+        let Attempt {
+            mut slots,
+            declared,
+            fields,
+            ..
+        } = mem::replace(&mut self.attempt_state, Attempt::new());
+        slots.truncate(declared);
+        self.begin(slots, fields)
+    }
+
+    fn begin(mut self: Box<Self>, slots: Vec<Slot>, fields: usize) -> Step<C> {
+        let declared = slots.len();
+        self.attempt_state = Attempt {
+            slots,
+            declared,
+            fields,
+            ..Attempt::new()
         };
-        self.attempt_state = Attempt::new();
-        self.attempt_state.declared = slots.len();
-        self.attempt_state.slots = slots;
-        let unread = (0..self.attempt_state.declared).collect();
-        self.read(unread)
+        self.read((0..declared).collect())
     }
 
     /// Reads what has come to the same streams since. A retry costs what is new, however long the streams are.
@@ -531,10 +554,9 @@ impl<C: CommandLogic> Machine<C> {
             };
             let attempt = &mut self.attempt_state;
             attempt.discovered = discovered;
-            let same =
-                |(old, new): (&Slot, &Slot)| old.stream == new.stream && old.field == new.field;
             let found = attempt.slots.get(attempt.declared..).unwrap_or_default();
-            if found.len() == slots.len() && found.iter().zip(&slots).all(same) {
+            let same = found.iter().zip(&slots).all(|(old, new)| old.is_same(new));
+            if same && found.len() == slots.len() {
                 return self.decide();
             }
             attempt.rounds += 1;
@@ -549,14 +571,13 @@ impl<C: CommandLogic> Machine<C> {
         }
     }
 
-    /// The discovered slots, checked together with the declared ones.
+    /// Returns the discovered slots. None of them may be a declared stream.
     fn declare_all(&self, discovered: &C::Discovered) -> Result<Vec<Slot>, CommandError<C::Error>> {
-        let mut declarations = Declarations::default();
-        self.command.declare(&mut declarations);
+        let attempt = &self.attempt_state;
+        let mut declarations = Declarations::after(attempt.fields);
         C::declare_discovered(discovered, &mut declarations);
-        Ok(declarations
-            .finish()?
-            .split_off(self.attempt_state.declared))
+        let declared = attempt.slots.get(..attempt.declared).unwrap_or_default();
+        Ok(declarations.finish(declared)?)
     }
 
     fn refold(&mut self) -> Result<(), CommandError<C::Error>> {
@@ -576,42 +597,39 @@ impl<C: CommandLogic> Machine<C> {
         for (stream, slot) in attempt.slot_of.iter().enumerate() {
             if let Some(slot) = slot.and_then(|slot| attempt.slots.get_mut(slot)) {
                 slot.version = attempt.reading.version(stream);
+                slot.read = Some(stream);
             }
         }
         let buffer = WriteBuffer::new(mem::take(&mut attempt.slots));
-        let streams = self
-            .command
-            .streams(&attempt.discovered, &mut Handles::new(&buffer));
-        let decided = self.command.handle(attempt.state.get(), streams);
+        let mut handles = Handles::new(&buffer);
+        let streams = self.command.streams(&attempt.discovered, &mut handles);
+        let decided = match handles.finish() {
+            Ok(()) => self
+                .command
+                .handle(attempt.state.get(), streams)
+                .map_err(CommandError::BusinessRuleViolation),
+            Err(mismatch) => {
+                drop(streams);
+                Err(mismatch.into())
+            }
+        };
         let (slots, events) = buffer.finish();
         attempt.slots = slots;
         if let Err(error) = decided {
-            return self.end(Err(CommandError::BusinessRuleViolation(error)));
+            return self.end(Err(error));
         }
-        let mut events = match events {
+        let events = match events {
             Ok(events) => events,
             Err(refusal) => {
                 let error = refused(&attempt.slots, refusal);
                 return self.end(Err(error));
             }
         };
-        if C::DISCOVERS {
-            // From slots to streams in the order of reading; without discovery the two are the same.
-            let mut read_of = vec![0; attempt.slots.len()];
-            for (stream, slot) in attempt.slot_of.iter().enumerate() {
-                if let Some(read) = slot.and_then(|slot| read_of.get_mut(slot)) {
-                    *read = stream;
-                }
-            }
-            for event in &mut events {
-                event.stream = read_of.get(event.stream).copied().unwrap_or(usize::MAX);
-            }
-        }
         let (metadata, key) = (
             self.options.metadata.clone(),
             self.options.idempotency_key.clone(),
         );
-        match AppendEvents::read_back(
+        match AppendEvents::of_written(
             self.commit_id,
             attempt.reading.expected(),
             events,

@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use crate::{
     Position, Version,
-    event::{CommitId, EventId, MAX_EVENT_BYTES, Metadata, encode_struct},
+    event::{
+        CommitId, EncodeError, Event, EventId, MAX_EVENT_BYTES, MAX_TYPE_NAME_BYTES, Metadata,
+        Payloads, check_json, encode_json, is_type_name,
+    },
     store::StreamHead,
     stream::{StreamId, named_twice},
 };
@@ -57,10 +60,28 @@ impl ExpectedVersion {
 pub struct NewEvent {
     /// Which of the expected streams it goes to, by index.
     pub stream: usize,
-    /// Its stored name.
+    /// Its stored name: 1 to [`MAX_TYPE_NAME_BYTES`] bytes without control characters.
     pub type_name: &'static str,
-    /// Its payload, JSON.
+    /// Its payload: one JSON value in UTF-8, of at most [`MAX_EVENT_BYTES`].
     pub payload: Bytes,
+}
+
+impl NewEvent {
+    /// Encodes `event` for the expected stream with the index `stream`: for a program that appends without a command,
+    /// such as an import.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the event cannot be stored and read back.
+    pub fn new<E: Event>(stream: usize, event: &E) -> Result<Self, EncodeError> {
+        let type_name = event.type_name();
+        let mut payloads = Payloads::default();
+        payloads.push(type_name, event)?;
+        Ok(Self {
+            stream,
+            type_name,
+            payload: payloads.into_bytes(),
+        })
+    }
 }
 
 /// A commit to be made: checked, immutable, and cheap to clone and repeat.
@@ -77,11 +98,15 @@ struct Request {
 }
 
 impl AppendEvents {
-    /// Checks a commit against the rules that hold on every store.
+    /// Checks a commit against the rules that hold on every store. A store is given no other commits, so it need not check
+    /// them again.
+    ///
+    /// A commit is made for stores and for programs that append without a command. It may name any stream: what the types
+    /// of a command promise does not hold here.
     ///
     /// # Errors
     /// [`AppendRefused`] for a commit that is too large, that names a stream twice, whose metadata or payloads are no
-    /// JSON that could be read again, or with an event that names none of the expected streams.
+    /// JSON that could be read again, or with an event that names none of the expected streams or has no valid name.
     pub fn new(
         commit_id: CommitId,
         expected: Vec<ExpectedVersion>,
@@ -90,13 +115,13 @@ impl AppendEvents {
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Self, AppendRefused> {
         for event in &events {
-            check_json(event)?;
+            check_payload(event)?;
         }
-        Self::read_back(commit_id, expected, events, metadata, idempotency_key)
+        Self::of_written(commit_id, expected, events, metadata, idempotency_key)
     }
 
-    /// The same for payloads that were read back after they were encoded, so that they need no second look.
-    pub(crate) fn read_back(
+    /// The same for payloads that were written by a [`PayloadWriter`](crate::PayloadWriter), which are JSON already.
+    pub(crate) fn of_written(
         commit_id: CommitId,
         expected: Vec<ExpectedVersion>,
         events: Vec<NewEvent>,
@@ -173,6 +198,11 @@ impl Request {
                     index: event.stream,
                 });
             }
+            if !is_type_name(event.type_name) {
+                return Err(AppendRefused::TypeName {
+                    type_name: event.type_name,
+                });
+            }
             if event.payload.len() > MAX_EVENT_BYTES {
                 return Err(AppendRefused::EventTooLarge {
                     type_name: event.type_name,
@@ -195,7 +225,7 @@ impl Request {
             return Ok(0);
         }
         let mut encoded = Vec::new();
-        match encode_struct(&self.metadata, &mut encoded) {
+        match encode_json(&self.metadata, &mut encoded) {
             Ok(()) => Ok(encoded.len()),
             Err(error) => Err(AppendRefused::Metadata {
                 reason: error.to_string(),
@@ -204,18 +234,15 @@ impl Request {
     }
 }
 
-/// What no reader could read is lost as soon as it is stored. Too large payloads are not worth a look.
-fn check_json(event: &NewEvent) -> Result<(), AppendRefused> {
+/// A payload that no reader could read is lost as soon as it is stored. One that is too large is refused for that.
+fn check_payload(event: &NewEvent) -> Result<(), AppendRefused> {
     if event.payload.len() > MAX_EVENT_BYTES {
         return Ok(());
     }
-    match serde_json::from_slice::<serde_json::Value>(&event.payload) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(AppendRefused::NotJson {
-            type_name: event.type_name,
-            reason: error.to_string(),
-        }),
-    }
+    check_json(&event.payload).map_err(|reason| AppendRefused::NotJson {
+        type_name: event.type_name,
+        reason,
+    })
 }
 
 /// Why a commit is not even tried.
@@ -263,6 +290,15 @@ pub enum AppendRefused {
         type_name: &'static str,
         /// What is wrong with it, and where.
         reason: String,
+    },
+    /// A stored name that is empty, longer than [`MAX_TYPE_NAME_BYTES`], or has control characters.
+    #[error(
+        "{type_name:?} cannot be the stored name of an event: it must have 1 to {MAX_TYPE_NAME_BYTES} bytes and no \
+         control characters; return another from `Event::type_name`"
+    )]
+    TypeName {
+        /// The name.
+        type_name: &'static str,
     },
     /// Metadata that could not be stored or read again.
     #[error("the metadata of the commit cannot be stored: {reason}")]

@@ -21,7 +21,7 @@ use std::{
 
 use crate::{
     CommitId, EventFilter, EventId, EventSelector, EventStore, EventStoreError, IdempotencyKey,
-    Metadata, Position, RecordedEvent, StreamId, Version, VersionConflict,
+    MAX_TYPE_NAME_BYTES, Metadata, Position, RecordedEvent, StreamId, Version, VersionConflict,
     store::{
         AppendEvents, AppendRefused, Appended, ExpectedVersion, MAX_COMMIT_BYTES,
         MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, MAX_PAGE_EVENTS, NewEvent, ReadFeed, ReadStreams,
@@ -66,6 +66,8 @@ macro_rules! contract_tests {
             a_dropped_append_is_whole_or_absent
             the_largest_numbers_do_no_harm
             payloads_that_nobody_could_read_are_refused
+            names_that_no_store_could_keep_are_refused
+            unusual_names_and_payloads_come_back_as_they_were
             metadata_over_the_limits_is_refused
             commits_over_the_limits_are_refused
         );
@@ -1231,7 +1233,7 @@ pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore)
         format!("{}0{}", "[".repeat(128), "]".repeat(128)),
         "[".repeat(100_000),
     );
-    let not_json: [&[u8]; 9] = [
+    let not_json: [&[u8]; 14] = [
         b"\"\xff\"",
         b"",
         b"later",
@@ -1239,6 +1241,11 @@ pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore)
         b"\"\0\"",
         b"NaN",
         b"1e999",
+        b" ",
+        b"\"\\ud800\"",
+        b"{\"\\udc00\":1}",
+        b"\xef\xbb\xbf{}",
+        b"\x0a\x05hello",
         deep.as_bytes(),
         deepest.as_bytes(),
     ];
@@ -1259,6 +1266,82 @@ pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore)
     let commit = new(vec![event(0, "{}"), event(0, "1.0"), event(0, "\"\"")]);
     store.append(commit.unwrap()).await.unwrap();
     assert_eq!(log(&store).await.len(), 3);
+}
+
+/// A name is text that every store can index, before a store sees it.
+pub async fn names_that_no_store_could_keep_are_refused(store: impl EventStore) {
+    for type_name in ["", "a\0", "\n", "\u{7f}", "\u{85}", LONG_NAME] {
+        let refused = AppendEvents::new(
+            CommitId::generate(),
+            vec![expect(&stream("a"), 0)],
+            vec![
+                event(0, "{}"),
+                NewEvent {
+                    type_name,
+                    ..event(0, "{}")
+                },
+            ],
+            Metadata::default(),
+            None,
+        );
+        match refused {
+            Err(AppendRefused::TypeName { type_name: named }) => assert_eq!(named, type_name),
+            other => panic!("{type_name:?}: {other:?}"),
+        }
+    }
+    assert_eq!(log(&store).await.len(), 0);
+}
+
+/// One byte longer than a name may be.
+const LONG_NAME: &str = match str::from_utf8(&[b'x'; MAX_TYPE_NAME_BYTES + 1]) {
+    Ok(name) => name,
+    Err(_) => panic!(),
+};
+
+/// Whatever a commit accepts, a store keeps.
+pub async fn unusual_names_and_payloads_come_back_as_they_were(store: impl EventStore) {
+    let names = [
+        &LONG_NAME[1..],
+        "*",
+        "%",
+        "'; --",
+        "ü\u{1f600}",
+        "\u{a0}",
+        " ",
+    ];
+    let deep = format!("{}0{}", "[".repeat(127), "]".repeat(127));
+    let payloads = [
+        "\"\\u0000\"",
+        "{\"\\u0000\":{\"\":null}}",
+        "\n [ 1 ,\t2 ]\r\n",
+        "\"\\ud83d\\ude00 \u{1f600} \u{7f} \u{2028}\"",
+        "{\"a\":1,\"a\":2}",
+        "18446744073709551616.000000000000000001e-300",
+        deep.as_str(),
+    ];
+    let events: Vec<NewEvent> = names
+        .into_iter()
+        .zip(payloads)
+        .map(|(type_name, payload)| NewEvent {
+            type_name,
+            ..event(0, payload)
+        })
+        .collect();
+    let a = stream("a");
+    let commit = request(vec![expect(&a, 0)], events.clone());
+    store.append(commit).await.unwrap();
+    let page = read(&store, &[(&a, 0)], None, 100).await;
+    let log = log(&store).await;
+    assert_eq!((page.events.len(), log.len()), (events.len(), events.len()));
+    for (number, event) in events.iter().enumerate() {
+        let (of_stream, of_feed) = (&page.events[number], &log[number]);
+        assert_eq!(&*of_stream.type_name, event.type_name);
+        assert_eq!(&*of_feed.type_name, event.type_name);
+        assert_eq!(of_stream.payload, event.payload, "{}", event.type_name);
+        assert_eq!(of_feed.payload, event.payload, "{}", event.type_name);
+        let filter = EventFilter::any_of([EventSelector::of_type(event.type_name)]);
+        assert_eq!(feed(&store, 0, filter, 10).await.0.len(), 1);
+    }
 }
 
 /// Metadata counts towards the size of a commit, and must be readable again.

@@ -13,7 +13,6 @@ use super::{
 use crate::{
     CommandError, CommandLogic, CommitId, Event, ExecuteOptions, ExecutionResponse, Metadata,
     StreamId, StreamIdError, StreamKey,
-    event::PayloadBuffer,
     memory::MemoryEventStore,
     store::{AppendEvents, ExpectedVersion, NewEvent},
 };
@@ -90,7 +89,12 @@ impl Given {
         payload: &str,
     ) -> Self {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
-        self.append(&named(stream.id()), vec![(type_name, payload)]);
+        let event = NewEvent {
+            stream: 0,
+            type_name,
+            payload,
+        };
+        self.append(&named(stream.id()), vec![event]);
         self
     }
 
@@ -153,24 +157,15 @@ impl Given {
         events: impl IntoIterator<Item = E>,
     ) {
         let stream = named(stream.id());
-        let mut payloads = PayloadBuffer::default();
-        let mut encoded = Vec::new();
-        for event in events {
-            let type_name = event.type_name();
-            match payloads.push(&event) {
-                Ok(range) => encoded.push((type_name, range)),
-                Err(error) => {
-                    panic!(
-                        "given: event `{type_name}` of stream `{stream}` cannot be stored: {error}"
-                    )
-                }
-            }
-        }
-        let bytes = payloads.into_bytes();
-        let events = encoded
-            .into_iter()
-            .map(|(type_name, range)| (type_name, bytes.slice(range)));
-        self.append(&stream, events.collect());
+        let encoded = |event: E| match NewEvent::new(0, &event) {
+            Ok(event) => event,
+            Err(error) => panic!(
+                "given: event `{}` of stream `{stream}` cannot be stored: {error}",
+                event.type_name()
+            ),
+        };
+        let events = events.into_iter().map(encoded).collect();
+        self.append(&stream, events);
     }
 
     /// Executes a command and gives back its result: for property tests, which run many of them.
@@ -248,18 +243,12 @@ impl Given {
     }
 
     #[track_caller]
-    fn append(&mut self, stream: &StreamId, events: Vec<(&'static str, Bytes)>) {
+    fn append(&mut self, stream: &StreamId, events: Vec<NewEvent>) {
         if events.is_empty() {
             return;
         }
         let head = drive::head_of(&self.store, stream);
         let expected = ExpectedVersion::new(stream.clone(), head);
-        let event = |(type_name, payload)| NewEvent {
-            stream: 0,
-            type_name,
-            payload,
-        };
-        let events = events.into_iter().map(event).collect();
         let metadata = Metadata::default();
         let request =
             match AppendEvents::new(self.next_commit(), vec![expected], events, metadata, None) {

@@ -1,0 +1,14 @@
+//! What a field does with its streams, only the runtime calls.
+
+use eventcore::command::{Declarations, Handles, StreamField};
+use ui_tests::*;
+
+fn declare(key: &AccountId, streams: &mut Declarations) {
+    StreamField::declare(key, streams);
+}
+
+fn handle<'a>(key: &'a AccountId, handles: &mut Handles<'a>) {
+    let _ = StreamField::handle::<eventcore::command::Writable>(key, handles);
+}
+
+fn main() {}
