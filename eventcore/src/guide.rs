@@ -9,6 +9,12 @@ pub mod guarantees {}
 
 #[cfg(all(feature = "macros", feature = "testing"))]
 #[cfg_attr(not(doctest), doc = include_str!("../docs/testing.md"))]
+#[cfg_attr(
+    not(doctest),
+    doc = "\n## A whole store\n\nThis is `tests/foreign_store.rs`, which passes the contract suite:\n\n```rust"
+)]
+#[cfg_attr(not(doctest), doc = include_str!("../tests/foreign_store.rs"))]
+#[cfg_attr(not(doctest), doc = "```")]
 pub mod testing {}
 
 #[doc = include_str!("../docs/subscriptions.md")]

@@ -55,7 +55,6 @@ impl Metadata {
 
 /// One stored event with everything that is known of it.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub struct RecordedEvent {
     /// Where it stands among all events of the store: dense, from 1, in commit order.
     pub position: Position,

@@ -40,7 +40,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventStoreEr
 /// Every store promises: a commit is **atomic** and durable once acknowledged; it is **conditional** on the version
 /// and the last event of every stream that it names, written or not; positions are **dense, 1 to n, in commit order**, and a reader that has
 /// seen position p never later meets an event at or before p; dropping a future leaves **the whole commit or nothing**.
-/// Run `eventcore::testing`'s contract suite against a store of your own.
+/// Run `eventcore::testing`'s contract suite against a store of your own; the guide's chapter on testing has a
+/// whole store to begin with.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event store",
     label = "commands cannot run on this",

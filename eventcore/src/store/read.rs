@@ -231,8 +231,8 @@ pub struct FeedPage {
     /// The events that match, ordered by position.
     pub events: Vec<RecordedEvent>,
     /// Every event after the requested position and at or before this one was looked at, so the next page begins after
-    /// it: the position of the page's last event when there may be more, else that of the store's latest event. It is
-    /// before the requested position only if the store has no event there: it lost some, or is another store.
+    /// it: the position of the page's last event if the page is full, so that there may be more, else that of the
+    /// store's latest event. It is before the requested position only if the store has no event there: it lost some, or is another store.
     pub up_to: Position,
     /// The position of the store's latest event when the page was read. There may be more events in the feed while
     /// `up_to` is before it.
