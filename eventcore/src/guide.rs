@@ -3,6 +3,9 @@
 #[cfg_attr(not(doctest), doc = include_str!("../docs/commands.md"))]
 pub mod commands {}
 
+#[cfg_attr(not(doctest), doc = include_str!("../docs/compiler-errors.md"))]
+pub mod compiler_errors {}
+
 #[cfg(feature = "testing")]
 #[cfg_attr(not(doctest), doc = include_str!("../docs/guarantees.md"))]
 pub mod guarantees {}
@@ -17,13 +20,13 @@ pub mod guarantees {}
 #[cfg_attr(not(doctest), doc = "```")]
 pub mod testing {}
 
-#[doc = include_str!("../docs/subscriptions.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/subscriptions.md"))]
 pub mod subscriptions {}
 
 #[doc = include_str!("../docs/projections.md")]
 pub mod projections {}
 
-#[doc = include_str!("../docs/automations.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/automations.md"))]
 pub mod automations {}
 
 #[cfg(feature = "postgres")]

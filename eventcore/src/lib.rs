@@ -75,11 +75,6 @@ macro_rules! require {
     };
 }
 
-/// The code of the README is tested with the library.
-#[cfg(all(doctest, feature = "macros", feature = "sqlite"))]
-#[doc = include_str!("../../README.md")]
-struct Readme;
-
 /// What generated code calls. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {

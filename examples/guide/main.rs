@@ -3,26 +3,50 @@
 //! Markdown shows parts of these files, without the scaffolding around them. The test below compares the two, so a chapter
 //! cannot show code that does not compile.
 
+mod automations;
 mod commands;
+mod compiler_errors;
 mod high_availability;
+mod postgres;
+mod projections;
+mod readme;
+mod subscriptions;
 mod testing;
 
 use std::{fs, path::Path};
 
 /// The files that the chapters show parts of.
-const SOURCES: [&str; 3] = [
+const SOURCES: [&str; 9] = [
+    include_str!("automations.rs"),
     include_str!("commands.rs"),
+    include_str!("compiler_errors.rs"),
     include_str!("high_availability.rs"),
+    include_str!("postgres.rs"),
+    include_str!("projections.rs"),
+    include_str!("readme.rs"),
+    include_str!("subscriptions.rs"),
     include_str!("testing.rs"),
 ];
 
-/// The chapters, from the root of the repository.
-const CHAPTERS: [&str; 4] = [
+/// The README and the chapters, from the root of the repository.
+const CHAPTERS: [&str; 8] = [
+    "README.md",
+    "eventcore/docs/automations.md",
     "eventcore/docs/commands.md",
+    "eventcore/docs/compiler-errors.md",
     "eventcore/docs/guarantees.md",
     "eventcore/docs/high-availability.md",
+    //    "eventcore/docs/postgres.md",
+    //    "eventcore/docs/projections.md",
+    "eventcore/docs/subscriptions.md",
     "eventcore/docs/testing.md",
 ];
+
+/// The chapters that show messages of rustc.
+const MESSAGES: [&str; 2] = ["README.md", "eventcore/docs/compiler-errors.md"];
+
+/// The languages of code blocks. An empty one would be Rust to rustdoc.
+const LANGUAGES: [&str; 6] = ["rust", "sh", "sql", "text", "toml", "yaml"];
 
 /// Lines without indentation and empty lines, which a chapter may choose.
 fn lines(text: &str) -> Vec<&str> {
@@ -32,17 +56,27 @@ fn lines(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The blocks of Rust code in a chapter, each with the number of its first line.
-fn blocks(chapter: &str) -> Vec<(usize, String)> {
+/// The language of each code block in a chapter, with the number of the line that names it.
+fn languages(chapter: &str) -> Vec<(usize, &str)> {
+    chapter
+        .lines()
+        .zip(1..)
+        .filter_map(|(line, number)| Some((number, line.strip_prefix("```")?)))
+        .step_by(2)
+        .collect()
+}
+
+/// The blocks of one language in a chapter, each with the number of its first line.
+fn blocks(chapter: &str, language: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
     let mut block: Option<(usize, String)> = None;
-    let mut is_rust = false;
+    let mut is_wanted = false;
     for (number, line) in chapter.lines().enumerate() {
         match (line.strip_prefix("```"), block.take()) {
-            (Some(_), Some(done)) if is_rust => blocks.push(done),
+            (Some(_), Some(done)) if is_wanted => blocks.push(done),
             (Some(_), Some(_)) => {}
-            (Some(language), None) => {
-                is_rust = language == "rust";
+            (Some(of_block), None) => {
+                is_wanted = of_block == language;
                 block = Some((number + 2, String::new()));
             }
             (None, Some((start, mut text))) => {
@@ -56,13 +90,13 @@ fn blocks(chapter: &str) -> Vec<(usize, String)> {
     blocks
 }
 
-/// Returns `true` if the source has the block: its parts between lines `// …` in this order, each without a gap.
+/// Returns `true` if the source has the block: its parts between lines `// …` or `…` in this order, each without a gap.
 fn has(source: &str, block: &str) -> bool {
     let source = lines(source);
     let block = lines(block);
     let mut from = 0;
     block
-        .split(|line| *line == "// …")
+        .split(|line| ["// …", "…"].contains(line))
         .filter(|part| !part.is_empty())
         .all(|part| {
             let found = source
@@ -83,7 +117,14 @@ fn chapters_show_code_that_compiles() {
     let mut shown = 0;
     for chapter in CHAPTERS {
         let text = fs::read_to_string(root.join(chapter)).unwrap();
-        for (line, block) in blocks(&text) {
+        // A block of Rust code under another name, such as `rust,ignore`, would not be compared.
+        for (line, language) in languages(&text) {
+            assert!(
+                LANGUAGES.contains(&language),
+                "{chapter}:{line}: a code block in `{language}`; known are {LANGUAGES:?}"
+            );
+        }
+        for (line, block) in blocks(&text, "rust") {
             assert!(
                 SOURCES.iter().any(|source| has(source, &block)),
                 "{chapter}:{line}: this code is in no file of examples/guide:\n{block}"
@@ -95,12 +136,36 @@ fn chapters_show_code_that_compiles() {
 }
 
 #[test]
+fn chapters_show_messages_that_rustc_prints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let printed: Vec<_> = ["ui-tests/fail", "ui-tests/attack"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
+        .map(|file| file.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|end| end == "stderr"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    for chapter in MESSAGES {
+        let text = fs::read_to_string(root.join(chapter)).unwrap();
+        let shown = blocks(&text, "text");
+        assert!(shown.len() > 1, "{chapter}: {}", shown.len());
+        for (line, block) in shown {
+            assert!(
+                printed.iter().any(|message| has(message, &block)),
+                "{chapter}:{line}: this message is in no .stderr file of ui-tests:\n{block}"
+            );
+        }
+    }
+}
+
+#[test]
 fn code_that_differs_is_found() {
     let chapter = "text\n```rust\nlet a = 1;\n// …\nlet c = 3;\n```\n```text\nlet z = 0;\n```\n";
-    let [(line, block)] = &blocks(chapter)[..] else {
-        panic!("{:?}", blocks(chapter));
+    let [(line, block)] = &blocks(chapter, "rust")[..] else {
+        panic!("{:?}", blocks(chapter, "rust"));
     };
     assert_eq!(*line, 3);
+    assert_eq!(languages(chapter), [(2, "rust"), (7, "text")]);
     assert!(has(
         "fn f() {\n    let a = 1;\n    let b = 2;\n    let c = 3;\n}",
         block

@@ -1,0 +1,255 @@
+//! The chapter on projections: the balances of accounts.
+#![allow(dead_code, reason = "a chapter shows more than its tests use")]
+
+use std::{convert::Infallible, time::Duration};
+
+use eventcore::{Command, CommandLogic, ExecutionResponse, sqlite::SqliteEventStore};
+
+use eventcore::projection::{EventFeed, Projection};
+use eventcore::sqlite::{SqliteTransaction, rusqlite};
+use eventcore::{Event, RecordedEvent, StreamKey};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize, Event)]
+enum AccountEvent {
+    Opened { owner: String },
+    Deposited { amount: u64 },
+}
+
+#[derive(Debug, StreamKey)]
+#[stream_key(category = "account", event = AccountEvent)]
+struct AccountId(u64);
+
+#[derive(EventFeed)]
+enum Ledger {
+    Account(AccountId, AccountEvent),
+}
+
+struct Balances;
+
+impl Projection<SqliteTransaction> for Balances {
+    type Feed = Ledger;
+    type Error = rusqlite::Error;
+    const NAME: &'static str = "balances";
+
+    async fn prepare(&self, tx: &mut SqliteTransaction) -> rusqlite::Result<()> {
+        tx.execute_batch(
+            "CREATE TABLE IF NOT EXISTS balances (account INTEGER PRIMARY KEY, amount INTEGER NOT NULL)",
+        )
+    }
+
+    async fn apply(
+        &self,
+        event: Ledger,
+        _: &RecordedEvent,
+        tx: &mut SqliteTransaction,
+    ) -> rusqlite::Result<()> {
+        let Ledger::Account(AccountId(account), event) = event;
+        match event {
+            AccountEvent::Opened { .. } => {
+                tx.execute("INSERT INTO balances VALUES (?1, 0)", [account])?
+            }
+            AccountEvent::Deposited { amount } => tx.execute(
+                "UPDATE balances SET amount = amount + ?2 WHERE account = ?1",
+                (account, amount),
+            )?,
+        };
+        Ok(())
+    }
+}
+
+mod postgres {
+    use super::{AccountEvent, AccountId, Ledger};
+    use eventcore::projection::Projection;
+
+    struct Balances;
+
+    use eventcore::postgres::PostgresTransaction;
+    use eventcore::{EventStoreError, RecordedEvent};
+
+    impl Projection<PostgresTransaction> for Balances {
+        type Feed = Ledger;
+        type Error = EventStoreError;
+        const NAME: &'static str = "balances";
+
+        async fn prepare(&self, tx: &mut PostgresTransaction) -> Result<(), EventStoreError> {
+            tx.execute_batch(
+                "CREATE TABLE IF NOT EXISTS balances (account BIGINT PRIMARY KEY, amount BIGINT NOT NULL)",
+            )
+            .await
+        }
+
+        async fn apply(
+            &self,
+            event: Ledger,
+            _: &RecordedEvent,
+            tx: &mut PostgresTransaction,
+        ) -> Result<(), EventStoreError> {
+            let Ledger::Account(AccountId(account), event) = event;
+            let account = account.cast_signed(); // PostgreSQL has no unsigned integers
+            match event {
+                AccountEvent::Opened { .. } => {
+                    tx.queue("INSERT INTO balances VALUES ($1, 0)", &[&account])
+                        .await
+                }
+                AccountEvent::Deposited { amount } => {
+                    tx.queue(
+                        "UPDATE balances SET amount = amount + $2 WHERE account = $1",
+                        &[&account, &amount.cast_signed()],
+                    )
+                    .await
+                }
+            }
+        }
+    }
+}
+
+async fn run(
+    store: SqliteEventStore,
+    done: ExecutionResponse,
+    timeout: Duration,
+) -> Result<(), Box<dyn std::error::Error>> {
+    use eventcore::projection::{ErrorPolicy, ProjectionRunner};
+
+    let balances = ProjectionRunner::new(store.clone(), Balances)
+        .on_error(ErrorPolicy::park().attempts(5))
+        .start();
+
+    // Read your own writes: wait for the position of a command's response.
+    balances.wait_for(done.position(), timeout).await?;
+
+    println!("{:?}", balances.status().await?);
+    balances.stop().await?;
+    Ok(())
+}
+
+async fn rebuild(
+    store: SqliteEventStore,
+) -> Result<eventcore::projection::RebuildOutcome, Box<dyn std::error::Error>> {
+    use eventcore::projection::ProjectionRunner;
+
+    let mut rebuild = ProjectionRunner::new(store, Balances).start_rebuild();
+    while !rebuild.is_finished() {
+        let progress = rebuild.progress().await?;
+        println!(
+            "{} of {}, {:?} left",
+            progress.done, progress.total, progress.remaining
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let outcome = rebuild.join().await?;
+    Ok(outcome)
+}
+
+mod elsewhere {
+    use std::io::Error;
+    use std::{collections::HashMap, sync::Mutex};
+
+    use eventcore::{Position, RecordedEvent, StreamId, projection::Projection};
+
+    /// The documents of an index, each with its version.
+    #[derive(Debug, Default)]
+    pub(super) struct SearchIndex(Mutex<HashMap<StreamId, (Position, String)>>);
+
+    impl SearchIndex {
+        /// Keeps the document with the highest version.
+        async fn put(&self, event: &RecordedEvent, version: Position) -> Result<(), Error> {
+            let mut documents = self.0.lock().map_err(|_| Error::other("poisoned"))?;
+            let document = documents.entry(event.stream.clone()).or_default();
+            if version > document.0 {
+                *document = (version, event.type_name.to_string());
+            }
+            Ok(())
+        }
+    }
+
+    impl<Tx: Send> Projection<Tx> for SearchIndex {
+        type Feed = RecordedEvent;
+        type Error = Error;
+        const NAME: &'static str = "search";
+
+        async fn apply(
+            &self,
+            event: RecordedEvent,
+            _: &RecordedEvent,
+            _: &mut Tx,
+        ) -> Result<(), Error> {
+            // With the position as the version of a document, an older one never replaces a newer one.
+            self.put(&event, event.position).await
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_applied_again_changes_nothing() {
+        use eventcore::{EventFilter, projection::subscribe, sqlite::SqliteEventStore};
+        use futures_util::{StreamExt, TryStreamExt};
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bank.db");
+        let store = SqliteEventStore::open(&file).await.unwrap();
+        super::open(&store).await;
+        let events = subscribe(&store, Position::START, EventFilter::All);
+        let events: Vec<_> = events.take(2).try_collect().await.unwrap();
+        let index = SearchIndex::default();
+        for event in [&events[0], &events[1], &events[0]] {
+            index.apply(event.clone(), event, &mut ()).await.unwrap();
+        }
+        let documents = index.0.into_inner().unwrap();
+        let (version, document) = &documents[&events[0].stream];
+        assert_eq!((version.get(), document.as_str()), (2, "AccountDeposited"));
+    }
+}
+
+/// A command that opens an account with money in it.
+#[derive(Debug, Command)]
+struct Open {
+    #[stream]
+    account: AccountId,
+    amount: u64,
+}
+
+impl CommandLogic for Open {
+    type State = ();
+    type Error = Infallible;
+
+    fn apply(&self, (): &mut (), _: OpenEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: OpenStreams<'_>) -> Result<(), Infallible> {
+        let owner = "Ada".into();
+        streams.account.append(AccountEvent::Opened { owner });
+        let amount = self.amount;
+        streams.account.append(AccountEvent::Deposited { amount });
+        Ok(())
+    }
+}
+
+async fn open(store: &SqliteEventStore) -> ExecutionResponse {
+    use eventcore::{RetryPolicy, execute};
+
+    let open = Open {
+        account: AccountId(7),
+        amount: 30,
+    };
+    execute(store, open, RetryPolicy::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn balances_are_projected_and_rebuilt() {
+    use eventcore::projection::RebuildOutcome;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bank.db");
+    let store = SqliteEventStore::open(&file).await.unwrap();
+    let done = open(&store).await;
+    // The timeout is what a busy machine may need at most.
+    let timeout = Duration::from_secs(600);
+    run(store.clone(), done, timeout).await.unwrap();
+    let balance = || {
+        let rows = rusqlite::Connection::open(&file).unwrap();
+        let sql = "SELECT amount FROM balances WHERE account = 7";
+        rows.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap()
+    };
+    assert_eq!(balance(), 30);
+    assert_eq!(rebuild(store).await.unwrap(), RebuildOutcome::Swapped);
+    assert_eq!(balance(), 30);
+}

@@ -1,0 +1,245 @@
+//! The code of the README: transfers between accounts, and their balances.
+#![allow(dead_code, reason = "the README shows more than its tests use")]
+
+use eventcore::{
+    Command, CommandError, CommandLogic, Event, RetryPolicy, StreamKey, execute, require,
+    sqlite::SqliteEventStore,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
+enum AccountEvent {
+    Opened { owner: String },
+    Deposited { amount: u64 },
+    Withdrawn { amount: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
+enum LimitsEvent {
+    Set { daily: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
+#[stream_key(category = "account", event = AccountEvent)]
+struct AccountId(String); // any type with Display + FromStr inside: String, Uuid, u64 …
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
+#[stream_key(category = "limits", event = LimitsEvent)]
+struct LimitsId(u32);
+
+#[derive(Command)]
+struct Transfer {
+    #[stream]
+    from: AccountId,
+    #[stream]
+    to: AccountId,
+    #[stream(read)] // guarded against concurrent change, never written
+    limits: LimitsId,
+    amount: u64,
+}
+
+#[derive(Default)]
+struct Funds {
+    available: u64,
+    daily_limit: u64,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+enum TransferError {
+    #[error("only {available} available")]
+    InsufficientFunds { available: u64 },
+    #[error("more than the daily limit of {limit}")]
+    OverLimit { limit: u64 },
+}
+
+impl CommandLogic for Transfer {
+    type State = Funds;
+    type Error = TransferError; // your own enum; comes back typed, not boxed
+
+    // The events of all streams in the order in which they were committed; the derive made `TransferEvent`.
+    fn apply(&self, funds: &mut Funds, event: TransferEvent<'_>) {
+        match event {
+            TransferEvent::From(AccountEvent::Deposited { amount }) => funds.available += amount,
+            TransferEvent::From(AccountEvent::Withdrawn { amount }) => funds.available -= amount,
+            TransferEvent::Limits(LimitsEvent::Set { daily }) => funds.daily_limit = daily,
+            TransferEvent::From(_) | TransferEvent::To(_) => {}
+        }
+    }
+
+    // Pure: no I/O, no clock. On `Err` nothing is written. The derive made `TransferStreams`.
+    fn handle(&self, funds: &Funds, streams: TransferStreams<'_>) -> Result<(), TransferError> {
+        let (amount, available, limit) = (self.amount, funds.available, funds.daily_limit);
+        require!(
+            amount <= available,
+            TransferError::InsufficientFunds { available }
+        );
+        require!(amount <= limit, TransferError::OverLimit { limit });
+        streams.from.append(AccountEvent::Withdrawn { amount });
+        streams.to.append(AccountEvent::Deposited { amount });
+        Ok(())
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let store = SqliteEventStore::open("bank.db").await?;
+    let transfer = Transfer {
+        from: AccountId("ada".into()),
+        to: AccountId("grace".into()),
+        limits: LimitsId(1),
+        amount: 5,
+    };
+    match execute(&store, transfer, RetryPolicy::new()).await {
+        Ok(done) => println!(
+            "committed at position {} after {} attempt(s)",
+            done.position(),
+            done.attempts()
+        ),
+        Err(CommandError::BusinessRuleViolation(refused)) => println!("refused: {refused}"),
+        Err(failed) => return Err(failed.into()),
+    }
+    Ok(())
+}
+
+use std::time::Duration;
+
+use eventcore::RecordedEvent;
+use eventcore::projection::{EventFeed, Projection, ProjectionRunner};
+use eventcore::sqlite::{SqliteTransaction, rusqlite};
+
+#[derive(EventFeed)]
+enum Ledger {
+    Account(AccountId, AccountEvent), // reads the category `account`, found by an index
+}
+
+struct Balances;
+
+impl Projection<SqliteTransaction> for Balances {
+    type Feed = Ledger;
+    type Error = rusqlite::Error;
+    const NAME: &'static str = "balances";
+
+    async fn prepare(&self, tx: &mut SqliteTransaction) -> rusqlite::Result<()> {
+        tx.execute_batch(
+            "CREATE TABLE IF NOT EXISTS balances (account TEXT PRIMARY KEY, amount INTEGER NOT NULL)",
+        )
+    }
+
+    async fn apply(
+        &self,
+        event: Ledger,
+        _: &RecordedEvent,
+        tx: &mut SqliteTransaction,
+    ) -> rusqlite::Result<()> {
+        let Ledger::Account(AccountId(account), event) = event;
+        let (sql, amount) = match event {
+            AccountEvent::Opened { .. } => return Ok(()),
+            AccountEvent::Deposited { amount } => (
+                "INSERT INTO balances VALUES (?1, ?2) ON CONFLICT DO UPDATE SET amount = amount + ?2",
+                amount,
+            ),
+            AccountEvent::Withdrawn { amount } => (
+                "UPDATE balances SET amount = amount - ?2 WHERE account = ?1",
+                amount,
+            ),
+        };
+        tx.execute(sql, (account, amount))?;
+        Ok(())
+    }
+}
+
+async fn run(
+    store: SqliteEventStore,
+    transfer: Transfer,
+    timeout: Duration,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let balances = ProjectionRunner::new(store.clone(), Balances).start();
+    let done = execute(&store, transfer, RetryPolicy::new()).await?;
+    // Read your own writes: wait until the rows include what the command wrote.
+    balances.wait_for(done.position(), timeout).await?;
+    balances.stop().await?;
+    Ok(())
+}
+
+/// The longest time that a busy machine may need.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A command that opens an account with 10 in it, and allows 5 a day.
+#[derive(Command)]
+struct Open {
+    #[stream]
+    account: AccountId,
+    #[stream]
+    limits: LimitsId,
+}
+
+impl CommandLogic for Open {
+    type State = ();
+    type Error = std::convert::Infallible;
+
+    fn apply(&self, (): &mut (), _: OpenEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: OpenStreams<'_>) -> Result<(), Self::Error> {
+        let owner = self.account.0.clone();
+        streams.account.append(AccountEvent::Opened { owner });
+        streams
+            .account
+            .append(AccountEvent::Deposited { amount: 10 });
+        streams.limits.append(LimitsEvent::Set { daily: 5 });
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_moves_money_that_the_balances_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bank.db");
+    let store = SqliteEventStore::open(&file).await.unwrap();
+    let open = Open {
+        account: AccountId("ada".into()),
+        limits: LimitsId(1),
+    };
+    execute(&store, open, RetryPolicy::new()).await.unwrap();
+    let transfer = |amount| Transfer {
+        from: AccountId("ada".into()),
+        to: AccountId("grace".into()),
+        limits: LimitsId(1),
+        amount,
+    };
+    run(store.clone(), transfer(4), PATIENCE).await.unwrap();
+    let rows = rusqlite::Connection::open(&file).unwrap();
+    let mut balances = rows
+        .prepare("SELECT amount FROM balances ORDER BY account")
+        .unwrap();
+    let balances: Vec<u64> = balances
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(balances, [6, 4]);
+    let refused = execute(&store, transfer(7), RetryPolicy::new()).await;
+    let Err(CommandError::BusinessRuleViolation(refused)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(refused, TransferError::InsufficientFunds { available: 6 });
+}
+
+#[test]
+fn a_transfer_moves_money_that_is_there() {
+    use eventcore::testing::given;
+
+    let (ada, grace) = (AccountId("ada".into()), AccountId("grace".into()));
+    let limits = LimitsId(1);
+    let transfer = Transfer {
+        from: ada.clone(),
+        to: grace.clone(),
+        limits: limits.clone(),
+        amount: 3,
+    };
+    given()
+        .events(&ada, [AccountEvent::Deposited { amount: 10 }])
+        .events(&limits, [LimitsEvent::Set { daily: 5 }])
+        .when(transfer)
+        .then_events(&ada, [AccountEvent::Withdrawn { amount: 3 }])
+        .then_events(&grace, [AccountEvent::Deposited { amount: 3 }]);
+}
