@@ -1,4 +1,8 @@
 //! The guide, chapter by chapter. The crate `examples/guide` compiles and runs its code.
+#![allow(
+    clippy::test_attr_in_doctest,
+    reason = "the tests in a chapter run in `examples/guide`"
+)]
 
 #[cfg_attr(not(doctest), doc = include_str!("../docs/commands.md"))]
 pub mod commands {}

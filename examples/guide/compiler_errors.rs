@@ -1,5 +1,9 @@
 //! The chapter on compiler errors: what compiles instead.
-#![allow(dead_code, reason = "a chapter shows more than its tests use")]
+#![allow(
+    dead_code,
+    clippy::needless_pass_by_value,
+    reason = "this code is only compiled"
+)]
 
 use eventcore::{Command, Event, StreamId, StreamKey};
 use serde::{Deserialize, Serialize};

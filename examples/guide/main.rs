@@ -74,7 +74,7 @@ fn blocks(chapter: &str, language: &str) -> Vec<(usize, String)> {
     for (number, line) in chapter.lines().enumerate() {
         match (line.strip_prefix("```"), block.take()) {
             (Some(_), Some(done)) if is_wanted => blocks.push(done),
-            (Some(_), Some(_)) => {}
+            (Some(_), Some(_)) | (None, None) => {}
             (Some(of_block), None) => {
                 is_wanted = of_block == language;
                 block = Some((number + 2, String::new()));
@@ -84,7 +84,6 @@ fn blocks(chapter: &str, language: &str) -> Vec<(usize, String)> {
                 text.push('\n');
                 block = Some((start, text));
             }
-            (None, None) => {}
         }
     }
     blocks
@@ -186,7 +185,7 @@ fn links_between_files_lead_somewhere() {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|end| end == "md") {
                 let text = fs::read_to_string(&path).unwrap();
                 for target in targets(&text) {
                     let file = target.split('#').next().unwrap();

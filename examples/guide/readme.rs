@@ -162,7 +162,7 @@ async fn run(
 }
 
 /// The longest time that a busy machine may need.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A command that opens an account with 10 in it, and allows 5 a day.
 #[derive(Command)]
