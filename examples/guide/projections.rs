@@ -115,7 +115,7 @@ async fn run(
         .on_error(ErrorPolicy::park().attempts(5))
         .start();
 
-    // Read your own writes: wait for the position of a command's response.
+    // Read your own writes: wait until the rows include the events of a command.
     balances.wait_for(done.position(), timeout).await?;
 
     println!("{:?}", balances.status().await?);
@@ -143,7 +143,6 @@ async fn rebuild(
 
 mod elsewhere {
     use std::collections::HashMap;
-    use std::io::Error;
 
     use eventcore::{Position, RecordedEvent, StreamId, projection::Projection};
     use tokio::sync::Mutex;
@@ -154,7 +153,11 @@ mod elsewhere {
 
     impl SearchIndex {
         /// Keeps the document with the highest version.
-        async fn put(&self, event: &RecordedEvent, version: Position) -> Result<(), Error> {
+        async fn put(
+            &self,
+            event: &RecordedEvent,
+            version: Position,
+        ) -> Result<(), std::io::Error> {
             let mut documents = self.0.lock().await;
             let document = documents.entry(event.stream.clone()).or_default();
             if version > document.0 {
@@ -166,7 +169,7 @@ mod elsewhere {
 
     impl<Tx: Send> Projection<Tx> for SearchIndex {
         type Feed = RecordedEvent;
-        type Error = Error;
+        type Error = std::io::Error;
         const NAME: &'static str = "search";
 
         async fn apply(
@@ -174,7 +177,7 @@ mod elsewhere {
             event: RecordedEvent,
             _: &RecordedEvent,
             _: &mut Tx,
-        ) -> Result<(), Error> {
+        ) -> Result<(), std::io::Error> {
             // With the position as the version of a document, an older one never replaces a newer one.
             self.put(&event, event.position).await
         }
@@ -239,18 +242,22 @@ async fn balances_are_projected_and_rebuilt() {
     use eventcore::projection::RebuildOutcome;
 
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("bank.db");
-    let store = SqliteEventStore::open(&file).await.unwrap();
+    let store = SqliteEventStore::open(folder.path().join("bank.db"))
+        .await
+        .unwrap();
     let done = open(&store).await;
     // The timeout is what a busy machine may need at most.
     let timeout = Duration::from_mins(10);
     run(store.clone(), done, timeout).await.unwrap();
     let balance = || {
-        let rows = rusqlite::Connection::open(&file).unwrap();
+        let rows = rusqlite::Connection::open(store.read_model("balances")).unwrap();
         let sql = "SELECT amount FROM balances WHERE account = 7";
         rows.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap()
     };
     assert_eq!(balance(), 30);
-    assert_eq!(rebuild(store).await.unwrap(), RebuildOutcome::Swapped);
+    assert_eq!(
+        rebuild(store.clone()).await.unwrap(),
+        RebuildOutcome::Swapped
+    );
     assert_eq!(balance(), 30);
 }

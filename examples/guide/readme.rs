@@ -193,8 +193,9 @@ impl CommandLogic for Open {
 #[tokio::test]
 async fn a_transfer_moves_money_that_the_balances_show() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("bank.db");
-    let store = SqliteEventStore::open(&file).await.unwrap();
+    let store = SqliteEventStore::open(folder.path().join("bank.db"))
+        .await
+        .unwrap();
     let open = Open {
         account: AccountId("ada".into()),
         limits: LimitsId(1),
@@ -207,7 +208,7 @@ async fn a_transfer_moves_money_that_the_balances_show() {
         amount,
     };
     run(store.clone(), transfer(4), PATIENCE).await.unwrap();
-    let rows = rusqlite::Connection::open(&file).unwrap();
+    let rows = rusqlite::Connection::open(store.read_model("balances")).unwrap();
     let mut balances = rows
         .prepare("SELECT amount FROM balances ORDER BY account")
         .unwrap();
