@@ -27,14 +27,14 @@ pub mod testing {}
 #[cfg_attr(not(doctest), doc = include_str!("../docs/subscriptions.md"))]
 pub mod subscriptions {}
 
-#[doc = include_str!("../docs/projections.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/projections.md"))]
 pub mod projections {}
 
 #[cfg_attr(not(doctest), doc = include_str!("../docs/automations.md"))]
 pub mod automations {}
 
 #[cfg(feature = "postgres")]
-#[doc = include_str!("../docs/postgres.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/postgres.md"))]
 #[doc = "\n```sql"]
 #[doc = include_str!("postgres/sql/schema_version.sql")]
 #[doc = "```\n\n```sql"]
