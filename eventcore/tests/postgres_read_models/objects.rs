@@ -201,3 +201,25 @@ async fn tables_named_like_those_of_the_store_are_the_read_models_own() {
         similar_asserts(&database.dump_store().await, &store);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_shares_connections_makes_no_difference() {
+    let Ok(url) = std::env::var("EVENTCORE_POSTGRES_POOLER") else {
+        return println!("this test needs the pooler that `scripts/postgres` starts");
+    };
+    let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
+    let config = eventcore::postgres::PostgresConfig::new(&url).unwrap();
+    let config = crate::server::patient(config.schema(schema).unwrap());
+    let database = Database::of(config.prepared_statements(false), 20).await;
+    let script = |table: &str| {
+        Script::new(
+            format!("CREATE TABLE IF NOT EXISTS {table} (position bigint PRIMARY KEY)"),
+            format!("INSERT INTO {table} VALUES (:n)"),
+        )
+    };
+    database.project(script("events")).await.unwrap();
+    let outcome = database.rebuild(script("streams")).await.unwrap();
+    assert_eq!(outcome, RebuildOutcome::Swapped);
+    let rows = database.number("SELECT count(*) FROM :live.streams").await;
+    assert_eq!(rows, 20);
+}

@@ -13,10 +13,9 @@ use deadpool::{
     Runtime,
     managed::{Manager, Metrics, Object, QueueMode, RecycleError, RecycleResult},
 };
-use tokio::{task::JoinHandle, time};
+use tokio::{task::JoinHandle, time, try_join};
 use tokio_postgres::{
-    Client, Config, Row, SimpleQueryMessage, SimpleQueryRow, Socket, Statement, config::Host,
-    tls::MakeTlsConnect,
+    Client, Config, Row, Socket, Statement, config::Host, tls::MakeTlsConnect, types::Type,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -167,19 +166,28 @@ impl Connection {
             .await
     }
 
-    /// Runs several statements without parameters, of which the last returns one row.
-    pub(crate) async fn batch_row(&mut self, sql: &str) -> Result<Option<SimpleQueryRow>, Failure> {
-        let messages = self
-            .answer(async |session: &mut Session| session.client.simple_query(sql).await)
-            .await?;
-        let row = messages
-            .into_iter()
-            .rev()
-            .find_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(row),
-                _ => None,
-            });
-        Ok(row)
+    /// Runs the statements that begin a transaction, and in the same round trip a query whose parameters are texts.
+    pub(crate) async fn begin(
+        &mut self,
+        begin: &str,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let prepared = self.prepared;
+        self.answer(async |session: &mut Session| {
+            // What is polled first is sent first.
+            let rows = if prepared {
+                let statement = session.of_sql(QUALIFIED, sql).await?;
+                let query = session.client.query(&statement, parameters);
+                try_join!(session.client.batch_execute(begin), query)?.1
+            } else {
+                let typed: Vec<_> = parameters.iter().map(|text| (*text, Type::TEXT)).collect();
+                let query = session.client.query_typed(sql, &typed);
+                try_join!(session.client.batch_execute(begin), query)?.1
+            };
+            Ok(rows)
+        })
+        .await
     }
 
     /// Runs one statement that is not worth preparing.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Row, SimpleQueryRow};
+use tokio_postgres::Row;
 
 use crate::postgres::{
     connection::{
@@ -19,16 +19,30 @@ pub(super) struct OpenTransaction {
 }
 
 impl OpenTransaction {
-    /// Runs the statements that begin a transaction; returns the row of the last, if there is one.
-    pub(super) async fn begin(
-        pool: &Pool,
-        sql: &str,
-    ) -> Result<(Self, Option<SimpleQueryRow>), Failure> {
+    /// Runs the statements that begin a transaction.
+    pub(super) async fn begin(pool: &Pool, begin: &str) -> Result<Self, Failure> {
         let mut connection = pool.get().await?;
-        match connection.batch_row(sql).await {
-            Ok(row) => {
+        let begun = connection.batch(begin).await;
+        Self::begun(connection, begun).map(|(open, ())| open)
+    }
+
+    /// The same, and in the same round trip a query whose parameters are texts.
+    pub(super) async fn begin_with(
+        pool: &Pool,
+        begin: &str,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<(Self, Vec<Row>), Failure> {
+        let mut connection = pool.get().await?;
+        let begun = connection.begin(begin, sql, parameters).await;
+        Self::begun(connection, begun)
+    }
+
+    fn begun<T>(connection: Connection, begun: Result<T, Failure>) -> Result<(Self, T), Failure> {
+        match begun {
+            Ok(answer) => {
                 let connection = Some(connection);
-                Ok((Self { connection }, row))
+                Ok((Self { connection }, answer))
             }
             Err(failure) => {
                 connection.discard();

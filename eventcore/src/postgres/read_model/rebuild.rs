@@ -40,7 +40,7 @@ impl Target {
     }
 
     async fn try_open(&self, afresh: bool) -> Result<Result<(), Forbidden>, Failure> {
-        let (mut open, _) = OpenTransaction::begin(&self.pool, BEGIN).await?;
+        let mut open = OpenTransaction::begin(&self.pool, BEGIN).await?;
         if let Err(forbidden) = self.check_rights(&mut open).await? {
             return Ok(Err(forbidden));
         }

@@ -4,7 +4,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use crate::postgres::{
-    connection::statement::{identifier, literal},
+    connection::statement::{Parameters, identifier, literal},
     convert::{big, number},
     error::Failure,
     read_model::{namespace::Namespace, open::OpenTransaction, target::Target},
@@ -86,7 +86,7 @@ impl Target {
     }
 
     async fn try_swap(&self, rebuild: &Self, lease: &Lease, head: i64) -> Result<(), Halt> {
-        let (mut open, _) = OpenTransaction::begin(&self.pool, BEGIN).await?;
+        let mut open = OpenTransaction::begin(&self.pool, BEGIN).await?;
         let sql =
             "SELECT position FROM eventcore.projections WHERE name = $1 AND fence = $2 FOR UPDATE";
         let built = open
@@ -96,11 +96,9 @@ impl Target {
         self.check_behind(&mut open, built, head, "").await?;
         let live = Namespace::look(&mut open, &self.schema).await?;
         let is_made = rebuild.row(&mut open, &self.key).await? == Some(true);
-        open.batch(&LOCK.replace("$schema", &literal(&self.schema)))
+        open.run_generated(FUNCTION_PATHS, &[&rebuild.schema, &self.schema])
             .await?;
-        // The tables before the row, which is the order in which a batch locks them.
-        self.check_behind(&mut open, built, head, "FOR UPDATE")
-            .await?;
+        // Readers wait from the lock to the commit, so what can be done before is.
         if live.oid.is_some() {
             if is_made {
                 self.check_obstacles(&mut open, rebuild).await?;
@@ -109,17 +107,24 @@ impl Target {
                 live.check_free(&self.schema, &self.store)
                     .map_err(Halt::Forbidden)?;
             }
-            self.replace(&mut open, rebuild).await?;
+            self.carry_over(&mut open, rebuild).await?;
         }
-        let paths = [&*rebuild.schema, &*self.schema];
-        open.run_generated(FUNCTION_PATHS, &[&paths[0], &paths[1]])
+        open.batch(&LOCK.replace("$schema", &literal(&self.schema)))
             .await?;
-        let rename = format!(
-            "ALTER SCHEMA {} RENAME TO {}",
-            identifier(&rebuild.schema),
-            identifier(&self.schema)
-        );
-        open.batch(&rename).await?;
+        // The tables before the row, which is the order in which a batch locks them.
+        self.check_behind(&mut open, built, head, "FOR UPDATE")
+            .await?;
+        let (old, new) = (identifier(&self.schema), identifier(&rebuild.schema));
+        let drop = if is_made {
+            self.check_obstacles(&mut open, rebuild).await?;
+            "CASCADE"
+        } else {
+            "RESTRICT"
+        };
+        open.batch(&format!(
+            "DROP SCHEMA IF EXISTS {old} {drop}; ALTER SCHEMA {new} RENAME TO {old}"
+        ))
+        .await?;
         self.take_over(&mut open, rebuild, built).await?;
         open.commit()
             .await
@@ -161,14 +166,13 @@ impl Target {
         Err(Halt::Forbidden(Forbidden { uses }))
     }
 
-    /// Drops the live schema, after its grants are on the new one.
-    async fn replace(&self, open: &mut OpenTransaction, rebuild: &Self) -> Result<(), Failure> {
-        let schemas = [&*self.schema, &*rebuild.schema];
+    /// Gives the rebuilt schema the grants of the live one, and logs what it does not have.
+    async fn carry_over(&self, open: &mut OpenTransaction, rebuild: &Self) -> Result<(), Failure> {
+        let schemas: Parameters<'_> = &[&self.schema, &rebuild.schema];
         for carried in [GRANTS, DEFAULT_PRIVILEGES] {
-            open.run_generated(carried, &[&schemas[0], &schemas[1]])
-                .await?;
+            open.run_generated(carried, schemas).await?;
         }
-        let left = open.names(LEFT_BEHIND, &[&schemas[0], &schemas[1]]).await?;
+        let left = open.names(LEFT_BEHIND, schemas).await?;
         if !left.is_empty() {
             tracing::warn!(
                 projection = &*self.name,
@@ -177,8 +181,7 @@ impl Target {
                 "the rebuilt read model does not have everything that the live one has"
             );
         }
-        let drop = format!("DROP SCHEMA {} CASCADE", identifier(&self.schema));
-        open.batch(&drop).await
+        Ok(())
     }
 
     /// Moves the checkpoint and the dead letters of the rebuild to the live projection.
@@ -211,7 +214,7 @@ impl Target {
             return;
         }
         let analyzed = async {
-            let (mut open, _) = OpenTransaction::begin(&self.pool, BEGIN).await?;
+            let mut open = OpenTransaction::begin(&self.pool, BEGIN).await?;
             let tables = open.names(TABLES, &[&self.schema]).await?;
             for table in tables {
                 open.batch(&format!("ANALYZE {table}")).await?;

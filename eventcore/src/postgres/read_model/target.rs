@@ -1,4 +1,4 @@
-//! The place of a read model: its schema, its row in `projections`, and how its transactions begin.
+//! The place of a read model: its schema, its row in `projections`, and the path of its transactions.
 
 use std::sync::{
     Arc,
@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use crate::postgres::{
     connection::{
         pool::{Pool, QUALIFIED},
-        statement::{Parameters, identifier, literal, of_schema},
+        statement::{Parameters, of_schema},
     },
     error::Failure,
 };
@@ -33,8 +33,8 @@ pub(crate) struct Target {
     /// The schema of the live read model.
     pub(super) live_schema: Box<str>,
     pub(super) kind: Kind,
-    /// Begins a transaction in which unqualified names are those of the schema.
-    pub(super) begin: String,
+    /// Makes unqualified names of a transaction those of the schema.
+    pub(super) enter: String,
     /// The fence of the last lease whose first batch was checked.
     pub(super) checked: AtomicU64,
     /// The tables of a rebuild were analyzed.
@@ -63,12 +63,7 @@ impl Target {
             Kind::Live => (name.to_owned(), live_schema.clone()),
             Kind::Rebuild => (format!("{name}/rebuild"), rebuild_schema(store, name)),
         };
-        let begin = include_str!("../sql/read_model/begin.sql");
-        let begin = of_schema(begin, store)
-            .replace("$name_of_schema", &literal(&identifier(&schema)))
-            .replace("$schema", &literal(&schema))
-            .replace("$store", &literal(store))
-            .replace("$key", &literal(&key));
+        let enter = include_str!("../sql/read_model/enter.sql");
         Arc::new(Self {
             pool,
             store: store.into(),
@@ -77,7 +72,7 @@ impl Target {
             schema: schema.into(),
             live_schema: live_schema.into(),
             kind,
-            begin,
+            enter: of_schema(enter, store),
             checked: AtomicU64::new(0),
             analyzed: AtomicBool::new(false),
         })

@@ -85,10 +85,18 @@ impl PostgresTransaction {
 
     async fn try_begin(&mut self) -> Result<Result<(), Forbidden>, Failure> {
         let target = self.target.clone();
-        let (mut open, row) = OpenTransaction::begin(&target.pool, &target.begin).await?;
-        let row = row.as_ref();
-        let schema = row.and_then(|row| row.get(0)?.parse().ok());
-        let is_made = row.and_then(|row| row.get(1)) == Some("t");
+        let parameters: Parameters<'_> = &[
+            &target.schema,
+            &identifier(&target.schema),
+            &target.store,
+            &target.key,
+        ];
+        let (mut open, rows) =
+            OpenTransaction::begin_with(&target.pool, BEGIN_USED, &target.enter, parameters)
+                .await?;
+        let row = rows.first();
+        let schema: Option<Scope> = row.map(|row| row.try_get(0)).transpose()?.flatten();
+        let is_made = row.map(|row| row.try_get(1)).transpose()?.unwrap_or(false);
         let ready = match schema {
             Some(schema) if is_made => Ok(schema),
             _ => make_schema(&mut open, &target, is_made).await?,
@@ -262,7 +270,7 @@ impl PostgresTransaction {
         self.settle(0).await?;
         let open = match self.open.take() {
             Some(open) => open,
-            None => OpenTransaction::begin(&self.target.pool, BEGIN).await?.0,
+            None => OpenTransaction::begin(&self.target.pool, BEGIN).await?,
         };
         Ok(self.open.insert(open))
     }
@@ -282,6 +290,13 @@ impl PostgresTransaction {
         })
     }
 }
+
+/// Begins a transaction for a projection. What it commits is durable a moment later: what a crash takes back, it takes
+/// back together with the checkpoint. Statements are planned as they would be elsewhere. The state is gone when the
+/// transaction is: a projection that ends the transaction itself is found by that.
+const BEGIN_USED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off;
+     SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL plan_cache_mode TO DEFAULT;
+     SET LOCAL eventcore_batch.state = 'open'";
 
 /// Begins a transaction that the projection does not use.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off;
