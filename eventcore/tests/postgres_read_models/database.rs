@@ -13,7 +13,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::{dump::dump, projection::add, script::Script, server};
 
-pub const SOON: Duration = Duration::from_mins(2);
+pub const SOON: Duration = Duration::from_mins(10);
 
 /// A store with some events.
 pub struct Database {
