@@ -258,6 +258,11 @@ impl Connection {
             .await
     }
 
+    /// Returns `true` if statements are prepared here.
+    pub(crate) fn prepares(&self) -> bool {
+        self.prepared
+    }
+
     /// Gives the connection up instead of back to the pool.
     pub(crate) fn discard(mut self) {
         drop(Doubtful(self.session.take()));

@@ -22,8 +22,8 @@ impl OpenTransaction {
     /// Runs the statements that begin a transaction.
     pub(super) async fn begin(pool: &Pool, begin: &str) -> Result<Self, Failure> {
         let mut connection = pool.get().await?;
-        let begun = connection.batch(begin).await;
-        Self::begun(connection, begun).map(|(open, ())| open)
+        let answer = connection.batch(begin).await;
+        Self::begun(connection, answer).map(|(open, ())| open)
     }
 
     /// The same, and in the same round trip a query whose parameters are texts.
@@ -34,12 +34,12 @@ impl OpenTransaction {
         parameters: Parameters<'_>,
     ) -> Result<(Self, Vec<Row>), Failure> {
         let mut connection = pool.get().await?;
-        let begun = connection.begin(begin, sql, parameters).await;
-        Self::begun(connection, begun)
+        let answer = connection.begin(begin, sql, parameters).await;
+        Self::begun(connection, answer)
     }
 
-    fn begun<T>(connection: Connection, begun: Result<T, Failure>) -> Result<(Self, T), Failure> {
-        match begun {
+    fn begun<T>(connection: Connection, answer: Result<T, Failure>) -> Result<(Self, T), Failure> {
+        match answer {
             Ok(answer) => {
                 let connection = Some(connection);
                 Ok((Self { connection }, answer))

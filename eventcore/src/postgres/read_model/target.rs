@@ -13,6 +13,7 @@ use crate::postgres::{
         statement::{Parameters, of_schema},
     },
     error::Failure,
+    read_model::open::OpenTransaction,
 };
 use crate::store::EventStoreError;
 
@@ -89,11 +90,18 @@ impl Target {
         sql: &str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, EventStoreError> {
+        let sql = self.sql(sql);
         let asked = async {
             let mut connection = self.pool.get().await?;
-            connection
-                .query_sql(QUALIFIED, &self.sql(sql), parameters)
-                .await
+            if connection.prepares() {
+                return connection.query_sql(QUALIFIED, &sql, parameters).await;
+            }
+            // A pooler sends what is outside of a transaction to any connection, a statement and its parts, too.
+            drop(connection);
+            let mut open = OpenTransaction::begin(&self.pool, "BEGIN").await?;
+            let rows = open.query(&sql, parameters).await?;
+            open.commit().await?;
+            Ok(rows)
         };
         asked
             .await
