@@ -193,6 +193,7 @@ pub struct ForbiddenUse {
     pub reason: String,
 }
 
+#[cfg(feature = "postgres")]
 impl Forbidden {
     /// The use of a projection that ended the runner's transaction.
     pub(crate) fn transaction_end() -> Self {

@@ -39,6 +39,7 @@ impl Room {
     }
 
     /// The number of events that there is still room for.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn events(&self) -> usize {
         self.events
     }

@@ -142,7 +142,7 @@ impl Target {
             return Ok(connection);
         }
         let mut connection = self.connect()?;
-        self.disk.attach(&mut connection)?;
+        Disk::attach(&connection)?;
         let guard = Guard::default();
         guard.attach(&mut connection)?;
         Ok(Writer { connection, guard })

@@ -50,7 +50,7 @@ impl Default for Inner {
 
 impl Disk {
     /// Prepares a connection whose log is checkpointed here: SQLite does not report a failed automatic checkpoint.
-    pub(crate) fn attach(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+    pub(crate) fn attach(connection: &Connection) -> rusqlite::Result<()> {
         let settings = [
             ("journal_size_limit", KEPT_LOG_BYTES),
             ("wal_autocheckpoint", 0),

@@ -106,14 +106,14 @@ impl Patience {
 
 impl Writer {
     pub(crate) fn new(
-        mut connection: Connection,
+        connection: Connection,
         path: &Path,
         watch: Publisher,
         disk: Disk,
         ids: StreamIds,
     ) -> Result<Self, EventStoreError> {
         let failed = |error| Shared::from(error).nothing_written(Some(path));
-        disk.attach(&mut connection).map_err(failed)?;
+        Disk::attach(&connection).map_err(failed)?;
         // They keep others from changing what is there. This connection only inserts, and never in the place of a row.
         let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
         connection.set_db_config(triggers, false).map_err(failed)?;
