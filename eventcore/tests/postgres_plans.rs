@@ -17,9 +17,9 @@ const STATEMENTS: [(&str, &str, &str); 8] = [
     ),
     (
         include_str!("../src/postgres/sql/read_pages.sql"),
-        "text[], bigint[], int[], bigint[], int[], bigint[], bigint[], bigint, text[], int[], bigint, uuid, timestamptz",
+        "text[], bigint[], int[], bigint[], int[], bigint[], bigint, text[], int[], bigint, uuid, timestamptz",
         "ARRAY['account-5', 'account-6'], ARRAY[0, 7], ARRAY[0, 0], ARRAY[90000, 90000], ARRAY[1024, 1024], ARRAY[512, 512], \
-         ARRAY[4194304, 4194304], 8388608, NULL, NULL, 50000, gen_random_uuid(), now()",
+         8388608, NULL, NULL, 50000, gen_random_uuid(), now()",
     ),
     (
         include_str!("../src/postgres/sql/read_feed.sql"),

@@ -32,13 +32,12 @@ const STREAMS: [Type; 8] = [
     Type::UUID,
     Type::TIMESTAMPTZ,
 ];
-const PAGES: [Type; 13] = [
+const PAGES: [Type; 12] = [
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
     Type::INT4_ARRAY,
     Type::INT8_ARRAY,
     Type::INT4_ARRAY,
-    Type::INT8_ARRAY,
     Type::INT8_ARRAY,
     Type::INT8,
     Type::TEXT_ARRAY,
@@ -185,7 +184,6 @@ impl Reader {
             &asked.up_to,
             &asked.limits,
             &asked.shares,
-            &asked.rooms,
             &bytes,
             &asked.keys,
             &asked.key_request,

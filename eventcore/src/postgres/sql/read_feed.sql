@@ -6,7 +6,8 @@
 -- and compiles the statement for that (JIT), which takes a hundred times as long as the page. Parameters stand in
 -- sub-selects as in `read_streams`.
 -- `fits` is the number of events that have at most $6 bytes together, and at least 1. The running sum is expensive, so it is
--- only computed if the plain one exceeds the bound. `OFFSET 0` keeps `fits` from being computed for each reference to it.
+-- only computed if the page may have one of the large events, which have an index, or is to be shorter than 8 MiB.
+-- `OFFSET 0` keeps `fits` from being computed for each reference to it.
 SELECT h.position, e.position,
        CASE WHEN h.known IS NULL OR e.version = 1 THEN (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream) END,
        e.version, e.event_id,
@@ -14,13 +15,10 @@ SELECT h.position, e.position,
        e.recorded_at, e.payload, e.metadata, e.stream, e.type, h.fits
   FROM (
       SELECT (SELECT position FROM eventcore.sequencer) AS position, (SELECT $3) AS known,
-             CASE WHEN (
-                      SELECT sum(e.bytes) FROM (
-                          SELECT e.bytes FROM (
-                              SELECT e.bytes FROM eventcore.events e WHERE e.position > (SELECT $1) ORDER BY e.position LIMIT 1024
-                          ) e LIMIT (SELECT $2)
-                      ) e
-                  ) > (SELECT $6)
+             CASE WHEN (SELECT $6) < 8388608 OR coalesce((
+                      SELECT e.position FROM eventcore.events e
+                       WHERE e.bytes > 8192 AND e.position > (SELECT $1) ORDER BY e.position LIMIT 1
+                  ) - (SELECT $1) <= (SELECT $2), false)
                   THEN (
                       SELECT greatest(count(*), 1) FROM (
                           SELECT sum(e.bytes) OVER (ORDER BY e.position ROWS UNBOUNDED PRECEDING) AS total FROM (

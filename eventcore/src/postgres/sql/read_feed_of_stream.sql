@@ -5,12 +5,10 @@ SELECT h.position, e.position, $3, e.version, e.event_id,
        e.stream, e.type, h.fits
   FROM (
       SELECT v.position, v.stream, v.after,
-             CASE WHEN (
-                      SELECT sum(e.bytes) FROM (
-                          SELECT e.bytes FROM eventcore.events e
-                           WHERE e.stream = v.stream AND e.version > v.after ORDER BY e.version LIMIT (SELECT $2)
-                      ) e
-                  ) > $4
+             CASE WHEN $4 < 8388608 OR coalesce((
+                      SELECT e.version FROM eventcore.events e
+                       WHERE e.bytes > 8192 AND e.stream = v.stream AND e.version > v.after ORDER BY e.version LIMIT 1
+                  ) - v.after <= $2, false)
                   THEN (
                       SELECT greatest(count(*), 1) FROM (
                           SELECT sum(e.bytes) OVER (ORDER BY e.version ROWS UNBOUNDED PRECEDING) AS total

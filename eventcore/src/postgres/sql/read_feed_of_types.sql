@@ -8,10 +8,10 @@ SELECT h.position, e.position,
        e.recorded_at, e.payload, e.metadata, e.stream, e.type, h.fits
   FROM (
       SELECT m.position, m.known, m.positions,
-             CASE WHEN (
-                      SELECT sum(e.bytes) FROM unnest(m.positions) p (position)
-                       CROSS JOIN LATERAL (SELECT e.bytes FROM eventcore.events e WHERE e.position = p.position LIMIT 1) e
-                  ) > (SELECT $6)
+             CASE WHEN (SELECT $6) < 8388608 OR coalesce((
+                      SELECT e.position FROM eventcore.events e
+                       WHERE e.bytes > 8192 AND e.position >= m.positions[1] ORDER BY e.position LIMIT 1
+                  ) <= m.positions[cardinality(m.positions)], false)
                   THEN (
                       SELECT greatest(count(*), 1) FROM (
                           SELECT sum(e.bytes) OVER (ORDER BY p.position ROWS UNBOUNDED PRECEDING) AS total

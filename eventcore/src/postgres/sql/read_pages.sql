@@ -5,12 +5,12 @@
 -- on from, and if it was looked for, the position where the page of the request ends (`cut`). If there are none of these,
 -- there is one row with `head` alone.
 WITH asked AS MATERIALIZED (
-    SELECT a.n, a.request, a.after, a.up_to, a.most, a.share, a.room, s.id
-      FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY a (name, after, request, up_to, most, share, room, n)
+    SELECT a.n, a.request, a.after, a.up_to, a.most, a.share, s.id
+      FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY a (name, after, request, up_to, most, share, n)
      CROSS JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s
 ), cut AS MATERIALIZED (
-    -- Where the page of a request ends. It is looked for only if a stream has more than its share of the page, of events
-    -- (`share`) or of bytes (`room`). $8 is how many bytes the page has at most, unless its first event alone has more.
+    -- Where the page of a request ends. It is looked for only if a stream has more than its share of the page, or a large
+    -- event, as in `read_feed`. $7 is how many bytes the page has at most, unless its first event alone has more.
     SELECT r.request, (
                SELECT e.position
                  FROM (
@@ -27,7 +27,7 @@ WITH asked AS MATERIALIZED (
                             ORDER BY e.position LIMIT r.most
                        ) e
                  ) e
-                WHERE e.total <= $8 OR e.total = e.bytes
+                WHERE e.total <= $7 OR e.total = e.bytes
                 ORDER BY e.position DESC LIMIT 1
            ) AS position
       FROM (SELECT a.request, max(a.most) AS most FROM asked a GROUP BY a.request) r
@@ -38,7 +38,7 @@ SELECT h.position AS head, r.*
     SELECT k.request AS key_request, NULL::integer AS n, i.events::bigint AS version, i.position, NULL::uuid AS event_id,
            NULL::timestamptz AS recorded_at, NULL::bigint[] AS versions, NULL::bigint[] AS positions, NULL::integer[] AS types,
            NULL::json[] AS payloads, NULL::uuid AS after_id, NULL::bigint AS cut
-      FROM unnest($9, $10) k (key, request)
+      FROM unnest($8, $9) k (key, request)
      CROSS JOIN LATERAL (SELECT * FROM eventcore.idempotency i WHERE i.key = k.key LIMIT 1) i
     UNION ALL
     SELECT NULL, a.n::integer, l.version, l.position, l.event_id, l.recorded_at, p.versions, p.positions, p.types, p.payloads,
@@ -50,13 +50,9 @@ SELECT h.position AS head, r.*
       FROM asked a
      CROSS JOIN LATERAL (
          SELECT e.version, e.position, e.event_id, e.recorded_at,
-                CASE WHEN e.version - a.after > a.share OR (
-                              SELECT sum(e.bytes) FROM (
-                                  SELECT e.bytes FROM eventcore.events e
-                                   WHERE e.stream = a.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
-                                   ORDER BY e.version LIMIT a.most
-                              ) e
-                          ) > a.room
+                CASE WHEN e.version - a.after > a.share OR $7 < 8388608 OR EXISTS (
+                              SELECT FROM eventcore.events e WHERE e.bytes > 8192 AND e.stream = a.id AND e.version > a.after
+                          )
                      THEN (SELECT c.position FROM cut c WHERE c.request = a.request) END AS cut
            FROM eventcore.events e
           WHERE e.stream = a.id AND (e.position > a.up_to) IS NOT TRUE ORDER BY e.version DESC LIMIT 1
@@ -71,4 +67,4 @@ SELECT h.position AS head, r.*
            ) e
      ) p
   ) r ON true
- WHERE $11 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $11 AND k.event_id = $12 AND k.recorded_at = $13)
+ WHERE $10 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $10 AND k.event_id = $11 AND k.recorded_at = $12)

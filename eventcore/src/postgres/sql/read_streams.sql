@@ -2,8 +2,9 @@
 -- A row has the latest position (`head`) and a stream: its version, the event there, the first events of it as arrays, in
 -- order, at most as many as a page may have, and the id of the event that the reader goes on from. A row for each event
 -- would cost several times as much. If none of the streams is there, there is one row with `head` alone.
--- The events of a stream have at most `room` bytes together, unless the first one alone has more. If there are more, `cut` is
--- the position of the last one: what comes after it is not read here, so it is the end of the page.
+-- The events of a stream have at most `room` bytes together, unless the first one alone has more; they are only measured if
+-- there is one of the large events, as in `read_feed`, or little room. If there are more, `cut` is the position of the last
+-- one: what comes after it is not read here, so it is the end of the page.
 -- The columns are those of `read_pages.sql`, `key_request` included.
 -- Types are numbers. A reader that knows their names passes the latest event of those it has them from, $6 to $8: if the
 -- log has another event there, there is no row.
@@ -30,13 +31,19 @@ SELECT h.position AS head, NULL::integer AS key_request, s.*
          SELECT array_agg(e.version) AS versions, array_agg(e.position) AS positions, array_agg(e.type) AS types,
                 array_agg(e.payload) AS payloads
            FROM (
-               SELECT e.version, e.position, e.type, e.payload, e.bytes,
-                      sum(e.bytes) OVER (ORDER BY e.version ROWS UNBOUNDED PRECEDING) AS total
-                 FROM eventcore.events e
+               SELECT e.version, e.position, e.type, e.payload FROM eventcore.events e
                 WHERE e.stream = s.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
-                ORDER BY e.version LIMIT a.most
+                ORDER BY e.version LIMIT CASE WHEN a.room < 8192 * a.most::bigint OR EXISTS (
+                    SELECT FROM eventcore.events e WHERE e.bytes > 8192 AND e.stream = s.id AND e.version > a.after
+                ) THEN (
+                    SELECT greatest(count(*), 1) FROM (
+                        SELECT sum(e.bytes) OVER (ORDER BY e.version ROWS UNBOUNDED PRECEDING) AS total
+                          FROM eventcore.events e
+                         WHERE e.stream = s.id AND e.version > a.after AND (e.position > a.up_to) IS NOT TRUE
+                         ORDER BY e.version LIMIT a.most
+                    ) e WHERE e.total <= a.room
+                ) ELSE a.most END
            ) e
-          WHERE e.total <= a.room OR e.total = e.bytes
      ) p
   ) s ON true
  WHERE $6 = 0 OR EXISTS (SELECT FROM eventcore.events k WHERE k.position = $6 AND k.event_id = $7 AND k.recorded_at = $8)

@@ -34,6 +34,9 @@ CREATE TABLE eventcore.events (
     metadata    json,
     UNIQUE (stream, version)
 );
+-- Events above 8 KiB. A page of 1,024 events without any of them has at most 8 MiB, so only a page with one is measured.
+CREATE INDEX events_large_position ON eventcore.events (position) WHERE bytes > 8192;
+CREATE INDEX events_large_stream ON eventcore.events (stream, version) WHERE bytes > 8192;
 CREATE INDEX events_type_position ON eventcore.events (type, position);
 
 -- Commits that are made at most once under a name of the caller's.
