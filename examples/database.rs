@@ -1,4 +1,4 @@
-//! Where a program keeps its events: a SQLite file, or a PostgreSQL database by its URL. Shared by the examples.
+//! The database of a program: a SQLite file, or a PostgreSQL database by its URL. Shared by the examples.
 
 use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -8,7 +8,7 @@ use eventcore::{
     sqlite::SqliteEventStore,
 };
 
-/// What the command line names: `bank.db`, or `postgres://user:password@host/database`.
+/// The database on the command line: `bank.db`, or `postgres://user:password@host/database`.
 #[derive(Clone)]
 pub enum Database {
     File(PathBuf),

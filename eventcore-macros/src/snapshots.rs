@@ -77,7 +77,7 @@ fn expansions_are_as_committed() {
             continue;
         }
         cases += 1;
-        let first = format!("//! What the derives in `{name}` generate.\n\n");
+        let first = format!("//! The expansion of the derives in `{name}`.\n\n");
         let expanded = first + &expand(&fs::read_to_string(&path).unwrap());
         let snapshot = path.with_extension("expanded.rs");
         if update {

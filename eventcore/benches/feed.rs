@@ -1,4 +1,4 @@
-//! What a feed costs: catching up into memory and into rows, against a bare query that decodes the same rows, in turns;
+//! The cost of a feed: catching up into memory and into rows, against a bare query that decodes the same rows, in turns;
 //! into rows of which the database refuses 1 in 100; a filter that matches 1 event in 1,000; and how soon a subscriber sees
 //! a commit.
 //!
@@ -286,7 +286,7 @@ where
     live(name, &store, head).await;
 }
 
-/// How long after a commit a live subscriber sees it.
+/// The time from a commit until a live subscriber sees it.
 async fn live(name: &str, store: &impl EventStore, head: Position) {
     let mut latencies = Vec::new();
     let mut live = subscribe(store, head, EventFilter::All);

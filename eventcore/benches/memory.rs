@@ -1,4 +1,4 @@
-//! What a command costs without a disk: the pipeline alone, `execute` on memory, decode and fold, long streams.
+//! The cost of a command without a disk: the pipeline alone, `execute` on memory, decode and fold, long streams.
 #![allow(missing_docs)]
 
 mod domain;

@@ -1,5 +1,5 @@
-//! What `execute` adds to SQLite for one client: rounds of transfers and rounds of bare commits of the same rows take
-//! turns, so that whatever else the machine does befalls both alike. Prints the medians and their ratio.
+//! The cost of `execute` on SQLite for one client: rounds of transfers alternate with rounds of bare commits of the same
+//! rows, so that other load on the machine affects both alike. Prints the medians and their ratio.
 #![allow(missing_docs)]
 
 mod bare;

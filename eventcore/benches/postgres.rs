@@ -1,4 +1,4 @@
-//! What a durable command costs on PostgreSQL, as ratios to bare statements on the same server in the same run:
+//! The cost of a durable command on PostgreSQL, as ratios to bare statements on the same server in the same run:
 //! `scripts/postgres cargo bench -p eventcore --features postgres --bench postgres`.
 //!
 //! A command is a transfer: two streams read, two events appended. Every figure is the median of rounds in which all
@@ -59,7 +59,7 @@ async fn store(schema: &str) -> Result<Arc<PostgresEventStore>, Error> {
     ))
 }
 
-/// How many, in how long, and how long each took.
+/// The number of commands, the time of all, and the time of each.
 struct Measured {
     elapsed: Duration,
     each: Vec<Duration>,

@@ -1,4 +1,4 @@
-//! What a durable command costs: `execute` on SQLite by 1 to 512 clients, against a bare `rusqlite` insert-and-commit of
+//! The cost of a durable command: `execute` on SQLite by 1 to 512 clients, against a bare `rusqlite` insert-and-commit of
 //! the same rows in the same run.
 #![allow(missing_docs)]
 

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// How many events a stream holds, and so the version of its latest event; 0 for a stream without events.
+/// The number of events in a stream, and so the version of its latest event; 0 for a stream without events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(u64);
 
-/// Where an event stands among all events of a store: dense, 1 to n, in commit order; 0 is before the first.
+/// The position of an event among all events of a store: dense, 1 to n, in commit order; 0 is before the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position(u64);
 

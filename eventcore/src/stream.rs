@@ -1,4 +1,4 @@
-//! What a stream is called: [`StreamId`], the checked name, and [`StreamKey`], the user's own typed key.
+//! Names of streams: [`StreamId`], the checked name, and [`StreamKey`], the user's own typed key.
 //!
 //! This module knows names only. It does not know what is stored under them.
 
@@ -53,12 +53,12 @@ impl StreamId {
         &self.0
     }
 
-    /// What stands before the first `-`.
+    /// Returns the part before the first `-`.
     pub fn category(&self) -> &str {
         self.parts().0
     }
 
-    /// What stands after the first `-`; it may contain further ones.
+    /// Returns the part after the first `-`; it may contain further ones.
     pub fn key(&self) -> &str {
         self.parts().1
     }
@@ -68,7 +68,7 @@ impl StreamId {
     }
 }
 
-/// Where a stream is named first and again, by place in `names`. For a few, comparing all pairs is faster than hashing.
+/// Returns the indices in `names` of the first stream that is named twice. For a few names, comparing all pairs is faster than hashing.
 pub(crate) fn named_twice<'a>(
     names: impl ExactSizeIterator<Item = &'a StreamId> + Clone,
 ) -> Option<(usize, usize)> {
@@ -151,7 +151,7 @@ impl From<StreamId> for String {
     }
 }
 
-/// Why a text is no stream id, or a stream id no key of a type.
+/// The error of a text that is not a stream id, or of a stream id that is not a key of a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamIdError {
@@ -163,7 +163,7 @@ pub enum StreamIdError {
         "a stream id has at most {MAX_STREAM_ID_CHARS} characters, this one has {chars}; shorten its key"
     )]
     TooLong {
-        /// How many characters it has.
+        /// The number of characters.
         chars: usize,
     },
     /// The text contains a control character, NUL, or a glob character.
@@ -174,7 +174,7 @@ pub enum StreamIdError {
     ForbiddenCharacter {
         /// The character.
         found: char,
-        /// Where it stands, in bytes from the start.
+        /// Its offset in bytes.
         index: usize,
     },
     /// The text has no `-`, so that it is not clear what its category is.
@@ -226,7 +226,7 @@ pub enum StreamIdError {
     InvalidKey {
         /// The stream.
         id: StreamId,
-        /// What the key type's `FromStr` said.
+        /// The error of the key type's `FromStr`.
         reason: String,
     },
 }

@@ -112,7 +112,7 @@ fn book(account: u64, amount: i64) -> Book {
     }
 }
 
-/// How many events each list of accounts has: what the lists are is part of the state.
+/// The number of events in each list of accounts; the lists are part of the state.
 #[derive(Debug, Clone, Command)]
 #[command(cached)]
 struct Lists {
@@ -167,7 +167,7 @@ struct Watched {
     before_append: Mutex<Option<Before>>,
 }
 
-/// What happens once, when the next append comes.
+/// A change that is made once, at the next append.
 enum Before {
     /// Another process is faster.
     Somebody(u64),
@@ -205,7 +205,7 @@ impl Watched {
         self.states.as_ref().unwrap()
     }
 
-    /// How many events each read since the last call has given out.
+    /// Returns the number of events that each read since the last call has returned.
     fn given_out(&self) -> Vec<usize> {
         std::mem::take(&mut *self.given_out.lock().unwrap())
     }
@@ -372,7 +372,7 @@ async fn more_than_a_page_is_read_from_where_it_was() {
     assert_eq!(store.given_out(), [128, 1024, 1024, 824]);
 }
 
-/// What a restored backup and what came after it hold in place of 20 deposits of 10.
+/// A history that a restored backup and later commits hold in place of 20 deposits of 10.
 fn other_pasts() -> Vec<(&'static str, Vec<AccountEvent>)> {
     vec![
         ("nothing", vec![]),
@@ -523,7 +523,7 @@ async fn a_decision_does_not_outlive_the_history_that_it_rests_on() {
     a_backup_is_restored_under_a_command(server::store().await, server::store().await).await;
 }
 
-/// Where the last event is there, with another past before it.
+/// A store in which the last event is the same, after another history.
 #[tokio::test]
 async fn a_stream_that_is_shorter_than_it_was_is_noticed() {
     let store = Watched::new(MemoryEventStore::new());
@@ -600,7 +600,7 @@ async fn a_panic_in_apply_leaves_the_state_from_before() {
     assert_eq!(store.states().counts().misses, 1);
 }
 
-/// What was folded of a page before the event that cannot be read is not remembered.
+/// A page with an unreadable event leaves nothing in the cache.
 #[tokio::test]
 async fn an_unreadable_event_is_an_error_every_time() {
     let store = filled(MemoryEventStore::new()).await;
@@ -743,7 +743,7 @@ async fn many_at_once_count_right() {
     assert!(counts.hits > counts.misses, "{counts:?}");
 }
 
-/// What can happen to a store and its commands.
+/// A step of a store or its commands.
 #[derive(Debug, Clone)]
 enum Act {
     Book(u64, i64, Option<u8>),

@@ -52,7 +52,7 @@ impl CommandLogic for Write {
     }
 }
 
-/// How often each command is in the streams of one side.
+/// Returns the number of times that each command is in the streams of one side.
 async fn stored<K: StreamKey<Event = Wrote>>(
     store: &impl EventStore,
     key: impl Fn(u64) -> K,

@@ -544,7 +544,7 @@ async fn a_retry_reads_on_from_where_it_was() {
     }
 }
 
-/// What a raw append cannot put there any more, a damaged file can hold.
+/// A damaged file can hold what an append refuses.
 #[tokio::test]
 async fn stored_json_that_is_broken_is_named_and_never_skipped() {
     let path = tempfile::tempdir().unwrap().keep().join("notes.db");

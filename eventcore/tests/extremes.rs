@@ -75,7 +75,7 @@ async fn stores() -> Vec<(&'static str, Arc<dyn EventStore>)> {
     ]
 }
 
-/// What came of a command, as far as the parameters decide on it.
+/// The outcome of a command, as far as the parameters decide it.
 fn verdict<E>(result: &Result<eventcore::ExecutionResponse, CommandError<E>>) -> &'static str {
     match result {
         Ok(_) => "done",
@@ -288,7 +288,7 @@ async fn parameters_of_a_runner() {
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
 
-/// What a lease is taken for is any time, on every database.
+/// A lease is taken for any time, on every database.
 #[tokio::test]
 async fn terms_of_leases() {
     use eventcore::projection::{Leadership, ReadModel};

@@ -221,7 +221,7 @@ fn head(events: &[&RecordedEvent]) -> StreamHead {
     })
 }
 
-/// How many of these events a page takes: at most `limit` and 8 MiB, or one that is larger.
+/// Returns the number of these events that a page takes: at most `limit` and 8 MiB, or one larger event.
 fn fitting<'a>(events: impl Iterator<Item = &'a RecordedEvent>, limit: usize) -> usize {
     let mut bytes = 0;
     let fits = |(number, event): &(usize, &RecordedEvent)| {

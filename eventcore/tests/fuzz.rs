@@ -1,4 +1,4 @@
-//! What no input may do: a stream id that is accepted and not what it says, a stored payload that makes a reader panic.
+//! Fuzz tests: no stream id is accepted and then differs, and no stored payload makes a reader panic.
 //! `PROPTEST_CASES=1000000 cargo test -p eventcore --test fuzz` goes on for longer.
 #![cfg(feature = "macros")]
 #![allow(clippy::unwrap_used)]
@@ -137,7 +137,7 @@ fn type_name() -> impl Strategy<Value = String> {
     prop_oneof![9 => prop::sample::select(known).prop_map(str::to_owned), 1 => any::<String>()]
 }
 
-/// What is decoded is an event like any other: it can be stored again, and is the same then.
+/// A decoded event can be stored again, and is the same then.
 fn decode<E: Event + PartialEq + std::fmt::Debug>(
     type_name: &str,
     payload: &[u8],

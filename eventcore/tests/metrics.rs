@@ -1,4 +1,4 @@
-//! What commands and projections report through the `metrics` facade: the names that the guide gives, and figures that fit.
+//! Metrics of commands and projections: the names in the guide, and figures that fit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,7 +80,7 @@ impl Projection<MemoryTransaction<u64>> for Counting {
     }
 }
 
-/// What was reported so far, by kind and by name and labels, such as `name{label=value}`.
+/// The metrics so far, by kind and by name and labels, such as `name{label=value}`.
 #[derive(Debug, Default)]
 struct Figures(Mutex<Kept>);
 

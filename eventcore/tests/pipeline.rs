@@ -893,7 +893,7 @@ fn an_open_outcome_of_a_store_that_takes_no_more_commits_ends_at_once_and_says_w
     );
 }
 
-/// What the store said before it fell silent is more than that it did.
+/// The store's last error is reported rather than its silence.
 #[test]
 fn an_open_outcome_that_times_out_keeps_what_the_store_said() {
     let again = append_again_after("cut in the middle");
@@ -935,7 +935,7 @@ fn page_of(log: &Log, request: &ReadStreams, page_size: usize) -> StreamsPage {
     }
 }
 
-/// What the streams 1, 2 and the discovered ones hold, in commit order, and which streams are discovered.
+/// The events of the streams 1, 2 and the discovered ones, in commit order, and the discovered streams.
 fn fixpoint(log: &Log, follow: bool) -> (State, Vec<u64>) {
     let command = Add { follow, ..add(0) };
     let mut found: Vec<u64> = vec![];
@@ -1005,7 +1005,7 @@ impl Answer {
     }
 }
 
-/// What is answered, and what others append meanwhile.
+/// The answers, and the appends of others in between.
 #[derive(Debug, Clone)]
 struct Schedule {
     log: Log,
@@ -1040,7 +1040,7 @@ fn schedule() -> impl Strategy<Value = Schedule> {
         )
 }
 
-/// What is appended is what the command must have decided.
+/// Checks that the append is the expected decision of the command.
 fn check_append(
     log: &Log,
     follow: bool,

@@ -80,7 +80,7 @@ impl CommandLogic for Write {
 
 type Outcome = Result<(), CommandError<Infallible>>;
 
-/// What is in the database, read past the proxy.
+/// Returns the content of the database, read without the proxy.
 #[derive(Debug, Default)]
 struct Found {
     /// Of each command, its events.
@@ -239,7 +239,7 @@ async fn ends<T>(call: impl Future<Output = T>) -> T {
         .expect("the call ends by its own bound")
 }
 
-/// What a load of commands has come to, and whether it is to go on.
+/// The counts of a load of commands, and the signal to continue.
 #[derive(Default)]
 struct Load {
     enough: AtomicBool,

@@ -1,4 +1,4 @@
-//! What is committed in one process wakes those who wait in another, by LISTEN and NOTIFY if they can be had.
+//! A commit in one process wakes waiters in another, by LISTEN and NOTIFY where available.
 //!
 //! Readers here look by themselves only every ten minutes where that is to show that they were told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! What only projections in PostgreSQL do: statements that are queued fail later than they are sent, and yet where they
+//! Projections in PostgreSQL only: queued statements fail later than they are sent, and yet where they
 //! belong.
 
 mod projection;
@@ -207,7 +207,7 @@ async fn many_projections_share_few_connections() {
 
 /// A statement that reads or writes events, on a connection that the projection got.
 struct Planned {
-    /// How statements of the projection's own are planned there.
+    /// Returns the plan of a projection's own statement.
     mode: String,
     /// The connection and the text.
     what: (i32, String),

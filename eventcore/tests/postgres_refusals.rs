@@ -1,4 +1,4 @@
-//! What the server refuses: a full disk, no memory, a deadlock, a standby. Each means the same on every store, nothing was
+//! Refusals of the server: a full disk, no memory, a deadlock, a standby. Each means the same on every store, nothing was
 //! written, and the store goes on. A trigger refuses; the server's answer is as real as any.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_postgres::NoTls;
 
-/// When the server refuses.
+/// The moment at which the server refuses.
 #[derive(Debug, Clone, Copy)]
 enum At {
     Insert,

@@ -47,7 +47,7 @@ fn spawn(what: &str, database: &str, location: &str) -> Child {
         .unwrap()
 }
 
-/// What a process of its own does; nothing in the test run itself.
+/// The work of a child process; does nothing in the test run itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let Ok(task) = std::env::var(CHILD) else {

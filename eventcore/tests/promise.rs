@@ -622,7 +622,7 @@ mod events {
         }
     }
 
-    /// Why the event cannot be stored.
+    /// The error of the event.
     async fn unstorable<E: Event>(event: E) -> EncodeError {
         match refused(append(event)).await {
             CommandError::UnstorableEvent { field, source, .. } => {

@@ -76,7 +76,7 @@ impl CommandLogic for Put {
     }
 }
 
-/// Where choices come from.
+/// The source of choices.
 enum Choices {
     /// The ones so far, each with how many there were to choose from; beyond them, the first.
     Every {
@@ -136,12 +136,12 @@ enum Fault {
 #[derive(Clone)]
 struct World {
     commands: Vec<(Put, Option<&'static str>)>,
-    /// How many calls may fail, and how many processes may die.
+    /// The number of calls that may fail, and of processes that may die.
     failures: usize,
     deaths: usize,
-    /// Whether commands go on from what others have folded.
+    /// `true` if commands continue from cached states.
     remembers: bool,
-    /// How often one did.
+    /// The number of times that one did.
     recalled: Cell<u64>,
     fault: Fault,
 }
@@ -149,7 +149,7 @@ struct World {
 /// The states that commands have left.
 type States = HashMap<StateKey, Arc<Folded<usize>>>;
 
-/// What is known of a command in the end.
+/// The knowledge about a command in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Acknowledged,
@@ -317,7 +317,7 @@ impl World {
         ready(future)
     }
 
-    /// What is wrong with how it ended, if anything is.
+    /// Returns the violation in the way that it ended, if there is one.
     fn verdict(&self, played: &Played) -> Result<(), String> {
         let mut parts = vec![0; self.commands.len()];
         let mut commits: Vec<Vec<CommitId>> = vec![Vec::new(); self.commands.len()];

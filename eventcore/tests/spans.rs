@@ -1,4 +1,4 @@
-//! What `execute` tells `tracing`: the command, and each attempt with its streams.
+//! The spans of `execute`: the command, and each attempt with its streams.
 
 use std::{
     convert::Infallible,

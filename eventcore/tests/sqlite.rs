@@ -79,7 +79,7 @@ async fn a_file_holds_its_events_when_it_is_opened_again() {
     }
 }
 
-/// Whoever comes first creates it, and the others wait for that, however the steps of one fall between those of another.
+/// The first process creates the file and the others wait, in every interleaving of their steps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_file_is_opened_by_many_at_once() {
     let folder = tempfile::tempdir().unwrap();

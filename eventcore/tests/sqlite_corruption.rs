@@ -180,7 +180,7 @@ async fn within<T>(
     }
 }
 
-/// What identifies an event.
+/// The identity of an event.
 fn places(log: &[RecordedEvent]) -> Vec<(u64, StreamId, u64)> {
     log.iter()
         .map(|event| {
@@ -219,7 +219,7 @@ async fn feed(
     }
 }
 
-/// What a command read, if it came to a decision, were all events of its streams.
+/// A command that decides has read all events of its streams.
 async fn command(store: &SqliteEventStore, path: &Path) -> Result<bool, String> {
     let policy = RetryPolicy::new()
         .deadline(Duration::from_secs(1))
@@ -254,8 +254,8 @@ fn sql(path: &Path) -> Connection {
     Connection::open(path).unwrap()
 }
 
-/// What no reader can know, since nothing else in the file says it: that an event stood after the last one of a stream or
-/// of the log, and what a stream or a category was called before.
+/// Damage that no reader can detect, since nothing else in the file shows it: a missing last event of a stream or
+/// of the log, and an earlier name of a stream or a category.
 fn cannot_be_known(
     table: &str,
     row: &str,

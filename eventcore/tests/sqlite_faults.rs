@@ -657,7 +657,7 @@ async fn a_file_that_cannot_be_written_is_read_only() {
     }
 }
 
-/// What a child process opens, which may read it and not write to it.
+/// The path that a child process opens, which may be read and not written.
 const READ_ONLY: &str = "EVENTCORE_TEST_READ_ONLY";
 
 /// The child of the test below; without its variable there is nothing to do.

@@ -51,7 +51,7 @@ fn with(path: &Path, suffix: &str) -> std::path::PathBuf {
     path.into()
 }
 
-/// What happens to the file.
+/// An accident of the file.
 const ACCIDENTS: [(&str, fn(&Path)); 6] = [
     ("deleted", |path| fs::remove_file(path).unwrap()),
     ("moved", |path| {

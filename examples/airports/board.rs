@@ -25,15 +25,15 @@ use crate::{
     progress::Bar,
 };
 
-/// How long the board may lag behind the last flight.
+/// The longest time that the board may lag behind the last flight.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long a run that was killed holds up the next one.
+/// The longest time for which a killed run holds up the next one.
 const LEASE: Duration = Duration::from_secs(2);
 
-/// How often the progress of a rebuild is shown.
+/// The time between updates of the progress.
 const SHOWN: Duration = Duration::from_millis(100);
 
-/// How many airports are printed.
+/// The number of airports that are printed.
 const TOP: usize = 10;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS airport_board (airport TEXT PRIMARY KEY, departures BIGINT NOT NULL,
@@ -55,7 +55,7 @@ impl Board {
     }
 }
 
-/// What an event changes: departures, arrivals, minutes of delay.
+/// The change of an event: departures, arrivals, minutes of delay.
 fn change(event: &AirportEvent) -> (i64, i64, i64) {
     match event {
         AirportEvent::Departed { .. } => (1, 0, 0),

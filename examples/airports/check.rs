@@ -13,15 +13,15 @@ use crate::{
 /// The most problems that are kept to be shown.
 const SHOWN: usize = 20;
 
-/// What the log holds.
+/// The content of the log.
 #[derive(Debug, Default)]
 pub struct Report {
     pub events: u64,
     pub departures: u64,
     pub arrivals: u64,
-    /// How many movements each airport has seen.
+    /// The number of movements at each airport.
     pub movements: HashMap<AirportId, u64>,
-    /// Where the log ends.
+    /// The position of the last event.
     pub end: Position,
     pub verdict: Verdict,
     pub problems: Vec<String>,
@@ -93,7 +93,7 @@ pub async fn check(
     Ok(report)
 }
 
-/// What was read so far.
+/// The events that were read so far.
 struct Log<'a> {
     listed: &'a [Flight],
     seen: HashMap<u32, Seen>,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[stream_key(category = "airport", event = AirportEvent)]
 pub struct AirportId(pub String);
 
-/// What happens at an airport. Movements are numbered, from 1, at each airport.
+/// An event at an airport. Movements are numbered, from 1, at each airport.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 pub enum AirportEvent {
     Departed {
@@ -45,7 +45,7 @@ pub struct Flight {
     pub delay_minutes: i32,
 }
 
-/// How many movements either airport has seen.
+/// The number of movements at either airport.
 #[derive(Debug, Clone, Default)]
 pub struct Movements {
     origin: u64,

@@ -36,7 +36,7 @@ use flights::Share;
 use progress::Progress;
 use replay::Watch;
 
-/// What a shell reports of a program that Ctrl-C ended.
+/// The exit code of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 #[derive(Parser)]
@@ -52,7 +52,7 @@ struct Arguments {
     /// The list of flights
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights-2001.csv"))]
     flights: PathBuf,
-    /// How many flights are under way at once
+    /// Flights that are under way at once
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     clients: u32,
     /// Only the first flights of the list

@@ -1,4 +1,4 @@
-//! How far it is: a bar on a terminal, plain lines elsewhere.
+//! Progress: a bar on a terminal, plain lines elsewhere.
 
 use std::{
     io::IsTerminal,
@@ -61,7 +61,7 @@ impl Progress {
     }
 }
 
-/// How far a rebuild is.
+/// The progress of a rebuild.
 pub struct Bar {
     /// On a terminal.
     bar: Option<ProgressBar>,

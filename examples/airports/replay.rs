@@ -19,14 +19,14 @@ use tokio::task::JoinSet;
 
 use crate::{domain::Flight, progress::Progress};
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub committed: u64,
     pub already_there: u64,
     pub retries: u64,
     pub conflicts: u64,
-    /// Where the last of the flights stands in the log.
+    /// The position of the last flight in the log.
     pub position: Position,
 }
 
@@ -49,14 +49,14 @@ impl MetricsHook for Counter {
     }
 }
 
-/// How long a flight is retried. Between two of the busiest airports it loses again and again to flights that touch
+/// The time for which a flight is retried. Between two of the busiest airports it loses often to flights that touch
 /// one of them only, and may have to wait until most of the others are done.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// How long a client that perseveres rests after a flight that failed.
+/// The pause of a persevering client after a failed flight.
 const REST: Duration = Duration::from_millis(20);
 
-/// Why a replay ended early.
+/// The reason why a replay ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error(transparent)]
@@ -70,13 +70,13 @@ pub enum ReplayError {
 /// The flights that no client has taken yet.
 type Queue = Arc<Mutex<dyn Iterator<Item = Flight> + Send>>;
 
-/// What a replay tells while it runs, and what it is told.
+/// The link between a replay and its caller.
 #[derive(Clone)]
 pub struct Watch {
     pub progress: Progress,
     /// Set to end the replay; what is under way is finished.
     pub stop: Arc<AtomicBool>,
-    /// Where to note each flight that is committed.
+    /// The file that records each committed flight.
     pub acknowledged: Option<Arc<File>>,
     /// Go on with the next flight when one fails.
     pub persevere: bool,

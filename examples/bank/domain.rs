@@ -3,7 +3,7 @@
 use eventcore::{Command, CommandLogic, Event, StreamKey, require};
 use serde::{Deserialize, Serialize};
 
-/// What happens to an account. Amounts are in whole units of the one currency.
+/// An event of an account. Amounts are in whole units of the one currency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 pub enum AccountEvent {
     Opened { owner: String },
@@ -11,7 +11,7 @@ pub enum AccountEvent {
     Withdrawn { amount: u64 },
 }
 
-/// What the bank allows.
+/// The limits of the bank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 pub enum LimitsEvent {
     Set { most_per_transfer: u64 },
@@ -90,7 +90,7 @@ impl Account {
     }
 }
 
-/// Why the bank refuses.
+/// A refusal of the bank.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BankError {
     #[error("there is no account `{account}`; open it first")]

@@ -56,7 +56,7 @@ enum Action {
     Statement { account: String },
 }
 
-/// What went wrong, by who has to do something about it.
+/// A failure, classified by who has to act on it.
 enum Failure {
     Refused(BankError),
     Usage(String),

@@ -83,7 +83,7 @@ pub struct PlaceOrder {
     coupon: Option<CouponId>,
     #[stream(read)]
     prices: PriceListId,
-    /// How many of each line, in the order of `lines`.
+    /// The quantity of each line, in the order of `lines`.
     units: Vec<u64>,
 }
 
@@ -100,7 +100,7 @@ impl PlaceOrder {
     }
 }
 
-/// Why an order is refused.
+/// A refusal of an order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
     #[error("order {0} was placed before")]
@@ -127,7 +127,7 @@ pub enum OrderError {
     TooMuch,
 }
 
-/// What the streams of an order say.
+/// The state of an order's streams.
 #[derive(Debug, Default)]
 pub struct Shop {
     placed: bool,
@@ -224,7 +224,7 @@ impl StreamResolver for PlaceOrder {
 }
 
 impl PlaceOrder {
-    /// What the order costs, if all of it can be had.
+    /// Returns the price of the order, if all of it is available.
     fn total(&self, shop: &Shop) -> Result<u64, OrderError> {
         require!(
             !self.lines.is_empty() && !self.units.contains(&0),

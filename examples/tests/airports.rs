@@ -23,7 +23,7 @@ fn airports(folder: &Path, limit: &str) -> Command {
     )
 }
 
-/// How many flights were committed, and how many were already there.
+/// Returns the number of flights that were committed, and of those that were there already.
 fn counts(output: &Output) -> (u64, u64) {
     let said = out(output);
     let line = said
@@ -88,7 +88,7 @@ fn a_killed_replay_goes_on_where_it_was() {
     assert_eq!(board(folder.path()), listed(2000));
 }
 
-/// What the board counts at all airports together: departures, arrivals, minutes of delay.
+/// Returns the board's totals of all airports: departures, arrivals, minutes of delay.
 fn board(folder: &Path) -> (i64, i64, i64) {
     let sql = "SELECT sum(departures), sum(arrivals), sum(delay_minutes) FROM airport_board";
     Connection::open(folder.join("flights.db.airport_board.db"))

@@ -22,7 +22,7 @@ use crate::{
     read_model::{AccountView, Reader},
 };
 
-/// What every handler shares.
+/// The state that all handlers share.
 pub struct Bank {
     pub store: SqliteEventStore,
     pub accounts: Reader,
@@ -50,7 +50,7 @@ pub fn service(store: SqliteEventStore, accounts: Reader, stopped: watch::Receiv
 #[derive(Serialize)]
 struct Done {
     position: u64,
-    /// Whether the same request was made before, and nothing was done now.
+    /// `true` if the same request was made before, and nothing was done now.
     repeated: bool,
 }
 

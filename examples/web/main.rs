@@ -15,7 +15,7 @@ use clap::Parser;
 use eventcore::{projection::ProjectionRunner, sqlite::SqliteEventStore};
 use tokio::{net::TcpListener, sync::watch};
 
-/// How long the read model stands still after a service that was killed; readers wait longer than that.
+/// The longest time that the read model stands still after a service was killed; readers wait longer.
 const LEASE: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
@@ -25,7 +25,7 @@ struct Arguments {
     #[arg(long, default_value = "web.db")]
     database: PathBuf,
 
-    /// Where to listen; port 0 takes a free one
+    /// The address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
 }

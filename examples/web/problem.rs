@@ -1,4 +1,4 @@
-//! What went wrong, as an answer: a status that a program understands, a sentence for its user.
+//! Errors as responses: a status for programs, a sentence for their users.
 
 use std::fmt::Display;
 

@@ -15,7 +15,7 @@ use crate::{
     problem::Problem,
 };
 
-/// How long a reader waits for its own writes.
+/// The longest time that a reader waits for its own writes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps the table `account_view`, in the transaction that also moves its checkpoint.

@@ -1,4 +1,4 @@
-//! What a field does with its streams, only the runtime calls.
+//! Only the runtime calls the functions of a field.
 
 use eventcore::command::{Declarations, Handles, StreamField};
 use ui_tests::*;

@@ -1,4 +1,4 @@
-//! What a handle is for cannot be told of another type.
+//! The key of a handle cannot be implemented for another type.
 
 use eventcore::command::HandleKey;
 use ui_tests::*;

@@ -1,4 +1,4 @@
-//! What the derives in `cached.rs` generate.
+//! The expansion of the derives in `cached.rs`.
 
 /// The streams of [`Withdraw`], one handle for each field.
 #[allow(dead_code, deprecated, missing_debug_implementations)]

@@ -1,4 +1,4 @@
-//! What the derives in `checkout.rs` generate.
+//! The expansion of the derives in `checkout.rs`.
 
 /// The streams of [`Checkout`], one handle for each field.
 #[allow(dead_code, deprecated, missing_debug_implementations)]

@@ -1,4 +1,4 @@
-//! What the derives in `event.rs` generate.
+//! The expansion of the derives in `event.rs`.
 
 #[automatically_derived]
 #[allow(deprecated)]

@@ -1,4 +1,4 @@
-//! What the derives in `event_feed.rs` generate.
+//! The expansion of the derives in `event_feed.rs`.
 
 #[allow(deprecated)]
 const _: () = {

@@ -1,4 +1,4 @@
-//! What the derives in `generic.rs` generate.
+//! The expansion of the derives in `generic.rs`.
 
 /// The streams of [`Audit`], one handle for each field.
 #[allow(dead_code, deprecated, missing_debug_implementations)]

@@ -1,4 +1,4 @@
-//! What the derives in `raw_id.rs` generate.
+//! The expansion of the derives in `raw_id.rs`.
 
 /// The streams of [`Import`], one handle for each field.
 #[allow(dead_code, deprecated, missing_debug_implementations)]

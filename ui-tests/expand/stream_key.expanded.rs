@@ -1,4 +1,4 @@
-//! What the derives in `stream_key.rs` generate.
+//! The expansion of the derives in `stream_key.rs`.
 
 #[automatically_derived]
 #[allow(deprecated)]

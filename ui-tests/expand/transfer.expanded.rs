@@ -1,4 +1,4 @@
-//! What the derives in `transfer.rs` generate.
+//! The expansion of the derives in `transfer.rs`.
 
 /// The streams of [`Transfer`], one handle for each field.
 #[allow(dead_code, deprecated, missing_debug_implementations)]

@@ -1,4 +1,4 @@
-//! What compiles of the attacks still writes to declared streams only.
+//! Attacks that compile still write to declared streams only.
 
 use std::{cell::Cell, fmt};
 

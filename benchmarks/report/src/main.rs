@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, error::Error, fmt::Write as _, io::BufRead};
 use plotters::prelude::*;
 use workload::{Finding, Workload};
 
-/// What is compared with what: the library and what stands beside it on the same kind of store.
+/// The comparisons: the library, and its peers on the same kind of store.
 const STORES: [(&str, &str, &[&str]); 3] = [
     ("Memory", "eventcore, memory", &["eventcore, memory, cached", "eventcore 2.1, memory"]),
     (

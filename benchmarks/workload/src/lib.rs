@@ -1,4 +1,4 @@
-//! What every contender runs: deposits and transfers between accounts, timed in the same way and checked afterwards.
+//! The workload of every contender: deposits and transfers between accounts, timed in the same way and checked afterwards.
 //!
 //! A contender implements [`Accounts`] with its own library in the way its documentation shows: load the events, fold
 //! them, decide, append. This crate knows none of them.
@@ -9,7 +9,7 @@ use clap::ValueEnum;
 pub use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-/// Whatever a contender fails with. A conflict is retried until it is through.
+/// An error of a contender. A conflict is retried until the command succeeds.
 pub type Failure = Box<dyn Error + Send + Sync>;
 /// The accounts that clients choose from.
 const ACCOUNTS: u32 = 200;
@@ -20,7 +20,7 @@ const MOST_TRIES: u32 = 10_000;
 
 /// A bank on one library and one store.
 pub trait Accounts: Send + Sync + 'static {
-    /// Whether one command can write two streams atomically.
+    /// `true` if one command can write two streams atomically.
     const TRANSFERS: bool;
 
     /// Appends `times` deposits in one command that has read and folded the account.
@@ -33,7 +33,7 @@ pub trait Accounts: Send + Sync + 'static {
     fn fold(&self, account: u32) -> impl Future<Output = Result<(i64, u64), Failure>> + Send;
 }
 
-/// What the clients do.
+/// The commands of the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Workload {
@@ -50,15 +50,15 @@ pub enum Workload {
 /// One run.
 #[derive(Debug, Clone, Parser)]
 pub struct Run {
-    /// Which contender.
+    /// The contender.
     pub contender: String,
-    /// What to do.
+    /// The workload.
     #[arg(long, value_enum)]
     pub workload: Workload,
-    /// How many clients at once.
+    /// Concurrent clients.
     #[arg(long)]
     pub clients: u32,
-    /// How many commands, of all clients together.
+    /// Commands, of all clients together.
     #[arg(long)]
     pub commands: u32,
     /// A folder that is empty, or the URL of a database that is.
@@ -66,7 +66,7 @@ pub struct Run {
     pub target: String,
 }
 
-/// What a run found, one line of JSON.
+/// The result of a run, one line of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finding {
     pub contender: String,
@@ -77,7 +77,7 @@ pub struct Finding {
     /// Milliseconds of one command, conflicts and retries included.
     pub p50: f64,
     pub p99: f64,
-    /// How often a contender gave a command back, and the harness tried again.
+    /// Commands that a contender returned and the harness retried.
     pub retries: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What the benchmarks run: accounts, a deposit on one stream, a transfer on two.
+//! The domain of the benchmarks: accounts, a deposit on one stream, a transfer on two.
 #![allow(dead_code, missing_docs)]
 
 use std::{
@@ -205,7 +205,7 @@ pub async fn deposit_each(
 pub struct LongAccount {
     events: usize,
     account: u64,
-    /// How many more commands it is for.
+    /// The number of commands that are left.
     left: usize,
 }
 
@@ -218,7 +218,7 @@ impl LongAccount {
         }
     }
 
-    /// How long `commands` commands take.
+    /// Returns the time that `commands` commands take.
     pub async fn time<C: CommandLogic>(
         &mut self,
         store: &impl EventStore,

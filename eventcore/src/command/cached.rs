@@ -1,4 +1,4 @@
-//! Which commands have their state remembered, and what is remembered: [`CachedCommand`], [`Folded`].
+//! Cached states of commands: [`CachedCommand`], [`Folded`].
 //!
 //! This file knows how a state is copied and told apart from others, not where it is kept.
 
@@ -20,7 +20,7 @@ pub trait CachedCommand: CommandLogic<State: Clone + Send + Sync + 'static> + 's
 
 type Find<S> = fn(AnyState) -> Option<Arc<Folded<S>>>;
 
-/// How states of type `S` are remembered. See [`CommandStreams::caching`](super::CommandStreams::caching).
+/// The functions that cache states of type `S`. See [`CommandStreams::caching`](super::CommandStreams::caching).
 pub struct Caching<S> {
     command: TypeId,
     clone: fn(&S) -> S,

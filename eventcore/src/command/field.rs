@@ -1,4 +1,4 @@
-//! Which types can be stream fields: a key, an `Option` or a `Vec` of keys, and raw stream ids that say what they hold.
+//! The types of stream fields: a key, an `Option` or a `Vec` of keys, and raw stream ids with an event type.
 //!
 //! Decided by trait, never by how a type is spelt, so aliases work.
 
@@ -26,7 +26,7 @@ pub struct Raw<E>(PhantomData<fn(E)>);
 /// The handle of a field of type `F`.
 pub type FieldHandle<'a, F, A = Writable, S = ByKey> = <F as StreamField<S>>::Handle<'a, A>;
 
-/// What [`CommandLogic::apply`](super::CommandLogic::apply) gets from a field of type `F`.
+/// The argument of [`CommandLogic::apply`](super::CommandLogic::apply) for a field of type `F`.
 pub type FieldEvent<'a, F, S = ByKey> = <F as StreamField<S>>::Event<'a>;
 
 /// A type that a `#[stream]` field can have.
@@ -45,12 +45,12 @@ pub type FieldEvent<'a, F, S = ByKey> = <F as StreamField<S>>::Event<'a>;
     note = "a stream field is a key (`#[derive(StreamKey)]`), an `Option` or a `Vec` of keys, or a `StreamId` with `#[stream(event = MyEvent)]`"
 )]
 pub trait StreamField<S = ByKey>: sealed::Sealed<S> {
-    /// What `apply` gets.
+    /// The argument of `apply`.
     type Event<'a>
     where
         Self: 'a;
 
-    /// What `handle` gets.
+    /// The argument of `handle`.
     type Handle<'a, A: 'a>
     where
         Self: 'a;

@@ -16,7 +16,7 @@ pub struct Writable;
 #[derive(Debug)]
 pub struct ReadOnly;
 
-/// What appending needs. Only [`Writable`] has it.
+/// The access that appending requires. Only [`Writable`] has it.
 #[diagnostic::on_unimplemented(
     message = "this stream is read-only",
     label = "cannot append here",
@@ -45,7 +45,7 @@ impl<K, E> AppendsTo<K, E> for E {}
 )]
 pub trait AppendsToOne: sealed::Sealed {}
 
-/// What a handle is for: a key type, or [`Raw`].
+/// The subject of a handle: a key type, or [`Raw`].
 pub trait HandleKey {
     /// The events of the stream.
     type Event: Event;
@@ -169,12 +169,12 @@ impl<'a, F, K, A> StreamHandles<'a, F, K, A> {
     #[doc(hidden)]
     pub fn append<E: AppendsToOne>(&self, _: E) {}
 
-    /// How many streams the field declares.
+    /// Returns the number of streams that the field declares.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether the field declares no stream.
+    /// Returns `true` if the field declares no stream.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What a command is: the streams it declares, the state it folds, the decision it takes.
+//! Commands: the streams that they declare, the state that they fold, the decision that they make.
 //!
 //! This module knows no store and no runtime. `#[derive(Command)]` writes [`CommandStreams`]; people write
 //! [`CommandLogic`], and [`StreamResolver`] where streams are found from state.
@@ -48,7 +48,7 @@ pub trait CommandStreams {
     /// The streams found from state; `()` for a command without such slots.
     type Discovered: Default;
 
-    /// Whether the command has slots for discovered streams.
+    /// `true` if the command has slots for discovered streams.
     const DISCOVERS: bool = false;
 
     /// Declares the streams of the fields, in order. It is called once per execution.
@@ -65,7 +65,7 @@ pub trait CommandStreams {
         None
     }
 
-    /// How the folded state is remembered for the next command with the same streams; `None` where it is not.
+    /// Returns the functions that cache the folded state for the next command with the same streams; `None` if it is not cached.
     ///
     /// A hand-written impl returns `Some(Caching::of::<Self>())` and implements [`CachedCommand`]. It is not asked of a
     /// command with slots for discovered streams.
@@ -94,7 +94,7 @@ pub trait CommandStreams {
     ) -> Result<Self::Event<'a>, DecodeError>;
 }
 
-/// What a command does: folds the events of its streams into state, and decides.
+/// The rules of a command: folds the events of its streams into a state, and decides.
 ///
 /// Both methods are synchronous and pure: no I/O, no clock, no randomness that is not a field. The runtime may run
 /// them several times for one call of [`execute`](crate::execute()).
@@ -105,10 +105,10 @@ pub trait CommandStreams {
     note = "`execute` takes the store first: `execute(&store, command, RetryPolicy::new())`"
 )]
 pub trait CommandLogic: CommandStreams {
-    /// What the decision is based on. It starts from its default.
+    /// The state that the decision is based on. It starts from its default.
     type State: Default;
 
-    /// Why the command is refused; it comes back typed, in
+    /// The command's own error; it is returned typed, in
     /// [`CommandError::BusinessRuleViolation`](crate::CommandError::BusinessRuleViolation).
     type Error;
 

@@ -1,4 +1,4 @@
-//! Where handles put events: checked against the declarations, encoded at once, in the order of the appends.
+//! The buffer of appended events: checked against the declarations, encoded at once, in the order of the appends.
 
 use std::{cell::RefCell, ops::Range};
 
@@ -24,7 +24,7 @@ struct Writes {
     refusal: Option<Refusal>,
 }
 
-/// Why an append was refused. The first one stands; the command fails with it.
+/// The error of a refused append. The command fails with the first one.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Unencodable {
@@ -325,7 +325,7 @@ mod tests {
         }
     }
 
-    /// What a handle forged through hidden constructors would meet.
+    /// A handle that was forged through hidden constructors is refused.
     #[test]
     fn a_slot_that_is_not_declared_or_not_writable_is_refused_at_run_time() {
         for forged in [1, 2, usize::MAX] {

@@ -160,11 +160,11 @@ impl io::Write for Limited<'_> {
     }
 }
 
-/// How deep a value stands, and where a refusal is kept: `serde_json::Error` cannot carry it.
+/// The depth of a value, and the refusal, which `serde_json::Error` cannot carry.
 #[derive(Clone, Copy)]
 struct Guard<'r> {
     refusal: &'r Cell<Option<EncodeError>>,
-    /// Whether the value may have written something that is not JSON.
+    /// `true` if the value may have written something that is not JSON.
     doubt: &'r Cell<bool>,
     depth: usize,
     layers: usize,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{CommitId, DecodeError, Event, EventId};
 use crate::{Position, Version, stream::StreamId};
 
-/// What a caller says about a commit besides its events; stored with each event.
+/// Metadata of a commit; stored with each of its events.
 ///
 /// ```
 /// use eventcore::Metadata;
@@ -17,13 +17,13 @@ use crate::{Position, Version, stream::StreamId};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Metadata {
-    /// What all messages of one conversation share.
+    /// The id that all messages of one conversation share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
     /// The message that caused this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
-    /// Whatever else the caller wants to keep.
+    /// Additional values of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<serde_json::Value>,
 }
@@ -47,7 +47,7 @@ impl Metadata {
         self
     }
 
-    /// Whether nothing is set.
+    /// Returns `true` if nothing is set.
     pub fn is_empty(&self) -> bool {
         self == &Self::default()
     }
@@ -56,11 +56,11 @@ impl Metadata {
 /// One stored event with everything that is known of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedEvent {
-    /// Where it stands among all events of the store: dense, from 1, in commit order.
+    /// The position among all events of the store: dense, from 1, in commit order.
     pub position: Position,
     /// The stream that it belongs to.
     pub stream: StreamId,
-    /// Where it stands in its stream, from 1.
+    /// The version in its stream, from 1.
     pub version: Version,
     /// Its own id.
     pub event_id: EventId,
@@ -68,9 +68,9 @@ pub struct RecordedEvent {
     pub type_name: Arc<str>,
     /// Its payload, JSON as it was appended, byte for byte.
     pub payload: Bytes,
-    /// What the caller said about the commit.
+    /// The metadata of the commit.
     pub metadata: Metadata,
-    /// When the store took it, to the microsecond. For people: time never orders anything.
+    /// The time at which the store recorded it, to the microsecond. For people: nothing is ordered by time.
     pub recorded_at: SystemTime,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-/// How many low bits of an id number the events of a commit.
+/// The number of low bits of an id that number the events of a commit.
 const ORDINAL_BITS: u32 = 20;
 const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
 /// The random bits of an id: those of a UUID of version 7, less the number of the event.

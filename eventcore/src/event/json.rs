@@ -12,7 +12,7 @@ use serde::{
 /// Checks that `payload` is one JSON value in UTF-8, with nothing but white space around it.
 ///
 /// # Errors
-/// What is wrong with it, and where.
+/// The fault and its location.
 pub(crate) fn check_json(payload: &[u8]) -> Result<(), String> {
     // At once and faster than for each string, so that keys and strings are read from text.
     let text = std::str::from_utf8(payload).map_err(|error| error.to_string())?;

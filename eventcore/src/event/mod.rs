@@ -1,4 +1,4 @@
-//! What happened: the [`Event`] trait, its stored form, and the envelope [`RecordedEvent`] that comes back.
+//! Events: the [`Event`] trait, its stored form, and the envelope [`RecordedEvent`] of a stored event.
 //!
 //! This module turns events into a stored name and JSON, and back. It does not know where they are kept.
 
@@ -106,7 +106,7 @@ pub trait Event: Sized {
     fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError>;
 }
 
-/// Why an event cannot be stored. Nothing of its command is written.
+/// The error of an event that cannot be stored. Nothing of its command is written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -132,7 +132,7 @@ pub enum EncodeError {
         /// The limit in bytes.
         max: usize,
     },
-    /// What was encoded does not decode: the event would be stored and unreadable.
+    /// The encoded event cannot be decoded: it would be stored and unreadable.
     #[error(
         "the payload was encoded but cannot be read back, so storing it would lose the stream: {0}"
     )]
@@ -140,7 +140,7 @@ pub enum EncodeError {
     /// The payload is not exactly one JSON value that every store takes and every reader reads.
     #[error("the payload is not one JSON value: {reason}")]
     NotJson {
-        /// What is wrong with it, and where.
+        /// The fault and its location.
         reason: String,
     },
     /// serde refused the value.
@@ -162,7 +162,7 @@ impl serde::ser::Error for EncodeError {
     }
 }
 
-/// Why a stored event cannot be read. It is never skipped.
+/// The error of a stored event that cannot be read. It is never skipped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -184,7 +184,7 @@ pub enum DecodeError {
     InvalidPayload {
         /// The stored name.
         type_name: String,
-        /// What serde said, with line and column in the payload.
+        /// The error of serde, with line and column in the payload.
         source: serde_json::Error,
     },
 }

@@ -7,7 +7,7 @@ pub(crate) fn is_type_name(name: &str) -> bool {
     (1..=MAX_TYPE_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-/// How many names there are in all `lists`.
+/// Returns the number of names in all `lists`.
 pub const fn count_names(lists: &[&[&'static str]]) -> usize {
     let mut count = 0;
     let mut lists = lists;
@@ -46,7 +46,7 @@ pub const fn concat_names<const N: usize>(lists: &[&[&'static str]]) -> [&'stati
     names
 }
 
-/// Whether no two names are equal.
+/// Returns `true` if no two names are equal.
 pub const fn are_distinct(names: &[&str]) -> bool {
     let mut names = names;
     while let [name, rest @ ..] = names {
@@ -58,7 +58,7 @@ pub const fn are_distinct(names: &[&str]) -> bool {
     true
 }
 
-/// Whether `wanted` is among the names.
+/// Returns `true` if `wanted` is among the names.
 pub const fn contains(names: &[&str], wanted: &str) -> bool {
     let mut names = names;
     while let [name, rest @ ..] = names {

@@ -1,4 +1,4 @@
-//! How a command runs: [`ExecutePipeline`], the pure state machine, and [`execute`], which performs its effects.
+//! Execution of commands: [`ExecutePipeline`], the pure state machine, and [`execute`], which performs its effects.
 //!
 //! Only this file does I/O, and only through the store and the sleep that it is given.
 
@@ -171,7 +171,7 @@ where
     }
 }
 
-/// What `work` gives, if it does so before the time is up.
+/// Returns the result of `work`, or `None` if the time is up first.
 async fn within<T>(mut time_is_up: Pin<&mut Sleep>, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {

@@ -1,4 +1,4 @@
-//! What a successful command gives back.
+//! The result of a successful command.
 
 use crate::{
     Position, Version,
@@ -23,7 +23,7 @@ impl ExecutionResponse {
         }
     }
 
-    /// How many attempts it took, from 1.
+    /// Returns the number of attempts, from 1.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -34,12 +34,12 @@ impl ExecutionResponse {
         self.appended.position
     }
 
-    /// How many events were written.
+    /// Returns the number of events that were written.
     pub fn events_written(&self) -> usize {
         self.appended.events
     }
 
-    /// Whether this is the result of an earlier execution with the same idempotency key, and nothing was written now.
+    /// Returns `true` if this is the result of an earlier execution with the same idempotency key, and nothing was written now.
     pub fn is_repeated(&self) -> bool {
         self.appended.repeated
     }

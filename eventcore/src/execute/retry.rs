@@ -1,10 +1,10 @@
-//! When and how often a command is tried again.
+//! Retries of a command.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::store::VersionConflict;
 
-/// How a command is retried: full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015), a cap, a
+/// The retry policy of a command: full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015), a cap, a
 /// number of attempts and a deadline.
 ///
 /// The default lets 32 tasks on one stream all succeed: 1,000 attempts within 30 seconds, waits between 0 and
@@ -62,7 +62,7 @@ impl RetryPolicy {
         self
     }
 
-    /// How long a command may take from its start, waits and retries included. A call to the store that is under way
+    /// Sets the time that a command may take from its start, waits and retries included. A call to the store that is under way
     /// then is cut short: a read ends the command with [`DeadlineExceeded`](crate::CommandError::DeadlineExceeded), an
     /// append with [`OutcomeUnknown`](crate::CommandError::OutcomeUnknown).
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -119,15 +119,15 @@ impl<H: MetricsHook + ?Sized> MetricsHook for Arc<H> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryContext {
-    /// How many attempts have failed so far, from 1.
+    /// The number of attempts that have failed so far, from 1.
     pub failed_attempts: u32,
-    /// How long the command waits now.
+    /// The time that the command waits now.
     pub delay: Duration,
-    /// Why it is retried.
+    /// The reason of the retry.
     pub reason: RetryReason,
 }
 
-/// Why a command is retried.
+/// A reason to retry a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryReason {

@@ -1,4 +1,4 @@
-//! How numbers and JSON of ours become PostgreSQL's, and back.
+//! Conversions of numbers and JSON to PostgreSQL's types, and back.
 
 use std::{error::Error, fmt};
 
@@ -20,7 +20,7 @@ pub(crate) fn big(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// How many events a page may have.
+/// Returns the number of events that a page may have.
 pub(crate) fn limit(asked: usize) -> i32 {
     int(asked.clamp(1, MAX_PAGE_EVENTS))
 }

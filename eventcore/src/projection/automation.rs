@@ -47,7 +47,7 @@ use crate::{
 pub trait Automation<S>: Send + Sync + 'static {
     /// The events that it reacts to.
     type Feed: EventFeed + Send;
-    /// What can go wrong in it. The runner's error policy deals with it, so handle a refusal that is part of the business
+    /// The error of a reaction. The runner's error policy handles it, so handle a refusal that is part of the business
     /// here.
     type Error: Into<Box<dyn Error + Send + Sync>> + Send;
     /// The name of the automation, under which its checkpoint is kept, and which is part of its idempotency keys. It has the

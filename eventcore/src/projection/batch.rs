@@ -13,7 +13,7 @@ use crate::{EventStoreError, Position, RecordedEvent};
 /// The most events of a batch.
 const MOST: usize = 1024;
 
-/// How many events the next batch takes, so that it stays short even where a single event takes long.
+/// The size of the next batch, chosen so that a batch stays short even where a single event takes long.
 #[derive(Debug)]
 pub(super) struct BatchSize(usize);
 
@@ -36,7 +36,7 @@ impl BatchSize {
     }
 }
 
-/// What became of a batch.
+/// The outcome of one batch.
 pub(super) enum Outcome {
     /// So many events are applied and committed; whether that is all that fitted into the time.
     Done(usize, bool),
@@ -47,10 +47,10 @@ pub(super) enum Outcome {
     Unclear,
 }
 
-/// Why an event was not applied.
+/// A failure to apply an event.
 pub(super) struct Failure {
     pub(super) error: Box<dyn Error + Send + Sync>,
-    /// Whether it was the event, or the database under it.
+    /// `true` if the event is the cause, and not the database.
     pub(super) is_of_event: bool,
 }
 

@@ -167,7 +167,7 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, LeaseError>> + Send;
 }
 
-/// When [`ReadModel::check`] is called.
+/// The moment at which [`ReadModel::check`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
@@ -228,7 +228,7 @@ pub struct Lease {
     pub position: Position,
 }
 
-/// What came of the wish to lead.
+/// The result of trying to acquire a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leadership {
     /// The lease is ours.
@@ -240,7 +240,7 @@ pub enum Leadership {
     },
 }
 
-/// Why a leader cannot go on.
+/// The error of an operation under a lease.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaseError {
@@ -261,7 +261,7 @@ pub enum LeaseError {
     Database(#[from] EventStoreError),
 }
 
-/// How far a projection has come with a commit.
+/// The progress that a commit records.
 #[derive(Debug, Clone)]
 pub struct Progress {
     /// The new checkpoint.
@@ -279,20 +279,20 @@ pub struct Progress {
 pub struct DeadLetter {
     /// The event's position.
     pub position: Position,
-    /// Why it was not applied.
+    /// The error.
     pub error: String,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// When it was put aside.
+    /// The time at which it became a dead letter.
     pub parked_at: SystemTime,
-    /// Whether it is to be applied again.
+    /// `true` if it is to be applied again.
     pub to_replay: bool,
 }
 
-/// What went wrong last in a projection.
+/// The last error of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastError {
-    /// What was said.
+    /// The error.
     pub message: String,
     /// The event, if it was about one.
     pub position: Option<Position>,
@@ -300,20 +300,20 @@ pub struct LastError {
     pub at: SystemTime,
 }
 
-/// What a database keeps of a projection.
+/// The stored record of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectionRecord {
     /// Every event at or before it is applied, or parked.
     pub position: Position,
-    /// Who leads; `None` when nobody holds the lease.
+    /// The leader; `None` if the lease is free.
     pub leader: Option<String>,
     /// A text that changes whenever the lease is taken or renewed. A standby that sees it unchanged for long enough takes the
     /// lease over, whatever the clock says.
     pub lease_state: String,
-    /// What went wrong last, if nothing was committed since.
+    /// The last error, if nothing was committed since.
     pub last_error: Option<LastError>,
-    /// How many events are parked.
+    /// The number of dead letters.
     pub parked: u64,
-    /// Whether some of them are to be applied again.
+    /// `true` if some of them are to be applied again.
     pub to_replay: bool,
 }

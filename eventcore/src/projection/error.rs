@@ -1,11 +1,11 @@
-//! Why a projection does not run.
+//! Errors of projections.
 
 use std::{error::Error, sync::Arc};
 
 use super::{Forbidden, SubscriptionError};
 use crate::{EventStoreError, Position, StreamId};
 
-/// Why a projection has ended.
+/// The error that ended a projection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProjectionError {
@@ -23,9 +23,9 @@ pub enum ProjectionError {
         stream: StreamId,
         /// Its stored name.
         type_name: Arc<str>,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// What was said.
+        /// The error.
         source: Box<dyn Error + Send + Sync>,
     },
     /// `prepare` failed.
@@ -33,7 +33,7 @@ pub enum ProjectionError {
     Prepare {
         /// The projection.
         projection: &'static str,
-        /// What was said.
+        /// The error.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The projection used what is not part of its read model, or what a rebuild cannot carry over. Nothing of that batch was

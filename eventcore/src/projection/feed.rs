@@ -1,4 +1,4 @@
-//! What a reader wants to read, as a type: [`EventFeed`].
+//! Typed feeds: [`EventFeed`].
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ use crate::{
     note = "a pair of a key and its event, such as `(AccountId, AccountEvent)`, is a feed; so is `RecordedEvent`"
 )]
 pub trait EventFeed: Sized {
-    /// Which events the feed holds. The database finds them on an index.
+    /// Returns the filter of the feed. The database finds the events on an index.
     fn filter() -> EventFilter;
 
     /// Reads an event that passed the filter.
@@ -152,20 +152,20 @@ impl RecordedEvent {
 #[derive(Debug, thiserror::Error)]
 #[error("event {version} of stream `{stream}`, `{type_name}` at position {position}: {cause}")]
 pub struct FeedError {
-    /// Where the event stands among all events.
+    /// The position of the event.
     pub position: Position,
     /// Its stream.
     pub stream: StreamId,
-    /// Where it stands in its stream.
+    /// The version of the event in its stream.
     pub version: Version,
     /// Its stored name.
     pub type_name: Arc<str>,
-    /// What is wrong.
+    /// The cause.
     #[source]
     pub cause: FeedErrorCause,
 }
 
-/// What is wrong with an event that a feed selects.
+/// The reason why an event of a feed cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeedErrorCause {

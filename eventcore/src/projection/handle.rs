@@ -92,7 +92,7 @@ impl<S: EventStore, D: ProjectionDatabase> ProjectionHandle<S, D> {
         })
     }
 
-    /// How it is doing.
+    /// Returns the status.
     ///
     /// # Errors
     /// What keeps the store or the database from being asked.
@@ -102,7 +102,7 @@ impl<S: EventStore, D: ProjectionDatabase> ProjectionHandle<S, D> {
         Ok(status)
     }
 
-    /// Whether it has ended; [`stop`](Self::stop) says why.
+    /// Returns `true` if it has ended; [`stop`](Self::stop) returns the reason.
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }

@@ -22,30 +22,30 @@ use super::{
 };
 use crate::{EventStore, EventStoreError, Position, store::FeedPage};
 
-/// How often one who stands by looks whether the lease is free.
+/// The time between attempts of a standby to acquire the lease.
 const STANDBY: Duration = Duration::from_millis(100);
-/// How often one who stands by looks for a sign of life of the leader.
+/// The time between checks of a standby for a sign of life of the leader.
 const WATCH: Duration = Duration::from_millis(500);
 /// The longest time between two renewals of a lease. A third of a shorter term is less.
 const RENEWAL: Duration = Duration::from_millis(500);
 /// The least time without a renewal after which a standby takes over a lease that has not run out by the clock, since the
 /// clock was set back. A leader renews its lease more often than that, whatever its term.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How often the checkpoint is moved over events that the projection does not read.
+/// The time between moves of the checkpoint over events that the projection does not read.
 const PASSING: Duration = Duration::from_millis(50);
-/// How often the recorder of metrics is told how far behind the projection is.
+/// The time between reports of the lag to the metrics recorder.
 const MEASURED: Duration = Duration::from_secs(1);
 
-/// What a projection is run with.
+/// The set-up of a projection.
 #[derive(Debug)]
 pub(super) struct Setup<S, D, P> {
     pub(super) store: S,
     pub(super) database: D,
     pub(super) projection: Arc<P>,
     pub(super) policy: ErrorPolicy,
-    /// How long the lease is held without a sign of life.
+    /// The term of the lease.
     pub(super) term: Duration,
-    /// What this process is called as a leader.
+    /// The name of this process as a leader.
     pub(super) instance: Arc<str>,
 }
 
@@ -104,7 +104,7 @@ impl Watch {
     }
 }
 
-/// Why a leader leads no longer.
+/// A reason why a leader gives up its lease.
 pub(super) enum Exit {
     /// It was asked to.
     Stop,
@@ -125,9 +125,9 @@ pub(super) struct Run<'a, S, D, P, F> {
     pub(super) setup: Setup<S, D, P>,
     pub(super) report: Report,
     pub(super) shutdown: Shutdown<'a, F>,
-    /// Where to end; `None` to go on for ever.
+    /// The position to end at; `None` to continue indefinitely.
     until: Option<Position>,
-    /// When the recorder of metrics was told how far behind it is.
+    /// The time of the last report to the metrics recorder.
     measured: Option<Instant>,
 }
 

@@ -1,5 +1,5 @@
-//! What projections report through the `metrics` facade, if the feature `metrics` is on. The guide's chapter on
-//! projections names them for people; this is the only place that names them for the recorder.
+//! Metrics of projections, reported through the `metrics` facade with the feature `metrics`. The guide's chapter on
+//! projections documents their names; this is the only file that reports them.
 
 use std::time::Duration;
 

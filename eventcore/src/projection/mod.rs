@@ -1,4 +1,4 @@
-//! What is made of events: typed feeds, subscriptions, and projections that apply each event exactly once.
+//! Consumers of events: typed feeds, subscriptions, and projections that apply each event exactly once.
 //!
 //! | to … | start at |
 //! | --- | --- |

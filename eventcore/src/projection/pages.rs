@@ -13,9 +13,9 @@ use crate::{
     store::{FeedPage, MAX_PAGE_EVENTS, ReadFeed},
 };
 
-/// How often a reader at the end looks for itself, whatever it was told.
+/// The time between polls of a reader at the end, with or without notifications.
 const POLL: Duration = Duration::from_secs(1);
-/// How long a reader that was refused waits before it asks again.
+/// The pause of a reader after a failed request.
 const PAUSE: Duration = Duration::from_millis(100);
 
 type Fetch<'a> = Pin<Box<dyn Future<Output = Result<FeedPage, EventStoreError>> + Send + 'a>>;
@@ -90,7 +90,7 @@ impl<'a> Pages<'a> {
         Poll::Ready(checked)
     }
 
-    /// Whether the last page ended before the store's latest event.
+    /// Returns `true` if the last page ended before the store's latest event.
     pub(super) fn has_more(&self) -> bool {
         self.has_more
     }
@@ -121,7 +121,7 @@ async fn fetch<S: EventStore>(
     }
 }
 
-/// Whether a page goes on where the last one ended: without a hole, if every event is wanted, and always forward.
+/// Checks that a page continues where the last one ended: without a gap, if every event is selected, and always forward.
 fn check(is_dense: bool, after: Position, page: &FeedPage) -> Result<(), SubscriptionError> {
     if page.up_to < after {
         return Err(SubscriptionError::LogTooShort {

@@ -1,10 +1,10 @@
-//! What becomes of an event that cannot be applied: [`ErrorPolicy`].
+//! The treatment of events that cannot be applied: [`ErrorPolicy`].
 
 use std::time::Duration;
 
 use crate::Position;
 
-/// What a runner does when an event cannot be decoded or applied.
+/// The reaction of a runner to an event that cannot be decoded or applied.
 ///
 /// It applies to events only, a panic while one is decoded or applied included. A database or store that fails for a while is
 /// asked again, for as long as it takes.
@@ -59,7 +59,7 @@ impl ErrorPolicy {
         self
     }
 
-    /// How long the first pause between attempts is, and the longest. Each is twice as long as the one before.
+    /// Sets the first and the longest pause between attempts. Each pause is twice as long as the one before.
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.first = first;
         self.most = most;

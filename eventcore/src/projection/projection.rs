@@ -1,4 +1,4 @@
-//! What a user writes: [`Projection`].
+//! The trait that users implement: [`Projection`].
 
 use std::{error::Error, future::Future};
 
@@ -66,7 +66,7 @@ use crate::RecordedEvent;
 pub trait Projection<Tx>: Send + Sync + 'static {
     /// The events that it reads.
     type Feed: EventFeed + Send;
-    /// What can go wrong in it.
+    /// The error of the projection.
     type Error: Into<Box<dyn Error + Send + Sync>> + Send;
     /// The name of the projection in its database, under which its checkpoint, lease and parked events are kept.
     ///

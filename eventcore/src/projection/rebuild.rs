@@ -151,7 +151,7 @@ where
     }
 }
 
-/// How a rebuild ended.
+/// The outcome of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "an interrupted rebuild has changed nothing"]
 pub enum RebuildOutcome {
@@ -161,7 +161,7 @@ pub enum RebuildOutcome {
     Interrupted,
 }
 
-/// How far a rebuild has come.
+/// The progress of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RebuildProgress {
     /// Positions that are done.
@@ -170,7 +170,7 @@ pub struct RebuildProgress {
     pub total: u64,
     /// Events applied per second.
     pub events_per_second: f64,
-    /// What is left at the rate of positions so far; `None` before there is one.
+    /// The time left at the rate so far; `None` before there is one.
     pub remaining: Option<Duration>,
 }
 
@@ -184,7 +184,7 @@ pub struct RebuildHandle<S> {
 }
 
 impl<S: EventStore> RebuildHandle<S> {
-    /// How far it has come.
+    /// The position that was reached.
     ///
     /// # Errors
     /// What keeps the store from being asked.
@@ -204,7 +204,7 @@ impl<S: EventStore> RebuildHandle<S> {
         })
     }
 
-    /// Whether it has ended.
+    /// Returns `true` if it has ended.
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }

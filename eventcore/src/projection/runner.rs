@@ -91,13 +91,13 @@ where
         Self { setup }
     }
 
-    /// What becomes of events that cannot be applied; [`ErrorPolicy::retry`] if this is not called.
+    /// Sets the treatment of events that cannot be applied; [`ErrorPolicy::retry`] by default.
     pub fn on_error(mut self, policy: ErrorPolicy) -> Self {
         self.setup.policy = policy;
         self
     }
 
-    /// How long the lease is held without a sign of life, 10 seconds if this is not called: after a crash, so long
+    /// Sets the term of the lease, 10 seconds by default: after a crash, no process leads for
     /// nobody leads. At least 100 milliseconds, and at most a day.
     pub fn lease(mut self, term: Duration) -> Self {
         const DAY: Duration = Duration::from_hours(24);
@@ -105,7 +105,7 @@ where
         self
     }
 
-    /// What this process is called as a leader; its process id and a random number if this is not called. NUL, which not
+    /// Sets the name of this process as a leader; its process id and a random number by default. NUL, which not
     /// every database stores, is replaced by U+FFFD.
     pub fn instance(mut self, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();

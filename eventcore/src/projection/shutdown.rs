@@ -1,4 +1,4 @@
-//! How a projection learns that it is to stop.
+//! The shutdown signal of a projection.
 
 use std::{
     future::Future,
@@ -20,7 +20,7 @@ impl<'a, F: Future<Output = ()>> Shutdown<'a, F> {
         }
     }
 
-    /// Whether it is time to stop, without waiting for it.
+    /// Returns `true` if shutdown was requested, without waiting for it.
     pub(super) async fn is_requested(&mut self) -> bool {
         self.or(std::future::ready(())).await.is_none()
     }

@@ -1,4 +1,4 @@
-//! How a projection is doing: [`ProjectionStatus`], and what a runner reports while it runs.
+//! The status of projections: [`ProjectionStatus`], and the reports of a runner.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,33 +13,33 @@ use super::{
 };
 use crate::{EventFilter, EventStore, EventStoreError, Position, store::ReadFeed};
 
-/// How a projection is doing.
+/// The status of a projection.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ProjectionStatus {
-    /// What it is called.
+    /// The name of the projection.
     pub name: String,
     /// Every event that it reads at or before this position is applied, or parked.
     pub position: Position,
     /// The store's latest event.
     pub head: Position,
-    /// How many positions it is behind. A filtered projection passes those that it does not read without work.
+    /// The number of positions that it is behind. A filtered projection skips events that it does not read at no cost.
     pub lag: u64,
-    /// How long the oldest event that it has not looked at has been waiting; zero when there is none.
+    /// The age of the oldest event that it has not read; zero if there is none.
     pub lag_time: Duration,
-    /// What it is doing.
+    /// The state of the projection.
     pub state: ProjectionState,
-    /// Which process leads it.
+    /// The process that leads it.
     pub leader: Option<String>,
-    /// What went wrong last, if nothing was committed since.
+    /// The last error, if nothing was committed since.
     pub last_error: Option<LastError>,
-    /// How many events are parked.
+    /// The number of dead letters.
     pub parked: u64,
     /// Events applied per second in the last seconds; `None` where another process applies them.
     pub events_per_second: Option<f64>,
 }
 
-/// What a projection is doing.
+/// The state of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProjectionState {
@@ -47,7 +47,7 @@ pub enum ProjectionState {
     Starting,
     /// Another process leads; this one takes over when that stops.
     Standby {
-        /// Who leads.
+        /// The leader.
         leader: String,
     },
     /// It applies what happened before.
@@ -56,7 +56,7 @@ pub enum ProjectionState {
     Live,
     /// An event could not be applied and is tried again.
     Retrying {
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
     },
     /// The store or the database fails, and is asked again.
@@ -69,7 +69,7 @@ pub enum ProjectionState {
     Failed,
 }
 
-/// What a runner tells its handle.
+/// The reports of a runner to its handle.
 #[derive(Debug, Clone)]
 pub(super) struct Report(Arc<Inner>);
 
@@ -89,7 +89,7 @@ struct Now {
     state: ProjectionState,
     last_error: Option<LastError>,
     leads: bool,
-    /// Where it began to lead, and when.
+    /// The position and time at which it began to lead.
     began: (Position, Instant),
     /// Events and since when they are counted.
     counted: (u64, Instant),
@@ -220,7 +220,7 @@ impl Report {
         };
     }
 
-    /// Where this process has brought the projection.
+    /// Returns the position that this process has reached.
     pub(super) fn position(&self) -> watch::Receiver<Position> {
         self.0.position.subscribe()
     }
@@ -230,7 +230,7 @@ impl Report {
         self.0.failure.subscribe()
     }
 
-    /// Where it began to lead, and how long ago.
+    /// Returns the position at which it began to lead, and the time since.
     pub(super) fn began(&self) -> (Position, Duration) {
         let (position, at) = self.now().began;
         (position, at.elapsed())
@@ -279,7 +279,7 @@ impl Now {
     }
 }
 
-/// How a projection is doing, by its name, whatever process runs it.
+/// Returns the status of a projection by its name, in whatever process it runs.
 ///
 /// # Errors
 /// What keeps the store or the database from being asked.

@@ -54,7 +54,7 @@ pub struct Subscription<'a> {
     pages: Option<Pages<'a>>,
     events: vec::IntoIter<RecordedEvent>,
     position: Position,
-    /// Where the page ends that is being given out.
+    /// The end of the page that is being returned.
     up_to: Position,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Debug for Subscription<'_> {
     }
 }
 
-/// Why a subscription cannot go on, or not now.
+/// The error of a subscription.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscriptionError {
@@ -120,7 +120,7 @@ pub enum SubscriptionError {
     Gap {
         /// The position that comes next.
         expected: Position,
-        /// What the store gave instead.
+        /// The position that the store returned instead.
         found: Position,
     },
     /// The store's log ends before a position that was seen already.
@@ -129,15 +129,15 @@ pub enum SubscriptionError {
          one restored from an older backup; rebuild what was made of the lost events"
     )]
     LogTooShort {
-        /// What was seen already.
+        /// The position that was seen already.
         seen: Position,
-        /// Where the log ends.
+        /// The position of the last event.
         head: Position,
     },
 }
 
 impl SubscriptionError {
-    /// Whether the same may succeed later.
+    /// Returns `true` if the same may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_transient())
     }

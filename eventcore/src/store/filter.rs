@@ -1,10 +1,10 @@
-//! Which events of a store a feed holds. This module compares names; how a store finds the events is the store's own.
+//! The selection of events in a feed. This module compares names; each store finds the events in its own way.
 
 use std::borrow::Cow;
 
 use crate::stream::StreamId;
 
-/// Which events a feed holds.
+/// The events of a feed.
 ///
 /// ```
 /// use eventcore::{EventFilter, EventSelector, StreamId};
@@ -34,7 +34,7 @@ impl EventFilter {
         Self::AnyOf(selectors.into_iter().collect())
     }
 
-    /// Whether an event of this stream and type is in the feed.
+    /// Returns `true` if an event of this stream and type is in the feed.
     pub fn matches(&self, stream: &StreamId, type_name: &str) -> bool {
         match self {
             Self::All => true,
@@ -80,7 +80,7 @@ impl EventSelector {
         self
     }
 
-    /// Whether an event with this stored name in a stream of this category is selected.
+    /// Returns `true` if an event with this stored name in a stream of this category is selected.
     pub fn matches(&self, category: &str, type_name: &str) -> bool {
         let is = |wanted: &Option<Cow<'static, str>>, found: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == found)

@@ -24,7 +24,7 @@ use crate::stream::StreamId;
 #[derive(Default)]
 pub struct StreamQueues {
     queues: Mutex<HashMap<StreamId, Arc<Queue<()>>>>,
-    /// How many there are, to be asked without the lock: most of the time none.
+    /// The number of entries, to be read without the lock: usually 0.
     count: AtomicUsize,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Debug for StreamQueues {
     }
 }
 
-/// What one command holds: its turn on the contended ones of its streams.
+/// The locks that one command holds on the contended ones of its streams.
 pub(crate) struct Turn<'q> {
     queues: Option<&'q StreamQueues>,
     places: Vec<Place<'q>>,
@@ -92,8 +92,8 @@ impl<'q> Turn<'q> {
         self.wait().await;
     }
 
-    /// Whether a conflict on `stream` calls for a turn on it: not where there are no queues, nor where the turn is held
-    /// already, so that it was another process that came in between.
+    /// Returns `true` if a conflict on `stream` calls for its lock: not without queues, nor if the lock is held
+    /// already, since then another process caused the conflict.
     pub(crate) fn lacks(&self, stream: &StreamId) -> bool {
         self.queues.is_some() && self.places.iter().all(|place| place.stream != *stream)
     }

@@ -1,4 +1,4 @@
-//! What is asked when events are read, and what comes back.
+//! Requests to read events, and their results.
 
 use std::sync::Arc;
 
@@ -120,7 +120,7 @@ pub struct StreamExtent {
     pub after: Option<EventId>,
 }
 
-/// Where the reading of one stream goes on.
+/// The point from which a stream is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamCursor {
     /// The stream.
@@ -175,7 +175,7 @@ impl StreamsPage {
 /// One event as a command needs it: no envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamEvent {
-    /// Which of the requested streams it is from, by index.
+    /// The index of its stream among the requested ones.
     pub stream: usize,
     /// Its version in that stream.
     pub version: Version,
@@ -220,7 +220,7 @@ impl StreamEvent {
 pub struct ReadFeed {
     /// Events after this position are read.
     pub after: Position,
-    /// Which events are wanted.
+    /// The selected events.
     pub filter: EventFilter,
     /// The most events to return, at most [`MAX_PAGE_EVENTS`]. A page of large events has fewer, see [`MAX_PAGE_BYTES`].
     pub limit: usize,

@@ -17,7 +17,7 @@ use crate::stream::StreamId;
 /// The default of [`StateCache::set_capacity`].
 const DEFAULT_CAPACITY: usize = 10_000;
 
-/// What a state was folded by, and from which streams.
+/// The command type that folded a state, and its streams.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StateKey {
     command: TypeId,
@@ -73,7 +73,7 @@ struct Kept {
     misses: u64,
 }
 
-/// How a [`StateCache`] has served so far.
+/// The counts of a [`StateCache`] so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateCacheCounts {
@@ -91,7 +91,7 @@ impl StateCache {
         Self::default()
     }
 
-    /// How many states are kept at most; with 0, none. What is too much is forgotten at once.
+    /// Sets the largest number of states; with 0, none is kept. Excess states are dropped at once.
     pub fn set_capacity(&self, states: usize) {
         self.forget_beyond(states);
         let mut kept = self.kept();
@@ -115,7 +115,7 @@ impl StateCache {
         drop(kept);
     }
 
-    /// How it has served since it was made.
+    /// Returns the counts since the cache was made.
     pub fn counts(&self) -> StateCacheCounts {
         let kept = self.kept();
         StateCacheCounts {

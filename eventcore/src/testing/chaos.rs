@@ -59,7 +59,7 @@ struct State {
     hidden: HashSet<CommitId>,
 }
 
-/// How many faults a [`ChaosStore`] has made. A test that asserts on them knows that it has tested something.
+/// The numbers of faults that a [`ChaosStore`] has injected. Assert on them to know that a test has tested something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChaosCounts {
@@ -73,7 +73,7 @@ pub struct ChaosCounts {
     pub unknown_after_commit: u64,
 }
 
-/// What happens to one append.
+/// The fate of one append.
 #[derive(Clone, Copy)]
 enum Fault {
     None,
@@ -124,7 +124,7 @@ impl<S> ChaosStore<S> {
         self
     }
 
-    /// How long each call takes longer; it needs a tokio runtime with a timer unless it is zero.
+    /// Sets the additional time of each call; unless zero, it needs a tokio runtime with a timer.
     pub fn latency(mut self, latency: RangeInclusive<Duration>) -> Self {
         self.latency = latency;
         self

@@ -1,4 +1,4 @@
-//! How two values or lists of events differ, line by line of their debug output.
+//! Differences of two values or lists of events, line by line of their debug output.
 
 use std::fmt::{self, Write as _};
 
@@ -7,7 +7,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::StreamId;
 
-/// What differs, or `None` when all events are equal.
+/// Returns the difference, or `None` if all events are equal.
 pub(super) fn events<E: PartialEq + fmt::Debug>(expected: &[E], actual: &[E]) -> Option<String> {
     if expected == actual {
         return None;

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What a command came to.
+/// The result of a command.
 pub(super) struct Decided<E> {
     pub(super) result: Result<ExecutionResponse, CommandError<E>>,
     /// The commit that it made.
@@ -44,7 +44,7 @@ pub(super) fn append(
     ready(store.append(request))
 }
 
-/// How a command stands before its commit.
+/// The state of a command before its commit.
 enum Before<C: CommandLogic> {
     Append(AppendStep<C>),
     Done(

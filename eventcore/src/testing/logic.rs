@@ -7,7 +7,7 @@ use crate::{
     command::{Caching, Declarations, FieldRecord, Handles},
 };
 
-/// What is decided in a command's place.
+/// The decision in place of the command's own.
 pub(super) trait Logic<C: CommandLogic> {
     type Error;
 

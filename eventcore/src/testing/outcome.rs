@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{CommandError, CommandLogic, Event, ExecutionResponse, StreamId};
 
-/// What came of the command of [`Given::when`], to be checked by one `then_…` method or several.
+/// The outcome of the command of [`Given::when`], to be checked by one `then_…` method or several.
 ///
 /// It is strict: a test fails too when the command failed and no check expects it, when it appended to a stream that no
 /// [`then_events`](Self::then_events) names although there is one, and when nothing is checked at all. That is found out
@@ -214,13 +214,13 @@ fn in_words<E: fmt::Debug>(error: &CommandError<E>) -> String {
     }
 }
 
-/// What happened and has not been checked yet.
+/// Results that have not been checked yet.
 struct Account {
-    /// Where the command was run.
+    /// The location of the call that ran the command.
     at: &'static Location<'static>,
-    /// What was appended and is not named by a check.
+    /// The events that no check has named.
     streams: BTreeMap<StreamId, Vec<(&'static str, Bytes)>>,
-    /// How the command failed, in words.
+    /// The failure of the command, in words.
     failure: Option<String>,
     checked: bool,
     /// The appended events are checked, so that none may be left.
@@ -284,7 +284,7 @@ impl Account {
         diff::stored(events)
     }
 
-    /// What must hold when no further check comes.
+    /// Checks that every outcome was named.
     #[track_caller]
     fn settle(&self) {
         if let (Some(failure), false) = (&self.failure, self.expected_failure) {

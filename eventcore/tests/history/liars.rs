@@ -50,7 +50,7 @@ impl<S> Liar<S> {
         &self.inner
     }
 
-    /// Whether this call is one that goes wrong: every 20th.
+    /// Returns `true` for every 20th call, which goes wrong.
     fn strikes(&self, fault: Fault) -> bool {
         fault == self.fault && self.calls.fetch_add(1, Ordering::Relaxed) % 20 == 19
     }

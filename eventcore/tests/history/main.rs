@@ -192,7 +192,7 @@ impl Process {
         entries(&lines)
     }
 
-    /// What it has written down, or nothing if it never came to that.
+    /// Returns its records, if there are any.
     fn entries(&self) -> Vec<Entry> {
         if self.lines.exists() {
             entries(&self.lines)
@@ -225,7 +225,7 @@ async fn one_of_the_processes() {
     }
 }
 
-/// What the checker finds when a store has this fault.
+/// The anomaly that the check finds when a store has this fault.
 async fn control(fault: Fault) -> Verdict {
     let store = Liar::new(slow(), fault);
     let entries = here(&store, "control", 1_000).await;

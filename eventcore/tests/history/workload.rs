@@ -119,7 +119,7 @@ const REGISTERS: u64 = 8;
 const USUAL: u64 = 6;
 const TASKS: u64 = 6;
 
-/// How many commits of `Put` were asked for; each must have decided on the events of its streams, all and once.
+/// The number of `Put` commits; each must have decided on the events of its streams, all and once.
 pub fn assert_states(entries: &[Entry]) -> usize {
     let mut checked = 0;
     for entry in entries {

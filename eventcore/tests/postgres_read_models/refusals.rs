@@ -1,4 +1,4 @@
-//! What could not be swapped, or would change something else than the read model, is refused before the first event, and
+//! Refusals: what could not be swapped, or would change something else than the read model, is refused before the first event, and
 //! nothing is changed.
 
 use std::sync::{Arc, atomic::Ordering};
@@ -73,7 +73,7 @@ fn assert_forbidden(error: &ProjectionError, objects: &[&str]) {
     }
 }
 
-/// What `prepare` does that a rebuild refuses, and the objects that the error names. `:e` is the schema of others.
+/// Statements of `prepare` that a rebuild refuses, and the objects that the error names. `:e` is the schema of others.
 const PREPARED: [(&str, &str); 16] = [
     ("INSERT INTO :e.totals VALUES (:n, 1)", "table :e.totals"),
     (
@@ -189,7 +189,7 @@ async fn schemas_of_made(database: &Database) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// What `apply` does, and the object that the error names.
+/// Statements of `apply`, and the object that the error names.
 const APPLIED: [(&str, &str); 5] = [
     ("INSERT INTO :e.totals VALUES (:n, 1)", "table :e.totals"),
     (
@@ -245,7 +245,7 @@ async fn a_live_projection_whose_apply_leaves_its_schema_commits_nothing() {
     }
 }
 
-/// What others have made of the live read model, and the object that the error names.
+/// Objects of others that use the live read model, and the object that the error names.
 const OUTSIDE: [(&str, &str); 12] = [
     (
         "CREATE VIEW :e.shown AS SELECT * FROM :live.totals",

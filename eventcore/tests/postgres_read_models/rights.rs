@@ -149,7 +149,7 @@ async fn a_role_that_may_not_create_schemas_is_told_at_the_start() {
     );
 }
 
-/// What a role may do with the read model.
+/// The rights of a role on the read model.
 async fn rights_of(database: &Database, role: &str) -> Vec<(String, bool)> {
     let sql = database.text(&format!(
         "SELECT 'schema ' || p, has_schema_privilege('{role}', ':live', p) FROM unnest('{{USAGE,CREATE}}'::text[]) p

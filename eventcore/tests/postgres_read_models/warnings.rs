@@ -1,4 +1,4 @@
-//! What a swap does not keep, it names in the log.
+//! A swap logs the names of what it does not keep.
 
 use std::{
     fmt::{Debug, Write as _},

@@ -65,7 +65,7 @@ pub async fn add(store: &impl EventStore, tally: u64, events: u64) -> Position {
         .position()
 }
 
-/// What the read model must show: the fold of the log without some positions.
+/// Returns the expected read model: the fold of the log without some positions.
 pub async fn expected(store: &impl EventStore, without: &HashSet<u64>) -> Rows {
     let mut rows = Rows::new();
     let mut after = Position::START;
@@ -93,7 +93,7 @@ pub async fn expected(store: &impl EventStore, without: &HashSet<u64>) -> Rows {
     }
 }
 
-/// What the projection writes on each database. A position that is applied twice is an error.
+/// The writes of the projection on each database. A position that is applied twice is an error.
 pub trait Write: Send + 'static {
     fn create(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
     fn add(
@@ -127,7 +127,7 @@ impl Write for SqliteTransaction {
 pub struct Sums {
     /// Events at these positions cannot be applied.
     pub refused: Arc<Mutex<HashSet<u64>>>,
-    /// What `apply` was called with.
+    /// The calls of `apply`.
     pub applied: Arc<Mutex<Vec<u64>>>,
     /// An event that cannot be applied panics instead of returning an error.
     pub panics: bool,

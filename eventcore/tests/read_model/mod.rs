@@ -32,7 +32,7 @@ pub struct Scripted {
     pub apply: Arc<dyn Fn(u64) -> String + Send + Sync>,
     /// Errors of SQLite are swallowed.
     pub is_deaf: bool,
-    /// How often `apply` was called.
+    /// The number of calls of `apply`.
     pub calls: Arc<AtomicUsize>,
 }
 

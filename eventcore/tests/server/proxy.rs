@@ -18,7 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What happens to a request, or its response, or later ones.
+/// A fault of a request, its response, or later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// The request is lost with the connection.
@@ -51,7 +51,7 @@ pub const FAULTS: [Fault; 7] = [
     Fault::Refuse,
 ];
 
-/// How the proxy treats connections now.
+/// The mode of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// All is well, but for chance.
@@ -62,7 +62,7 @@ pub enum Mode {
     Refuse,
 }
 
-/// How long the server stays away where that comes by chance.
+/// The time for which the server is unreachable where that happens at random.
 const AWAY: Duration = Duration::from_millis(300);
 
 /// A request that carries events holds this text.
@@ -78,15 +78,15 @@ struct Shared {
     server: String,
     mode: watch::Sender<Mode>,
     state: Mutex<State>,
-    /// How long a late request takes.
+    /// The delay of a late request.
     long: Duration,
 }
 
 struct State {
     random: fastrand::Rng,
-    /// How many requests of a hundred meet a fault; of appends, five times as many.
+    /// The number of faults among a hundred requests; five times as many among appends.
     percent: u8,
-    /// What the next append meets, whatever chance says.
+    /// Sets the fault of the next append.
     next: Option<(Fault, Mode)>,
     /// The next request with this text waits, in the mode `Pause`, until it is `Forward` again.
     hold: Option<&'static [u8]>,
@@ -127,7 +127,7 @@ impl Proxy {
         self.shared.state.lock().unwrap().percent = percent;
     }
 
-    /// What the next append meets, and how the proxy goes on after that.
+    /// The fault of the next append, and the mode of the proxy after it.
     pub fn next_append(&self, fault: Fault, then: Mode) {
         self.shared.state.lock().unwrap().next = Some((fault, then));
     }
@@ -149,7 +149,7 @@ impl Proxy {
         self.shared.state.lock().unwrap().width = Some(bytes);
     }
 
-    /// How many appends met each fault so far.
+    /// The number of appends that met each fault so far.
     pub fn met(&self) -> HashMap<Fault, usize> {
         self.shared.state.lock().unwrap().met.clone()
     }
@@ -261,7 +261,7 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> Option<()> {
     }
 }
 
-/// What PostgreSQL says to the client whose commit finds no room in the log.
+/// PostgreSQL's message to a client whose commit finds no room in the log.
 fn panic_of_server() -> Vec<u8> {
     let fields = "SPANIC\0VPANIC\0C53100\0Mcould not write to file: No space left on device\0\0";
     let length = u32::try_from(fields.len() + 4).unwrap();
@@ -269,7 +269,7 @@ fn panic_of_server() -> Vec<u8> {
 }
 
 impl Shared {
-    /// What this request meets, and the mode after that.
+    /// Returns the fault of this request, and the mode after it.
     fn fault(&self, request: &[u8]) -> (Option<Fault>, Option<Mode>) {
         let of_append = request
             .windows(OF_APPEND.len())

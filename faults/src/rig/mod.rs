@@ -1,4 +1,4 @@
-//! What a fault needs: a writer to strike, disks that can be pulled out, and servers that can be killed.
+//! The tools of a fault: writers to strike, disks that can be pulled out, and servers that can be killed.
 
 mod disk;
 pub(crate) mod server;

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use super::{Rig, count_lines, signal, wait_until};
 use crate::writer::failure::{Cause, Failure};
 
-/// How a writer is started: by itself, under a tracer, or with a library loaded before others.
+/// The way in which a writer is started: by itself, under a tracer, or with a library loaded before others.
 #[derive(Default)]
 pub(crate) struct Wrapper {
     program: Vec<String>,

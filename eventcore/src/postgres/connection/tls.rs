@@ -14,7 +14,7 @@ use rustls::{
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Whether a connection is encrypted, and whether the server must prove who it is. The names are those of `sslmode`.
+/// The encryption of a connection and the verification of the server. The names are those of `sslmode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsMode {
@@ -52,7 +52,7 @@ impl TlsMode {
     }
 }
 
-/// Why TLS cannot be set up.
+/// The error of a TLS configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error("the certificates of {path} cannot be read: {source}")]
@@ -137,7 +137,7 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// How much of the server's identity is checked.
+/// The extent to which the server's identity is verified.
 enum Verify {
     Nothing,
     Signature(Arc<WebPkiServerVerifier>),

@@ -13,11 +13,11 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-/// How many questions may be under way at a time. Fewer make for larger ones.
+/// The largest number of concurrent requests. Fewer requests are larger ones.
 const UNDER_WAY: usize = 2;
 /// The most that travel together.
 const TOGETHER: usize = 64;
-/// How long one waits for others: longer than all but a question that nobody goes on with.
+/// The longest wait for others: longer than any request whose task is still polled.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Gather<R, T> {
@@ -25,7 +25,7 @@ pub(crate) struct Gather<R, T> {
 }
 
 struct State<R, T> {
-    /// How many more may ask.
+    /// The number of requests that may still be sent.
     free: usize,
     waiting: VecDeque<Waiting<R, T>>,
 }

@@ -341,7 +341,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// What came of a task. One that did not end was stopped with its runtime.
+/// Returns the result of a task. A task without a result was stopped with its runtime.
 fn ended<T>(result: Result<Result<T, EventStoreError>, JoinError>) -> Result<T, EventStoreError> {
     result.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => resume_unwind(panic),

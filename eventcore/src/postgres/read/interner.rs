@@ -1,5 +1,5 @@
-//! What the feed remembers of the names that rows give by number, so that the server need not look them up for each event,
-//! and how names are asked for.
+//! The feed's interner: names that rows give by number, so that the server need not look them up for each event,
+//! and the request for unknown names.
 //!
 //! A number has its name in one history only: a server that takes over may lack the latest events of the one before it, and
 //! give the numbers of their streams to others. So what is remembered counts only while the log still has the latest event
@@ -99,7 +99,7 @@ impl Default for Latest {
     }
 }
 
-/// What a page names that is not known yet.
+/// The names in a page that are not known yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unknown {
     pub(crate) streams: HashSet<i64>,

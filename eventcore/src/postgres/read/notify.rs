@@ -26,21 +26,21 @@ use crate::postgres::{
     error::Failure,
 };
 
-/// How often others are told at most; what is committed meanwhile is told together.
+/// The shortest time between notifications; commits in between share one.
 const PAUSE: Duration = Duration::from_millis(10);
 /// After an announcement that failed.
 const FAILED: Duration = Duration::from_secs(1);
-/// How often a listener makes sure that it still hears.
+/// The time between checks that notifications still arrive.
 const PROOF: Duration = Duration::from_secs(30);
 /// The first pause before the next attempt to listen, and the longest.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_mins(1)];
 
-/// How a store speaks to the others that use its schema.
+/// The channel between the stores that use one schema.
 pub(crate) struct Channel {
     pool: Pool,
     /// The schema: every name of one is the name of a channel.
     name: Box<str>,
-    /// Whoever hears this has said it himself.
+    /// Identifies this process, so that it ignores its own notifications.
     own: Box<str>,
     notify: Query,
 }
@@ -103,14 +103,14 @@ impl Announcer {
     }
 }
 
-/// What is heard of other processes.
+/// The notifications of other processes.
 #[derive(Default)]
 struct Heard {
-    /// Whether announcements arrive here.
+    /// `true` if notifications arrive.
     hears: bool,
-    /// How many did; one's own, too.
+    /// The number of notifications, own ones included.
     announcements: u64,
-    /// How many were not one's own.
+    /// The number of notifications of other processes.
     news: u64,
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Listener {
     heard: Arc<watch::Sender<Heard>>,
     /// Ends with the listener.
     task: Mutex<Option<JoinHandle<()>>>,
-    /// How long to wait for news before looking all the same: while announcements arrive, and while they do not.
+    /// The time to wait for a notification before polling: while notifications arrive, and while they do not.
     patience: [Duration; 2],
 }
 
@@ -135,7 +135,7 @@ impl Listener {
         }
     }
 
-    /// What is heard from now on.
+    /// Returns a receiver of the notifications from now on.
     pub(crate) fn news(&self) -> News {
         if let Some(channel) = &self.channel {
             let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +191,7 @@ impl News {
     }
 }
 
-/// When listening ends, in whatever way, nothing is heard any more.
+/// Marks that no notifications arrive once listening ends, for whatever reason.
 struct Deaf(Arc<watch::Sender<Heard>>);
 
 impl Drop for Deaf {
@@ -200,7 +200,7 @@ impl Drop for Deaf {
     }
 }
 
-/// Why nothing is heard.
+/// A reason why no notifications arrive.
 enum Silence {
     /// A pooler hands each statement to some connection to the server, so none is ours to listen on.
     Pooled,
@@ -295,8 +295,8 @@ async fn make_sure(
     }
 }
 
-/// Whether this connection shares its server's processes with others, as behind a pooler in transaction mode. LISTEN
-/// would then stay behind on a connection that belongs to nobody.
+/// Returns `true` if this connection shares server processes with others, as behind a pooler in transaction mode. LISTEN
+/// would then stay on a connection that belongs to no client.
 async fn is_pooled(channel: &Channel, client: &Client) -> Result<bool, Failure> {
     const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
     let process = async || -> Result<i32, Failure> {

@@ -1,4 +1,4 @@
-//! What readers of streams remember of the names of event types, which pages have as numbers.
+//! The interner of event types: pages of streams refer to their names by number.
 //!
 //! Like the names of the feed they hold in one history only, so each page is read with the latest event that they were
 //! learned with, and is none if the log has another event there.
@@ -44,7 +44,7 @@ impl Types {
     }
 }
 
-/// What all readers of one store know.
+/// The names that all readers of one store share.
 #[derive(Debug, Default)]
 pub(crate) struct KnownTypes(Mutex<Arc<Types>>);
 

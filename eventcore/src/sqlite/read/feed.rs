@@ -1,4 +1,4 @@
-//! How a page of a feed is found, at a cost that grows with what matches and not with the log.
+//! Pages of a feed, found at a cost that grows with the matching events and not with the log.
 //!
 //! The index on types gives the positions of what matches, a window of positions at a time; where they are dense, the
 //! events are then read in one scan, else one by one.
@@ -238,11 +238,11 @@ impl Reader {
 struct Found {
     events: Vec<RecordedEvent>,
     room: Room,
-    /// Whether there was no room for an event.
+    /// `true` if there was no room for an event.
     is_full: bool,
 }
 
-/// What the rows of a query have without a gap, from the one after this.
+/// The number that rows of a query have without a gap, from the one after this.
 enum Follow {
     Positions(Position),
     Versions(Version),

@@ -1,5 +1,5 @@
-//! What a caller does itself while few calls are under way, because a change of threads would cost more: it makes short
-//! reads, and stays awake for the answer to its append.
+//! Work on the caller's own thread while few calls are under way, because a change of threads would cost more: short
+//! reads, and a short spin for the answer to an append.
 //!
 //! The caller may be a worker of an async runtime, so what it does itself is bounded: few streams, events and bytes, no
 //! wait for a lock; and while the disk answers slowly, all reads are left to the threads, which also make better use of
@@ -37,9 +37,9 @@ const SHORT: Most = Most {
 };
 /// A short read takes some 10 µs; one that takes this long has waited for a disk.
 const SLOW: Duration = Duration::from_millis(1);
-/// How many reads are left to the threads after a slow one.
+/// The number of reads that are left to the threads after a slow one.
 const PAUSE: u32 = 100;
-/// How long a lone caller stays awake for an answer: some commits of a fast disk, and little beside one of a slow disk.
+/// The longest spin of a lone caller: a few commits on a fast disk, and little beside one on a slow disk.
 const AWAKE: Duration = Duration::from_micros(400);
 
 pub(crate) struct Direct {
@@ -120,7 +120,7 @@ impl Call<'_> {
     }
 }
 
-/// Whether one thread can stay awake without keeping another from its work.
+/// Returns `true` if one thread can spin without delaying another.
 pub(crate) fn has_company() -> bool {
     thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
 }

@@ -1,4 +1,4 @@
-//! What is remembered of the interned names. Rows of streams and types never change once they are committed.
+//! The interner of names. Rows of streams and types never change once they are committed.
 
 use std::{
     collections::HashMap,

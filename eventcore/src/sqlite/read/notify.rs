@@ -1,5 +1,5 @@
-//! Who waits for the next event, and how they are woken: by the writer thread at once, and by a look at the file every
-//! few milliseconds for the commits of other processes, for as long as somebody waits.
+//! Waiters for the next event, and their notification: by the writer thread at once, and by a poll of the file every
+//! few milliseconds for the commits of other processes, as long as there are waiters.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use crate::{
     sqlite::{error::of_read, read::thread::head, schema, spawn},
 };
 
-/// How often the file is looked at while somebody waits.
+/// The time between checks of the file while someone waits.
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// The watch thread and those who wait. Dropping it ends the thread.

@@ -34,7 +34,7 @@ pub(crate) struct Guard(Arc<Inner>);
 struct Inner {
     /// The statements that are compiled now are the store's own.
     lifted: AtomicBool,
-    /// What was refused in the present transaction.
+    /// The uses that were refused in the present transaction.
     refused: Mutex<Vec<ForbiddenUse>>,
 }
 

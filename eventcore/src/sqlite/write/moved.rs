@@ -75,7 +75,7 @@ fn moved(path: &Path) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(code, Some(why))
 }
 
-/// Whether it is about a file that is not at its path any more.
+/// Returns `true` for the error of a file that is not at its path any more.
 pub(crate) fn is_moved(error: &rusqlite::Error) -> bool {
     error
         .sqlite_error()

@@ -30,7 +30,7 @@ use crate::{
 
 /// The most commits of one batch.
 const BATCH: usize = 1024;
-/// How long the thread stays awake for the next request.
+/// The time for which the thread spins for the next request.
 const AWAKE: Duration = Duration::from_micros(100);
 
 pub(crate) enum Message {
@@ -61,7 +61,7 @@ impl Job {
 pub(crate) struct Writer {
     connection: Connection,
     cache: Cache,
-    /// What the readers need not look up.
+    /// Rows of streams, shared with the readers.
     ids: StreamIds,
     /// Streams that got a row in the present batch.
     interned: Vec<(StreamId, i64)>,
@@ -72,7 +72,7 @@ pub(crate) struct Writer {
     files: Files,
 }
 
-/// How a thread waits for its next request: a moment awake, then asleep.
+/// A wait for the next request that spins for a moment before it sleeps.
 ///
 /// To put a thread to sleep and wake it costs a lone client more than everything else that its command does here. So
 /// where the last request came soon, the next one is waited for awake, if that leaves a processor to whoever makes it.
@@ -250,7 +250,7 @@ impl Writer {
     }
 }
 
-/// How far a failed batch came.
+/// The progress of a failed batch.
 enum Failed {
     /// It did not begin, whatever is in it.
     Begin(Shared),
@@ -273,7 +273,7 @@ impl Failed {
         }
     }
 
-    /// Whether a smaller batch may get through. Not if it did not begin: each commit would wait for the lock in turn.
+    /// Returns `true` if a smaller batch may succeed. Not if the batch did not begin: each commit would wait for the lock again.
     fn may_be_one_commit(&self) -> bool {
         match self {
             Self::Begin(_) => false,

@@ -54,7 +54,7 @@ impl fmt::Display for Anomaly {
     }
 }
 
-/// What [`check`] has found.
+/// The result of [`check`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verdict {
@@ -74,12 +74,12 @@ pub struct Verdict {
     pub retried: usize,
     /// The events of the log.
     pub events: usize,
-    /// What no store may do.
+    /// The anomalies.
     pub anomalies: Vec<Anomaly>,
 }
 
 impl Verdict {
-    /// Whether there is no anomaly.
+    /// Returns `true` if there is no anomaly.
     pub fn is_clean(&self) -> bool {
         self.anomalies.is_empty()
     }
@@ -336,7 +336,7 @@ impl Check<'_> {
         self.verdict.anomalies.append(&mut found);
     }
 
-    /// What was decided on is what the log says, and every command that succeeded decided on what it then was conditional
+    /// Checks that every decision rests on the log, and that every successful command decided on what it was conditional
     /// on.
     fn reads(&mut self, log: &Log<'_>) {
         let mut found = Vec::new();

@@ -42,7 +42,7 @@ pub struct Attempt {
 /// One event of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenEvent {
-    /// Which of the expected streams it is for.
+    /// The index of its stream among the expected ones.
     pub stream: usize,
     /// Its stored name.
     pub type_name: String,
@@ -57,15 +57,15 @@ pub struct Ended {
     pub command: String,
     /// When, in nanoseconds since 1970.
     pub at: u64,
-    /// What it decided on.
+    /// The reads that it decided on.
     pub read: Vec<ReadStream>,
-    /// Whether all that it read came from one snapshot: it was read in one round and at the first try.
+    /// `true` if all that it read came from one snapshot: it was read in one round and in one attempt.
     pub one_snapshot: bool,
-    /// How it ended.
+    /// Its result.
     pub outcome: Outcome,
 }
 
-/// What a command has read of one stream.
+/// The read of one stream by a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadStream {
     /// The stream.
@@ -79,7 +79,7 @@ pub struct ReadStream {
     pub mark: u64,
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -88,9 +88,9 @@ pub enum Outcome {
     Committed {
         /// The position that it was told.
         position: u64,
-        /// How many events it was told that it wrote; 0 for a command that only read.
+        /// The number of events that it was told it wrote; 0 for a command that only read.
         events: usize,
-        /// Whether it was made before, under the same idempotency key.
+        /// `true` if it was made before, under the same idempotency key.
         repeated: bool,
     },
     /// Its business rule refused: nothing of it is there.

@@ -1,11 +1,11 @@
-//! Who must come before whom, and the search for commands that must come before themselves.
+//! The order of commands, and the search for commands that must come before themselves.
 
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
 };
 
-/// Why one command comes before another.
+/// A reason why one command comes before another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
     /// The other one's commit stands later in the log.

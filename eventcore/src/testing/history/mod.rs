@@ -1,4 +1,4 @@
-//! What commands saw and did, written down ([`History`]), and the search for what no store may do ([`check`]).
+//! Records of commands ([`History`]), and the search for anomalies in them ([`check`]).
 //!
 //! In the manner of Elle (Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations",
 //! VLDB 2020), with less to infer: the order of each stream is its log, so every dependency between two commands is known

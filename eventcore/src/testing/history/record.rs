@@ -89,7 +89,7 @@ impl<W: Write + Send> History<W> {
         Ok(result)
     }
 
-    /// What it has written to.
+    /// The file that it writes to.
     pub fn into_inner(self) -> W {
         self.out
             .into_inner()
@@ -135,7 +135,7 @@ struct Listener<'h, W, S: ?Sized> {
 #[derive(Default)]
 struct Seen {
     read: Vec<ReadStream>,
-    /// How many snapshots were read.
+    /// The number of snapshots that were read.
     rounds: usize,
     failed: Option<std::io::Error>,
 }

@@ -42,7 +42,7 @@ fn page(reader: &mut Reader, filter: EventFilter, limit: usize) -> FeedPage {
     reader.feed(&request).unwrap()
 }
 
-/// How many steps SQLite's machine made for the statements that read events.
+/// Returns the number of steps of SQLite's virtual machine for the statements that read events.
 fn steps(connection: &Connection) -> i32 {
     [SCAN, ONE, STREAM, POSITIONS]
         .map(|query| {

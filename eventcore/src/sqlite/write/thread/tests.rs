@@ -20,7 +20,7 @@ use crate::{
     store::{ExpectedVersion, IdempotencyKey, NewEvent, StreamHead, VersionConflict},
 };
 
-/// How many streams there are.
+/// The number of streams.
 const STREAMS: u64 = 6;
 /// The type of a stream's events is the one with the stream's number, or what is left of it.
 const TYPES: [&str; 4] = ["Wrote", "Drew", "Sang", "Danced"];
@@ -205,7 +205,7 @@ fn a_caller_that_is_gone_before_its_turn_gets_nothing_written() {
     assert_eq!(streams.collect::<Vec<_>>(), ["s-0", "s-2"]);
 }
 
-/// What a commit is to be, relative to what the model holds when its turn comes.
+/// A planned commit, relative to the model when the commit is run.
 #[derive(Debug, Clone)]
 struct Commit {
     /// Streams, how far off the expected version is (mostly it is right), and which event is expected there.
@@ -382,7 +382,7 @@ fn log(file: &File) -> Vec<(String, u64, EventId)> {
     rows.into_iter().map(|(row, _)| row).collect()
 }
 
-/// What the readers are told of the streams, in place of the lookup.
+/// The rows of streams as the readers know them.
 fn assert_ids_are_those_of_the_file(file: &File) {
     let sql = "SELECT name, id FROM streams";
     let connection = file.sql();
