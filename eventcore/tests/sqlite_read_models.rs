@@ -17,8 +17,8 @@ use std::{
 use eventcore::{
     EventFilter, EventStore, EventStoreError, Position,
     projection::{
-        Leadership, LeaseError, ProjectionDatabase, ProjectionError, ProjectionState, ReadModel,
-        RebuildOutcome, SubscriptionError, status,
+        ErrorPolicy, Leadership, LeaseError, ProjectionDatabase, ProjectionError, ProjectionRunner,
+        ProjectionState, ReadModel, RebuildOutcome, SubscriptionError, dead_letters, status,
     },
     sqlite::{SqliteEventStore, rusqlite::Connection},
     store::ReadFeed,
@@ -363,8 +363,7 @@ async fn the_rebuild_of_one_read_model_leaves_others_alone() {
         |n| format!("INSERT INTO parents VALUES ({n}); INSERT INTO children VALUES ({n}, {n})");
     project(&store, Scripted::new(make, insert)).await;
     // Another projection writes tables of the same names.
-    let sums =
-        eventcore::projection::ProjectionRunner::new(store.clone(), projection::Sums::default());
+    let sums = ProjectionRunner::new(store.clone(), projection::Sums::default());
     let running = sums.start();
     running.wait_for(Position::new(30), SOON).await.unwrap();
     running.stop().await.unwrap();
@@ -725,6 +724,34 @@ async fn a_leader_that_lost_its_tables_stands_by_and_parks_nothing() {
     old.stop().await.unwrap();
     new.stop().await.unwrap();
     assert_eq!(picture(&store.read_model("zoo")).rows["t"].len(), 11);
+}
+
+/// A statement that rolls back by itself is a failure of its event, and nothing is written without the transaction.
+#[tokio::test]
+async fn a_conflict_that_rolls_back_the_transaction_is_a_failure_of_its_event() {
+    let store = store_of(10).await;
+    let make = "CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY);
+                CREATE TRIGGER IF NOT EXISTS never AFTER INSERT ON t WHEN NEW.n = 7 BEGIN SELECT RAISE(ROLLBACK, 'seven'); END";
+    let insert = |n: u64| match n {
+        5 => "INSERT OR ROLLBACK INTO t VALUES (4)".to_owned(),
+        _ => format!("INSERT INTO t VALUES ({n})"),
+    };
+    let parks = ProjectionRunner::new(store.clone(), Scripted::new(make, insert));
+    let running = parks.on_error(ErrorPolicy::park()).start();
+    running.wait_for(Position::new(10), SOON).await.unwrap();
+    running.stop().await.unwrap();
+    let letters = dead_letters(&store, "zoo", Position::START).await.unwrap();
+    let parked: Vec<_> = letters.iter().map(|letter| letter.position.get()).collect();
+    assert_eq!(parked, [5, 7]);
+    assert_eq!(picture(&store.read_model("zoo")).rows["t"].len(), 8);
+    // One that ignores the error ends, before anything is written outside of the transaction.
+    let live = picture(&store.read_model("zoo"));
+    add(&store, 1, 1).await;
+    let mut deaf = Scripted::new(make, |_| "INSERT OR ROLLBACK INTO t VALUES (4)".to_owned());
+    deaf.is_deaf = true;
+    let error = fails(&store, deaf).await;
+    assert!(format!("{error:?}").contains("rolled back"), "{error}");
+    assert_eq!(picture(&store.read_model("zoo")), live);
 }
 
 /// A column of a random table, with a value for each event.

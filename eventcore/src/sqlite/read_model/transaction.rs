@@ -1,6 +1,6 @@
 //! What a projection writes through: [`SqliteTransaction`].
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use rusqlite::{Connection, ErrorCode, Params, Row, ffi};
 
@@ -37,6 +37,8 @@ pub struct SqliteTransaction {
 /// What is held from the first use on.
 struct Open {
     writer: Writer,
+    /// A statement of the projection asked for a rollback in case of a conflict, and there was one.
+    undone: Cell<bool>,
     _turn: Turn,
 }
 
@@ -60,16 +62,22 @@ impl SqliteTransaction {
     /// # Errors
     /// `SQLITE_BUSY` when others write to the read model for too long.
     pub fn connection(&mut self) -> rusqlite::Result<&Connection> {
-        self.open().map(|writer| &writer.connection)
+        self.open().map(|open| &open.writer.connection)
     }
 
-    fn open(&mut self) -> rusqlite::Result<&Writer> {
+    fn open(&mut self) -> rusqlite::Result<&Open> {
         if self.open.is_none() {
             self.failed = true;
             self.open = Some(self.begin()?);
             self.failed = false;
         }
-        self.open.as_ref().map(|open| &open.writer).ok_or_else(busy)
+        let open = self.open.as_ref().ok_or_else(busy)?;
+        // Or what follows would be committed by itself, without the checkpoint.
+        if open.writer.connection.is_autocommit() {
+            let why = "an earlier statement that failed has rolled back the transaction".to_owned();
+            return Err(failure(ffi::SQLITE_ABORT_ROLLBACK, why));
+        }
+        Ok(open)
     }
 
     fn begin(&self) -> rusqlite::Result<Open> {
@@ -80,6 +88,7 @@ impl SqliteTransaction {
         match begun {
             Ok(()) => Ok(Open {
                 writer,
+                undone: Cell::new(false),
                 _turn: turn,
             }),
             Err(error) => {
@@ -94,7 +103,7 @@ impl SqliteTransaction {
         &mut self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let writer = self.open()?;
+        let writer = &self.open()?.writer;
         let _lifted = writer.guard.lift();
         work(&writer.connection)
     }
@@ -104,10 +113,10 @@ impl SqliteTransaction {
     /// # Errors
     /// What SQLite says.
     pub fn execute(&mut self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
-        let writer = self.open()?;
-        let statement = writer.connection.prepare_cached(sql);
+        let open = self.open()?;
+        let statement = open.writer.connection.prepare_cached(sql);
         let executed = statement.and_then(|mut statement| statement.execute(params));
-        executed.map_err(|error| explained(writer, error))
+        executed.map_err(|error| open.explain(error))
     }
 
     /// Runs several statements without parameters.
@@ -115,9 +124,9 @@ impl SqliteTransaction {
     /// # Errors
     /// What SQLite says.
     pub fn execute_batch(&mut self, sql: &str) -> rusqlite::Result<()> {
-        let writer = self.open()?;
-        let executed = writer.connection.execute_batch(sql);
-        executed.map_err(|error| explained(writer, error))
+        let open = self.open()?;
+        let executed = open.writer.connection.execute_batch(sql);
+        executed.map_err(|error| open.explain(error))
     }
 
     /// Reads one row, what the transaction has written included.
@@ -130,16 +139,17 @@ impl SqliteTransaction {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let writer = self.open()?;
-        let statement = writer.connection.prepare_cached(sql);
+        let open = self.open()?;
+        let statement = open.writer.connection.prepare_cached(sql);
         let row = statement.and_then(|mut statement| statement.query_row(params, read));
-        row.map_err(|error| explained(writer, error))
+        row.map_err(|error| open.explain(error))
     }
 
-    /// Whether it could begin, and nothing that was written is lost: a full disk, for one, makes SQLite roll back by itself.
+    /// Returns `false` if it could not begin, or if what was written is lost through no fault of the projection: a full disk,
+    /// for one, makes SQLite roll back by itself.
     pub(crate) fn is_usable(&self) -> bool {
-        let is_open = |open: &Open| !open.writer.connection.is_autocommit();
-        !self.failed && self.open.as_ref().is_none_or(is_open)
+        let is_sound = |open: &Open| !open.writer.connection.is_autocommit() || open.undone.get();
+        !self.failed && self.open.as_ref().is_none_or(is_sound)
     }
 
     /// Returns the statements that were refused.
@@ -152,7 +162,7 @@ impl SqliteTransaction {
     /// Ends it with a commit.
     pub(crate) fn commit(mut self) -> rusqlite::Result<()> {
         let target = self.target.clone();
-        let writer = self.open()?;
+        let writer = &self.open()?.writer;
         let committed = run(writer, COMMIT);
         match &committed {
             Ok(()) => target.disk.check_in(&writer.connection),
@@ -168,14 +178,21 @@ fn run(writer: &Writer, sql: &str) -> rusqlite::Result<()> {
     statement.execute([]).map(drop)
 }
 
-/// SQLite says only that a statement is not authorized.
-fn explained(writer: &Writer, error: rusqlite::Error) -> rusqlite::Error {
-    let is_refused = error.sqlite_error_code() == Some(ErrorCode::AuthorizationForStatementDenied);
-    match writer.guard.forbidden() {
-        Some(forbidden) if is_refused => {
-            failure(ffi::SQLITE_AUTH, format!("not allowed: {forbidden}"))
+impl Open {
+    /// Explains an error of a projection's statement: SQLite says only that one is not authorized.
+    fn explain(&self, error: rusqlite::Error) -> rusqlite::Error {
+        let Writer { connection, guard } = &self.writer;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::AuthorizationForStatementDenied) => match guard.forbidden() {
+                Some(forbidden) => failure(ffi::SQLITE_AUTH, format!("not allowed: {forbidden}")),
+                None => error,
+            },
+            Some(ErrorCode::ConstraintViolation) if connection.is_autocommit() => {
+                self.undone.set(true);
+                error
+            }
+            _ => error,
         }
-        _ => error,
     }
 }
 
