@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use eventcore::{Command, CommandLogic, ExecutionResponse, sqlite::SqliteEventStore};
+use eventcore::{Command, CommandLogic, EventStore, ExecutionResponse, sqlite::SqliteEventStore};
 
 use eventcore::projection::{EventFeed, Projection};
 use eventcore::sqlite::{SqliteTransaction, rusqlite};
@@ -58,7 +58,7 @@ impl Projection<SqliteTransaction> for Balances {
     }
 }
 
-mod postgres {
+pub(crate) mod postgres {
     use super::{AccountEvent, AccountId, Ledger};
     use eventcore::projection::Projection;
 
@@ -101,6 +101,20 @@ mod postgres {
                 }
             }
         }
+    }
+
+    /// Projects and rebuilds the balances in a new store, as `examples/tests/postgres.rs` does with a server.
+    pub(crate) async fn check(store: eventcore::postgres::PostgresEventStore) {
+        use eventcore::projection::{ErrorPolicy, ProjectionRunner, RebuildOutcome};
+
+        let done = super::open(&store).await;
+        let runner = ProjectionRunner::new(store.clone(), Balances).on_error(ErrorPolicy::stop());
+        let balances = runner.clone().start();
+        let timeout = std::time::Duration::from_mins(10);
+        balances.wait_for(done.position(), timeout).await.unwrap();
+        balances.stop().await.unwrap();
+        let rebuilt = runner.start_rebuild().join().await.unwrap();
+        assert_eq!(rebuilt, RebuildOutcome::Swapped);
     }
 }
 
@@ -227,7 +241,7 @@ impl CommandLogic for Open {
     }
 }
 
-async fn open(store: &SqliteEventStore) -> ExecutionResponse {
+async fn open(store: &impl EventStore) -> ExecutionResponse {
     use eventcore::{RetryPolicy, execute};
 
     let open = Open {

@@ -1,5 +1,7 @@
 //! The same programs on a PostgreSQL database.
 
+#[path = "../guide/projections.rs"]
+mod guide;
 mod program;
 
 use std::{
@@ -9,6 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use eventcore::postgres::tokio_postgres::{self, NoTls};
 use program::{err, out, program};
 
 /// The URL of a store that nobody else uses.
@@ -69,6 +72,22 @@ fn a_database_that_cannot_be_reached_is_named_without_its_password() {
         said.contains("cannot be reached") && !said.contains("not-to-be-told"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn the_balances_of_the_guide_are_projected_and_rebuilt() {
+    let url = database();
+    let store = eventcore::postgres::PostgresEventStore::connect(&url)
+        .await
+        .unwrap();
+    guide::postgres::check(store).await;
+    let (server, schema) = url.split_once("?schema=").unwrap();
+    let (schema, _) = schema.split_once('&').unwrap();
+    let (client, connection) = tokio_postgres::connect(server, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let sql = format!("SELECT amount FROM {schema}_balances.balances WHERE account = 7");
+    let rows = client.query(&sql, &[]).await.unwrap();
+    assert_eq!(rows[0].get::<_, i64>(0), 30);
 }
 
 #[test]
