@@ -1,4 +1,4 @@
-//! The guide, chapter by chapter. The crate `examples/guide` compiles and runs its code.
+//! The guide, chapter by chapter. A test, `examples/guide`, compiles and runs its code.
 #![allow(
     clippy::test_attr_in_doctest,
     reason = "the tests in a chapter run in `examples/guide`"
