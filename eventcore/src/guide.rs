@@ -22,7 +22,6 @@ pub mod guarantees {}
 )]
 #[cfg_attr(not(doctest), doc = include_str!("../tests/foreign_store.rs"))]
 #[cfg_attr(not(doctest), doc = "```")]
-#[allow(clippy::test_attr_in_doctest, reason = "the chapter shows tests")]
 pub mod testing {}
 
 #[cfg_attr(not(doctest), doc = include_str!("../docs/subscriptions.md"))]
