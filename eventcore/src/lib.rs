@@ -50,8 +50,8 @@ pub use execute::{
 };
 pub use position::{Position, Version};
 pub use store::{
-    EventFilter, EventSelector, EventStore, EventStoreError, IdempotencyKey, IdempotencyKeyError,
-    VersionConflict, memory,
+    EventFilter, EventSelector, EventStore, EventStoreError, Fingerprint, FingerprintError,
+    IdempotencyKey, IdempotencyKeyError, KeyReused, VersionConflict, memory,
 };
 pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError, StreamKey};
 

@@ -563,7 +563,7 @@ async fn what_is_stored_can_be_appended_to_and_neither_changed_nor_removed() {
             assert_eq!(error.code().unwrap().code(), "42501", "{sql}: {error:?}");
         }
     }
-    let insert = format!("INSERT INTO {schema}.streams (name) VALUES ('x-1')");
+    let insert = format!("INSERT INTO {schema}.streams (id, name) VALUES (9, 'x-1')");
     assert_eq!(
         by_user
             .batch_execute(&insert)
@@ -640,8 +640,8 @@ async fn a_page_of_more_than_the_server_can_give_at_once_is_read_in_parts() {
     let store = config.connect().await.unwrap();
     let schema = schema_of(&config);
     let fill = format!(
-        "INSERT INTO {schema}.streams (name) VALUES ('large-1'), ('large-2');
-         INSERT INTO {schema}.event_types (category, name) VALUES ('large', 'Large');
+        "INSERT INTO {schema}.streams VALUES (1, 'large-1'), (2, 'large-2');
+         INSERT INTO {schema}.event_types VALUES (1, 'large', 'Large');
          INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
          SELECT i, 1, i, 1, gen_random_uuid(), now(), ('\"' || repeat('x', {MAX_EVENT_BYTES} - 2) || '\"')::json
            FROM generate_series(1, {LARGE}) i;

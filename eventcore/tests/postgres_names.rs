@@ -111,7 +111,7 @@ async fn names_are_forgotten_with_the_history_that_they_are_from() {
         let client = raw().await;
         client
             .batch_execute(&format!(
-                "TRUNCATE {schema}.events, {schema}.streams, {schema}.event_types RESTART IDENTITY;
+                "TRUNCATE {schema}.events, {schema}.streams, {schema}.event_types;
                  UPDATE {schema}.sequencer SET position = 0"
             ))
             .await
@@ -207,9 +207,9 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
     // 300 streams, and the second event of each after the first ones of all.
     let history = |category: &str| {
         format!(
-            "TRUNCATE {schema}.events, {schema}.streams, {schema}.event_types RESTART IDENTITY;
-             INSERT INTO {schema}.streams (name) SELECT '{category}-' || i FROM generate_series(1, 300) i;
-             INSERT INTO {schema}.event_types (category, name) VALUES ('{category}', 'Of.{category}');
+            "TRUNCATE {schema}.events, {schema}.streams, {schema}.event_types;
+             INSERT INTO {schema}.streams SELECT i, '{category}-' || i FROM generate_series(1, 300) i;
+             INSERT INTO {schema}.event_types VALUES (1, '{category}', 'Of.{category}');
              INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
              SELECT i + 1, 1 + i % 300, 1 + i / 300, 1, gen_random_uuid(), now(), '1' FROM generate_series(0, 599) i;
              UPDATE {schema}.sequencer SET position = 600"
@@ -276,10 +276,10 @@ async fn every_event_has_its_own_stream_and_type() {
     let schema = schema(&config);
     // The second half of the log has the second event of each stream.
     let fill = format!(
-        "INSERT INTO {schema}.streams (name)
-         SELECT CASE WHEN i % 1000 = 999 THEN 'rare-' ELSE 'account-' END || i FROM generate_series(0, {STREAMS} - 1) i;
-         INSERT INTO {schema}.event_types (category, name)
-         VALUES ('account', 'Opened'), ('account', 'Closed'), ('rare', 'Opened'), ('rare', 'Closed');
+        "INSERT INTO {schema}.streams
+         SELECT i + 1, CASE WHEN i % 1000 = 999 THEN 'rare-' ELSE 'account-' END || i FROM generate_series(0, {STREAMS} - 1) i;
+         INSERT INTO {schema}.event_types
+         VALUES (1, 'account', 'Opened'), (2, 'account', 'Closed'), (3, 'rare', 'Opened'), (4, 'rare', 'Closed');
          INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
          SELECT i + 1, 1 + i % {STREAMS}, 1 + i / {STREAMS}, 1 + i / {STREAMS} + CASE WHEN i % 1000 = 999 THEN 2 ELSE 0 END,
                 gen_random_uuid(), now(), '1'

@@ -65,8 +65,8 @@ async fn a_page_is_read_from_indexes_alone_and_not_compiled() {
         "ALTER TABLE {schema}.streams SET (autovacuum_enabled = false);
          ALTER TABLE {schema}.event_types SET (autovacuum_enabled = false);
          ALTER TABLE {schema}.events SET (autovacuum_enabled = false);
-         INSERT INTO {schema}.streams (name) SELECT 'account-' || i FROM generate_series(1, 10000) i;
-         INSERT INTO {schema}.event_types (category, name) VALUES ('account', 'Deposited'), ('rare', 'Rare');
+         INSERT INTO {schema}.streams SELECT i, 'account-' || i FROM generate_series(1, 10000) i;
+         INSERT INTO {schema}.event_types VALUES (1, 'account', 'Deposited'), (2, 'rare', 'Rare');
          INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
          SELECT i, 1 + i % 10000, 1 + i / 10000, CASE WHEN i % 1000 = 999 THEN 2 ELSE 1 END, gen_random_uuid(), now(),
                 '{{\"amount\":1,\"note\":\"deposit of the day\"}}'

@@ -6,7 +6,7 @@ use crate::{
     Position, Version,
     command::{DeclarationError, HandleMismatch},
     event::{DecodeError, EncodeError},
-    store::{AppendRefused, EventStoreError, VersionConflict},
+    store::{AppendRefused, EventStoreError, KeyReused, VersionConflict},
     stream::StreamId,
 };
 
@@ -43,7 +43,10 @@ pub enum CommandError<E> {
     },
     /// The store failed.
     #[error("the command could not run: {0}")]
-    EventStoreError(#[from] EventStoreError),
+    EventStoreError(#[source] EventStoreError),
+    /// The idempotency key was used for another request.
+    #[error(transparent)]
+    KeyReused(#[from] KeyReused),
     /// The streams of the command are refused: [`DeclarationError::DuplicateStream`] and its like.
     #[error(transparent)]
     Declaration(#[from] DeclarationError),
@@ -119,6 +122,15 @@ pub enum CommandError<E> {
         /// The last thing that the store said.
         source: EventStoreError,
     },
+}
+
+impl<E> From<EventStoreError> for CommandError<E> {
+    fn from(error: EventStoreError) -> Self {
+        match error {
+            EventStoreError::KeyReused(reused) => Self::KeyReused(reused),
+            error => Self::EventStoreError(error),
+        }
+    }
 }
 
 /// Which bound of the [`RetryPolicy`](crate::RetryPolicy) was reached.

@@ -16,7 +16,7 @@ mod on {
     ) {
         let outcome = match result {
             Ok(_) => "committed",
-            Err(CommandError::BusinessRuleViolation(_)) => "refused",
+            Err(CommandError::BusinessRuleViolation(_) | CommandError::KeyReused(_)) => "refused",
             Err(CommandError::ConcurrencyError { .. }) => "conflict",
             Err(CommandError::OutcomeUnknown { .. }) => "unknown",
             Err(_) => "failed",

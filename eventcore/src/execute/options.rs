@@ -34,7 +34,8 @@ impl ExecuteOptions {
     }
 
     /// Makes the command commit at most once under this key; a second execution returns the first one's result
-    /// without running `handle`.
+    /// without running `handle`. A key [for a request](IdempotencyKey::for_request) is refused for another one, with
+    /// [`CommandError::KeyReused`](crate::CommandError::KeyReused).
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.idempotency_key = Some(key);
         self

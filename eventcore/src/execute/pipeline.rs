@@ -330,6 +330,8 @@ impl<C: CommandLogic> AppendStep<C> {
             }
             // The store compares commit ids first, so this is a conflict with somebody else: nothing of ours is there.
             Err(EventStoreError::VersionConflict(conflict)) => machine.conflict(conflict, elapsed),
+            // It knows this commit by its id as well, whatever an earlier try came to.
+            Err(EventStoreError::KeyReused(reused)) => machine.end(Err(reused.into())),
             Err(error) => {
                 let error = match error {
                     // Nothing was to be written, so nothing is open.

@@ -11,7 +11,10 @@ use tokio_postgres::{
     config::{Host, TargetSessionAttrs},
 };
 
-use crate::postgres::{PostgresEventStore, TlsMode, schema};
+use crate::postgres::{
+    PostgresEventStore, TlsMode, schema,
+    url::{DatabaseUrl, refused},
+};
 use crate::store::EventStoreError;
 
 /// The schema that holds a store unless another is named.
@@ -35,7 +38,7 @@ const DEFAULT_SCHEMA: &str = "eventcore";
 /// # Ok(()) }
 /// ```
 ///
-/// Its `Debug` shows no password.
+/// Its `Debug` shows neither user nor password.
 #[derive(Clone)]
 pub struct PostgresConfig {
     pub(crate) server: Config,
@@ -57,16 +60,14 @@ impl PostgresConfig {
     /// From a URL: `postgres://user:password@host1:5432,host2/database?sslmode=verify-full&sslrootcert=/path/ca.pem`.
     ///
     /// The parameters are those of PostgreSQL's own clients, and `schema`. With several hosts the one that takes writes
-    /// is used (`target_session_attrs=read-write`, unless the URL says otherwise). Characters such as `@`, `/` and `%`
-    /// in the password are percent-encoded.
+    /// is used (`target_session_attrs=read-write`, unless the URL says otherwise). The characters `@`, `/`, `?`, `#` and `%`
+    /// of a password are percent-encoded: `%40`, `%2F`, `%3F`, `%23`, `%25`.
     ///
     /// # Errors
-    /// [`EventStoreError::Other`] for what is no such URL; the error does not repeat the URL.
+    /// [`EventStoreError::Other`] for a text that is no such URL, or that could be read in two ways because the password is
+    /// not encoded. The error repeats no part of it but the value of `schema`.
     pub fn new(url: &str) -> Result<Self, EventStoreError> {
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(refused("it does not start with `postgres://`"));
-        }
-        let (rest, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let url = DatabaseUrl::new(url)?;
         let mut config = Self {
             server: Config::new(),
             schema: DEFAULT_SCHEMA.to_owned(),
@@ -82,49 +83,23 @@ impl PostgresConfig {
             notified_poll_interval: Duration::from_millis(250),
             migrate: true,
         };
-        // The driver knows neither certificates nor our schema.
-        let mut theirs = Vec::new();
-        for parameter in parameters
-            .split('&')
-            .filter(|parameter| !parameter.is_empty())
-        {
-            match parameter.split_once('=') {
-                Some(("schema", name)) => config = config.schema(name)?,
-                Some(("sslmode", mode)) => {
-                    config.tls = TlsMode::parse(mode).ok_or_else(|| {
-                        refused(
-                            "`sslmode` is none of disable, prefer, require, verify-ca, verify-full",
-                        )
-                    })?;
-                }
-                Some(("sslrootcert", "system")) => config.root_certificate = None,
-                Some(("sslrootcert", path)) => config.root_certificate = Some(decoded(path).into()),
-                _ => theirs.push(parameter),
-            }
+        if let Some(name) = url.value("schema") {
+            config = config.schema(name)?;
         }
-        let url = match theirs.as_slice() {
-            [] => rest.to_owned(),
-            theirs => format!("{rest}?{}", theirs.join("&")),
-        };
-        let mut server: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            let why = std::error::Error::source(&error)
-                .map_or_else(|| error.to_string(), ToString::to_string);
-            refused(&why)
-        })?;
+        if let Some(mode) = url.value("sslmode") {
+            config.tls = TlsMode::parse(&mode).ok_or_else(|| {
+                refused("`sslmode` is none of disable, prefer, require, verify-ca, verify-full")
+            })?;
+        }
+        config.root_certificate = url
+            .value("sslrootcert")
+            .filter(|path| path != "system")
+            .map(Into::into);
+        let mut server = url.server()?;
         if server.get_hosts().is_empty() && server.get_hostaddrs().is_empty() {
             return Err(refused("it names no host"));
         }
-        // A `@` in the password would make its rest part of the host, and of every message that names the host.
-        let stray = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
-        if server.get_hosts().iter().any(stray) {
-            return Err(refused(
-                "there are two `@`; write `%40` for the one in the password",
-            ));
-        }
-        if !theirs
-            .iter()
-            .any(|parameter| parameter.starts_with("target_session_attrs="))
-        {
+        if url.value("target_session_attrs").is_none() {
             server.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         if server.get_application_name().is_none() {
@@ -269,11 +244,8 @@ impl PostgresConfig {
                 #[cfg(unix)]
                 Host::Unix(path) => path.display().to_string(),
             });
-        let database = self
-            .server
-            .get_dbname()
-            .or(self.server.get_user())
-            .unwrap_or_default();
+        // Without a name it is called like the user, which is not said.
+        let database = self.server.get_dbname().unwrap_or_default();
         format!(
             "schema {} of {}/{database}",
             self.schema,
@@ -290,7 +262,6 @@ impl fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresConfig")
             .field("location", &self.location())
-            .field("user", &self.server.get_user())
             .field("tls", &self.tls)
             .field("root_certificate", &self.root_certificate)
             .field("pool_size", &self.pool_size)
@@ -304,27 +275,4 @@ impl fmt::Debug for PostgresConfig {
             .field("migrate_on_connect", &self.migrate)
             .finish_non_exhaustive()
     }
-}
-
-fn refused(why: &str) -> EventStoreError {
-    let source = format!(
-        "the database URL is refused: {why}; it has the form postgres://user:password@host:5432/database?sslmode=verify-full"
-    );
-    EventStoreError::Other {
-        source: source.into(),
-    }
-}
-
-/// Percent-encoding undone; what is not valid stays as it is.
-fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while let Some(byte) = bytes.get(index) {
-        let code = text.get(index + 1..index + 3).filter(|_| *byte == b'%');
-        let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
-        out.push(code.unwrap_or(*byte));
-        index += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }

@@ -54,6 +54,12 @@ impl fmt::Display for Failure {
                     .detail()
                     .map_or(Ok(()), |more| write!(f, ": {more}"))?;
                 error.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))?;
+                if code == "42501" && error.message().contains("row-level security") {
+                    f.write_str(
+                        "; events would be missed: give the role BYPASSRLS, or disable row level security on the tables of \
+                         the store",
+                    )?;
+                }
                 if ["26000", "42P05"].contains(&code) {
                     f.write_str(
                         "; a pooler in transaction mode may be in between that keeps no prepared statements: set \

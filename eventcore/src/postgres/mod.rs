@@ -10,6 +10,7 @@ mod error;
 mod read;
 mod read_model;
 mod schema;
+mod url;
 mod write;
 
 use std::{fmt, sync::Arc};

@@ -50,7 +50,9 @@ pub(crate) async fn migrate(pool: &Pool, schema: &str) -> Result<(), EventStoreE
 pub(crate) async fn check(pool: &Pool, schema: &str) -> Result<(), EventStoreError> {
     let found = async {
         let mut connection = pool.get().await?;
-        look(&mut connection, pool, schema).await
+        let found = look(&mut connection, pool, schema).await?;
+        see_all_rows(&mut connection, pool, schema).await?;
+        Ok(found)
     };
     let reason = match found.await {
         Ok(Found::Version(VERSION)) => return Ok(()),
@@ -82,7 +84,7 @@ async fn try_migrate(pool: &Pool, schema: &str) -> Result<(), Refused> {
     let mut connection = pool.get().await?;
     // Most often there is nothing to do, and a role that may only append must get this far.
     if let Found::Version(VERSION) = look(&mut connection, pool, schema).await? {
-        return Ok(());
+        return see_all_rows(&mut connection, pool, schema).await;
     }
     // An error ends the transaction together with the connection.
     connection
@@ -166,6 +168,35 @@ async fn look(connection: &mut Connection, pool: &Pool, schema: &str) -> Result<
         }));
     }
     Ok(Found::Version(found))
+}
+
+/// Refuses a store with a policy that hides rows from this role. A reader would pass over the events of others without a
+/// word. Connections turn such reads into errors, but not behind every pooler.
+async fn see_all_rows(
+    connection: &mut Connection,
+    pool: &Pool,
+    schema: &str,
+) -> Result<(), Refused> {
+    let hidden = format!(
+        "SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_catalog.pg_class c
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = '{schema}' AND c.relkind IN ('r', 'p') AND row_security_active(c.oid)"
+    );
+    let rows = connection.query_once(&hidden).await?;
+    let row = rows.first().map(|row| row.try_get::<_, Option<String>>(0));
+    match row.transpose().map_err(Failure::from)?.flatten() {
+        None => Ok(()),
+        Some(tables) => {
+            let source = format!(
+                "{}: row level security hides rows of {tables} from this role, so events would be missed; give the role \
+                 BYPASSRLS, or ALTER TABLE … DISABLE ROW LEVEL SECURITY",
+                pool.location()
+            );
+            Err(Refused::Here(EventStoreError::Other {
+                source: source.into(),
+            }))
+        }
+    }
 }
 
 /// One number. The name of a schema holds no character that would need care (`PostgresConfig::schema`).

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
-use crate::store::{Appended, EventStoreError};
+use crate::store::{Appended, EventStoreError, IdempotencyKey, KeyReused};
 use crate::{Position, event::EventId, sqlite::error::corrupt};
 
 /// Numbers of rows fit into what SQLite stores: it would take longer than anyone lives to count further.
@@ -21,24 +21,42 @@ pub(crate) fn event_id(row: &Row<'_>, column: usize) -> rusqlite::Result<EventId
         .map(|id| EventId::from_uuid(Uuid::from_bytes(id)))
 }
 
-/// The result of the commit that was made under this key, and its id.
+/// A commit that was made under a key.
+pub(crate) struct Keyed {
+    /// Its result, for those who repeat it.
+    pub(crate) appended: Appended,
+    pub(crate) commit_id: [u8; 16],
+    /// Of the request that the key stands for.
+    pub(crate) fingerprint: Option<Vec<u8>>,
+}
+
+impl Keyed {
+    /// The answer to another commit under the key.
+    pub(crate) fn answer(self, key: &IdempotencyKey) -> Result<Appended, KeyReused> {
+        key.repeats(self.appended, self.fingerprint.as_deref())
+    }
+}
+
+/// The commit that was made under this key.
 pub(crate) fn earlier(
     connection: &Connection,
-    key: &str,
-) -> rusqlite::Result<Option<(Appended, [u8; 16])>> {
-    let sql = "SELECT position, events, commit_id FROM idempotency WHERE key = ?1";
+    key: &IdempotencyKey,
+) -> rusqlite::Result<Option<Keyed>> {
+    let sql = "SELECT position, events, commit_id, fingerprint FROM idempotency WHERE key = ?1";
     let earlier = |row: &Row<'_>| {
         let (position, events): (u64, u64) = (row.get(0)?, row.get(1)?);
-        let events = usize::try_from(events).unwrap_or(usize::MAX);
-        let appended = Appended {
-            position: Position::new(position),
-            events,
-            repeated: true,
-        };
-        Ok((appended, row.get(2)?))
+        Ok(Keyed {
+            appended: Appended {
+                position: Position::new(position),
+                events: usize::try_from(events).unwrap_or(usize::MAX),
+                repeated: true,
+            },
+            commit_id: row.get(2)?,
+            fingerprint: row.get(3)?,
+        })
     };
     connection
         .prepare_cached(sql)?
-        .query_row([key], earlier)
+        .query_row([key.as_str()], earlier)
         .optional()
 }

@@ -40,10 +40,11 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_type ON events (type);        -- and by position within a type: it is the row id
 CREATE TABLE idempotency (
-    key       TEXT PRIMARY KEY,
-    position  INTEGER NOT NULL,
-    events    INTEGER NOT NULL,
-    commit_id BLOB    NOT NULL
+    key         TEXT PRIMARY KEY,
+    position    INTEGER NOT NULL,
+    events      INTEGER NOT NULL,
+    commit_id   BLOB    NOT NULL,
+    fingerprint BLOB                                 -- of the request that the key stands for, if its caller gave one
 ) STRICT, WITHOUT ROWID;
 ";
 

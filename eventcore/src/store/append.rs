@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 
+use super::{Fingerprint, FingerprintError, KeyReused};
 use crate::{
     Position, Version,
     event::{
@@ -335,21 +337,27 @@ pub struct Appended {
 /// The prefix of the idempotency keys that this library makes itself.
 const RESERVED_KEYS: &str = "eventcore:";
 
-/// A caller's name for one intended commit, so that it is made at most once: 1 to 255 bytes without control
-/// characters. It is unique in the store and kept for ever; use the request's own id, or a hash of what is asked.
+/// A caller's name for one request, so that its command is committed at most once: 1 to 255 bytes without control
+/// characters. It is unique in the store and kept for ever; use the id of the request.
 ///
-/// The key alone decides: a *different* command under a used key is not told apart from a repetition and gets the first
-/// one's result, with nothing written. A service that lets its clients choose keys, in the manner of an
-/// `Idempotency-Key` header, does well to put into the key whose it is and what is asked
-/// (`format!("{client}:{operation}:{key}")`), so that one client's keys, or one operation's, cannot meet another's.
+/// A key alone does not tell a request from another one with the same key: the second gets the result of the first, and
+/// nothing is written. Wherever clients choose the keys, as with an `Idempotency-Key` header, add
+/// [the request](Self::for_request) as well. Then a key that comes back with another request is refused with
+/// [`KeyReused`](crate::KeyReused), also when only one of the two names its request.
 ///
 /// ```
-/// let key = eventcore::IdempotencyKey::new("payment-7f3a")?;
-/// # assert_eq!(key.as_str(), "payment-7f3a");
-/// # Ok::<(), eventcore::IdempotencyKeyError>(())
+/// use eventcore::IdempotencyKey;
+///
+/// let body = serde_json::json!({ "from": "ada", "to": "grace", "amount": 5 });
+/// let key = IdempotencyKey::new("payment-7f3a")?.for_request(&("POST", "/transfers", &body))?;
+/// assert_eq!(key.as_str(), "payment-7f3a");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct IdempotencyKey(Arc<str>);
+pub struct IdempotencyKey {
+    text: Arc<str>,
+    fingerprint: Option<Fingerprint>,
+}
 
 impl IdempotencyKey {
     /// Checks `text` and makes it a key.
@@ -366,7 +374,10 @@ impl IdempotencyKey {
             }
             _ if text.chars().any(char::is_control) => Err(IdempotencyKeyError::ControlCharacter),
             _ if text.starts_with(RESERVED_KEYS) => Err(IdempotencyKeyError::Reserved),
-            _ => Ok(Self(text.into())),
+            _ => Ok(Self {
+                text: text.into(),
+                fingerprint: None,
+            }),
         }
     }
 
@@ -374,12 +385,63 @@ impl IdempotencyKey {
     ///
     /// The name has at most 63 bytes, so the key is short enough.
     pub(crate) fn of_automation(name: &str, event: Position, command: u32) -> Self {
-        Self(format!("{RESERVED_KEYS}automation/{name}/{event}/{command}").into())
+        Self {
+            text: format!("{RESERVED_KEYS}automation/{name}/{event}/{command}").into(),
+            fingerprint: None,
+        }
+    }
+
+    /// Adds the fingerprint of the request that the key stands for, and replaces one that was there.
+    ///
+    /// Name everything that makes it this request and no other: who asks, for which operation, and with which values, for
+    /// example as a tuple. Leave out what differs when the same request is sent again, such as the time or a trace id. Of a
+    /// request that came over the network, take what was sent rather than the types of this build: a field that a later
+    /// build adds would make another request of one that is repeated meanwhile.
+    ///
+    /// # Errors
+    /// [`FingerprintError`] for a value that cannot be written as JSON.
+    pub fn for_request(
+        self,
+        request: &(impl Serialize + ?Sized),
+    ) -> Result<Self, FingerprintError> {
+        let fingerprint = Some(Fingerprint::of(request)?);
+        Ok(Self {
+            fingerprint,
+            ..self
+        })
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The text, shared. A store finds keys by it: two keys that differ in the fingerprint alone are one key.
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// The fingerprint of [the request](Self::for_request), if it was given.
+    pub fn fingerprint(&self) -> Option<&Fingerprint> {
+        self.fingerprint.as_ref()
+    }
+
+    /// The answer to this key of a store that has made a commit under its text: `earlier`, if `fingerprint`, which was
+    /// stored with it, is that of the same request.
+    ///
+    /// # Errors
+    /// [`KeyReused`] if the commit was made for another request.
+    pub fn repeats(
+        &self,
+        earlier: Appended,
+        fingerprint: Option<&[u8]>,
+    ) -> Result<Appended, KeyReused> {
+        let own = self.fingerprint.as_ref().map(Fingerprint::as_bytes);
+        if own.map(<[u8; 32]>::as_slice) == fingerprint {
+            Ok(earlier)
+        } else {
+            Err(KeyReused::new(self, &earlier))
+        }
     }
 }
 

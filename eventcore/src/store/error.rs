@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::KeyReused;
 use crate::{Version, stream::StreamId};
 
 /// The underlying library's error, kept as the source.
@@ -46,6 +47,9 @@ pub enum EventStoreError {
     /// An expected version does not hold; nothing was written. The runtime reads again and retries.
     #[error(transparent)]
     VersionConflict(#[from] VersionConflict),
+    /// The idempotency key was used for another request; nothing was written.
+    #[error(transparent)]
+    KeyReused(#[from] KeyReused),
     /// The store is busy, or chose this transaction as a victim; nothing was written. Worth a retry.
     #[error("the store is busy and nothing was written; try again: {source}")]
     Busy {

@@ -8,9 +8,10 @@ use std::{
 };
 
 use super::{
-    AppendEvents, Appended, EventFilter, EventStore, EventStoreError, FeedPage, IdempotencyKey,
-    MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, Room, StateCache, StoreFuture,
-    StreamEvent, StreamExtent, StreamHead, StreamQueues, StreamsPage, VersionConflict,
+    AppendEvents, Appended, EventFilter, EventStore, EventStoreError, FeedPage, Fingerprint,
+    IdempotencyKey, KeyReused, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, Room,
+    StateCache, StoreFuture, StreamEvent, StreamExtent, StreamHead, StreamQueues, StreamsPage,
+    VersionConflict,
 };
 use crate::{
     Position, Version,
@@ -40,7 +41,27 @@ struct Log {
     streams: HashMap<StreamId, Vec<usize>>,
     categories: HashMap<Box<str>, HashMap<&'static str, EventType>>,
     /// The commit that was made under a key.
-    keys: HashMap<IdempotencyKey, (Appended, CommitId)>,
+    keys: HashMap<Arc<str>, Keyed>,
+}
+
+/// A commit that was made under a key.
+#[derive(Debug)]
+struct Keyed {
+    appended: Appended,
+    commit_id: CommitId,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Keyed {
+    /// The answer to another commit under the key.
+    fn answer(&self, key: &IdempotencyKey) -> Result<Appended, KeyReused> {
+        let repeated = Appended {
+            repeated: true,
+            ..self.appended.clone()
+        };
+        let fingerprint = self.fingerprint.as_ref().map(Fingerprint::as_bytes);
+        key.repeats(repeated, fingerprint.map(<[u8; 32]>::as_slice))
+    }
 }
 
 /// The events of one category with one stored name.
@@ -65,7 +86,7 @@ impl MemoryEventStore {
 impl EventStore for MemoryEventStore {
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
         let page = self.log().page(&request);
-        Box::pin(ready(Ok(page)))
+        Box::pin(ready(page))
     }
 
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
@@ -115,16 +136,16 @@ impl Log {
         })
     }
 
-    fn page(&self, request: &ReadStreams) -> StreamsPage {
+    fn page(&self, request: &ReadStreams) -> Result<StreamsPage, EventStoreError> {
         let snapshot = request.up_to.unwrap_or(self.head()).min(self.head());
         let key = request.idempotency_key.as_ref();
-        if let Some((earlier, _)) = key.and_then(|key| self.keys.get(key)) {
-            return StreamsPage {
+        if let Some((key, keyed)) = key.and_then(|key| Some((key, self.keys.get(key.text())?))) {
+            return Ok(StreamsPage {
                 streams: Vec::new(),
                 events: Vec::new(),
                 snapshot,
-                already_committed: Some(earlier.clone()),
-            };
+                already_committed: Some(keyed.answer(key)?),
+            });
         }
         let end = index(snapshot.get());
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
@@ -161,20 +182,22 @@ impl Log {
                 payload: event.payload.clone(),
             })
         };
-        StreamsPage {
+        Ok(StreamsPage {
             streams,
             events: found.into_iter().map_while(event).collect(),
             snapshot,
             already_committed: None,
-        }
+        })
     }
 
     fn append(&mut self, request: &AppendEvents) -> Result<Appended, EventStoreError> {
-        if let Some((earlier, id)) = request.idempotency_key().and_then(|key| self.keys.get(key)) {
-            return Ok(Appended {
-                repeated: *id != request.commit_id(),
-                ..earlier.clone()
-            });
+        if let Some(key) = request.idempotency_key()
+            && let Some(keyed) = self.keys.get(key.text())
+        {
+            if keyed.commit_id == request.commit_id() {
+                return Ok(keyed.appended.clone());
+            }
+            return Ok(keyed.answer(key)?);
         }
         let expected = request.expected();
         for stream in expected {
@@ -217,12 +240,12 @@ impl Log {
             repeated: false,
         };
         if let Some(key) = request.idempotency_key() {
-            let repeated = Appended {
-                repeated: true,
-                ..appended.clone()
+            let keyed = Keyed {
+                appended: appended.clone(),
+                commit_id: request.commit_id(),
+                fingerprint: key.fingerprint().copied(),
             };
-            self.keys
-                .insert(key.clone(), (repeated, request.commit_id()));
+            self.keys.insert(key.text().clone(), keyed);
         }
         Ok(appended)
     }

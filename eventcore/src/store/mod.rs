@@ -6,6 +6,7 @@
 mod append;
 mod error;
 mod filter;
+mod fingerprint;
 pub(crate) mod head;
 pub mod memory;
 mod queue;
@@ -22,6 +23,7 @@ pub use append::{
 };
 pub use error::{EventStoreError, VersionConflict};
 pub use filter::{EventFilter, EventSelector};
+pub use fingerprint::{Fingerprint, FingerprintError, KeyReused};
 pub use queue::StreamQueues;
 pub(crate) use queue::Turn;
 pub(crate) use read::Room;

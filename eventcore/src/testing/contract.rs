@@ -21,7 +21,8 @@ use std::{
 
 use crate::{
     CommitId, EventFilter, EventId, EventSelector, EventStore, EventStoreError, IdempotencyKey,
-    MAX_TYPE_NAME_BYTES, Metadata, Position, RecordedEvent, StreamId, Version, VersionConflict,
+    KeyReused, MAX_TYPE_NAME_BYTES, Metadata, Position, RecordedEvent, StreamId, Version,
+    VersionConflict,
     store::{
         AppendEvents, AppendRefused, Appended, ExpectedVersion, MAX_COMMIT_BYTES,
         MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, MAX_PAGE_EVENTS, NewEvent, ReadFeed, ReadStreams,
@@ -51,6 +52,7 @@ macro_rules! contract_tests {
             a_repeated_commit_is_made_once
             a_repeated_commit_with_a_key_is_its_own
             an_idempotency_key_commits_once
+            a_key_of_another_request_is_refused
             a_key_or_commit_used_by_many_at_once_commits_once
             pages_follow_one_another_in_one_snapshot
             pages_are_bounded_by_their_bytes
@@ -667,6 +669,94 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     };
     assert_eq!(store.append(empty(2)).await.unwrap(), repeated);
     assert_eq!(earlier().await, Some(repeated));
+}
+
+/// A key and the request that it stands for: the same request is repeated, any other one refused.
+pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
+    let a = stream("a");
+    let key = |request: &str| {
+        let key = IdempotencyKey::new("request 7").unwrap();
+        match request {
+            "" => key,
+            _ => key.for_request(request).unwrap(),
+        }
+    };
+    let keyed = |key: IdempotencyKey, version, events| {
+        let (id, metadata) = (CommitId::generate(), Metadata::default());
+        AppendEvents::new(id, vec![expect(&a, version)], events, metadata, Some(key)).unwrap()
+    };
+    let lookup = |key: IdempotencyKey, streams| ReadStreams {
+        streams,
+        up_to: None,
+        limit: 10,
+        idempotency_key: Some(key),
+    };
+    let cursors = || {
+        vec![StreamCursor {
+            stream: a.clone(),
+            after: Version::EMPTY,
+        }]
+    };
+    // With or without a fingerprint, and for commits that write nothing too.
+    let mut version = 0;
+    for (number, (own, others)) in [("pay 5", ["pay 6", ""]), ("", ["pay 5", "pay 6"])]
+        .into_iter()
+        .enumerate()
+    {
+        for events in [2, 0] {
+            let key = |request: &str| {
+                let text = format!("request {number} {events}");
+                match request {
+                    "" => IdempotencyKey::new(text).unwrap(),
+                    _ => IdempotencyKey::new(text)
+                        .unwrap()
+                        .for_request(request)
+                        .unwrap(),
+                }
+            };
+            let new = || (0..events).map(|n| event(0, &n.to_string())).collect();
+            let unused = store.read_streams(lookup(key(own), vec![])).await.unwrap();
+            assert_eq!(unused.already_committed, None);
+            let commit = keyed(key(own), version, new());
+            let first = store.append(commit.clone()).await.unwrap();
+            version += events;
+            // This very commit is recognized by its id.
+            assert_eq!(store.append(commit).await.unwrap(), first);
+            let repeated = Appended {
+                repeated: true,
+                ..first.clone()
+            };
+            for other in others {
+                let reused = KeyReused {
+                    key: key(other),
+                    position: first.position,
+                    events: first.events,
+                };
+                for version in [0, version] {
+                    match store.append(keyed(key(other), version, new())).await {
+                        Err(EventStoreError::KeyReused(error)) => assert_eq!(error, reused),
+                        made => panic!("`{other}` is taken for `{own}`: {made:?}"),
+                    }
+                }
+                for streams in [vec![], cursors()] {
+                    match store.read_streams(lookup(key(other), streams)).await {
+                        Err(EventStoreError::KeyReused(error)) => assert_eq!(error, reused),
+                        page => panic!("`{other}` is taken for `{own}`: {page:?}"),
+                    }
+                }
+            }
+            let again = keyed(key(own), 0, new());
+            assert_eq!(store.append(again).await.unwrap(), repeated);
+            let page = store.read_streams(lookup(key(own), cursors())).await;
+            assert_eq!(page.unwrap().already_committed, Some(repeated));
+            assert_eq!(log(&store).await.len() as u64, version);
+        }
+    }
+    // A request that was refused has not used up its key.
+    let refused = store.append(keyed(key("first"), 0, vec![event(0, "1")]));
+    conflict(refused.await);
+    let made = store.append(keyed(key("second"), version, vec![event(0, "1")]));
+    assert!(!made.await.unwrap().repeated);
 }
 
 /// Sixteen at the same time, under one key, then with one commit id.

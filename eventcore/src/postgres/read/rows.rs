@@ -7,7 +7,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::store::{
-    Appended, MAX_PAGE_BYTES, ReadStreams, Room, StreamEvent, StreamExtent, StreamHead, StreamsPage,
+    Appended, KeyReused, MAX_PAGE_BYTES, ReadStreams, Room, StreamEvent, StreamExtent, StreamHead,
+    StreamsPage,
 };
 use crate::{
     Position, Version,
@@ -23,8 +24,14 @@ pub(crate) struct Answer<'a> {
     /// The latest position; `None`, without rows, if the log is not the one that the names of types are known from.
     pub(crate) head: Option<Position>,
     /// Commits that were made under the keys of requests, by number.
-    keys: Vec<(usize, Appended)>,
+    keys: Vec<Keyed<'a>>,
     streams: Vec<Stream<'a>>,
+}
+
+struct Keyed<'a> {
+    request: usize,
+    appended: Appended,
+    fingerprint: Option<&'a [u8]>,
 }
 
 struct Stream<'a> {
@@ -59,7 +66,11 @@ impl<'a> Answer<'a> {
                     events: usize::try_from(number(row, 3)?).unwrap_or(usize::MAX),
                     repeated: true,
                 };
-                answer.keys.push((index(request), appended));
+                answer.keys.push(Keyed {
+                    request: index(request),
+                    appended,
+                    fingerprint: row.try_get(13)?,
+                });
             } else if let Some(stream) = row.try_get(2)? {
                 answer.streams.push(Stream::read(index(stream), row)?);
             }
@@ -94,7 +105,7 @@ impl<'a> Answer<'a> {
         requests: &[Arc<ReadStreams>],
         head: Position,
         types: &Types,
-    ) -> Vec<StreamsPage> {
+    ) -> Vec<Result<StreamsPage, KeyReused>> {
         let mut firsts = Vec::with_capacity(requests.len());
         let mut pages = Vec::with_capacity(requests.len());
         let mut ends = vec![Position::new(u64::MAX); requests.len()];
@@ -119,13 +130,6 @@ impl<'a> Answer<'a> {
                 *end = cut.min(*end);
             }
         }
-        for (request, appended) in self.keys {
-            if let Some(page) = pages.get_mut(request) {
-                page.already_committed = Some(appended);
-                page.streams.clear();
-                page.events.clear();
-            }
-        }
         for ((page, request), end) in pages.iter_mut().zip(requests).zip(ends) {
             // Some streams may have been read beyond the end of the page.
             page.events.sort_by_key(|event| event.position);
@@ -134,6 +138,23 @@ impl<'a> Answer<'a> {
                 |event: &&StreamEvent| event.position <= end && room.take(event.payload.len());
             let fitting = page.events.iter().take_while(fits).count();
             page.events.truncate(fitting);
+        }
+        let mut pages: Vec<_> = pages.into_iter().map(Ok).collect();
+        for keyed in self.keys {
+            let key = requests
+                .get(keyed.request)
+                .and_then(|request| request.idempotency_key.as_ref());
+            let Some((page, key)) = pages.get_mut(keyed.request).zip(key) else {
+                continue;
+            };
+            *page = key
+                .repeats(keyed.appended, keyed.fingerprint)
+                .map(|appended| StreamsPage {
+                    streams: Vec::new(),
+                    events: Vec::new(),
+                    snapshot: page.as_ref().map_or(head, |page| page.snapshot),
+                    already_committed: Some(appended),
+                });
         }
         pages
     }

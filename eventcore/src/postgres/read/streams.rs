@@ -15,7 +15,7 @@ use crate::postgres::{
     read::rows::Answer,
     read::types::{KnownTypes, Types},
 };
-use crate::store::{EventStoreError, MAX_PAGE_EVENTS, ReadStreams, StreamsPage};
+use crate::store::{EventStoreError, KeyReused, MAX_PAGE_EVENTS, ReadStreams, StreamsPage};
 
 /// The most events that are read for a request beyond its page rather than to look for where the page ends.
 const SURPLUS: usize = 512;
@@ -99,13 +99,16 @@ impl Reader {
         requests: &[Arc<ReadStreams>],
     ) -> Vec<Result<StreamsPage, EventStoreError>> {
         match self.pages(requests).await {
-            Ok(pages) => pages.into_iter().map(Ok).collect(),
+            Ok(pages) => pages.into_iter().map(|page| Ok(page?)).collect(),
             Err(why) => requests.iter().map(|_| Err(why.error())).collect(),
         }
     }
 
     /// Asks for all of them in one statement, and in a second one for the names of types that are not known yet.
-    async fn pages(&self, requests: &[Arc<ReadStreams>]) -> Result<Vec<StreamsPage>, Unread> {
+    async fn pages(
+        &self,
+        requests: &[Arc<ReadStreams>],
+    ) -> Result<Vec<Result<StreamsPage, KeyReused>>, Unread> {
         // A server that took over may have another history than the one that the names are known from: then without them.
         let mut damaged = None;
         for known in [self.types.get(), Arc::default()] {

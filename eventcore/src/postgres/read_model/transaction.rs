@@ -296,6 +296,7 @@ impl PostgresTransaction {
 /// transaction is: a projection that ends the transaction itself is found by that.
 const BEGIN_USED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off;
      SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL plan_cache_mode TO DEFAULT;
+     SET LOCAL row_security TO DEFAULT;
      SET LOCAL eventcore_batch.state = 'open'";
 
 /// Begins a transaction that the projection does not use.

@@ -1,9 +1,9 @@
 -- Pages of streams for any number of requests, from one snapshot; like `read_streams.sql`, for those that look for an
 -- earlier commit by its key, or whose streams may have more than one page together.
--- A row has the latest position (`head`) and: a key that was used, with the request that it is of (`key_request`); or a
--- stream, its version, the event there, the events of the page as arrays, in order, the id of the event that the reader goes
--- on from, and if it was looked for, the position where the page of the request ends (`cut`). If there are none of these,
--- there is one row with `head` alone.
+-- A row has the latest position (`head`) and: a key that was used, with the request that it is of (`key_request`) and the
+-- fingerprint that is stored with it; or a stream, its version, the event there, the events of the page as arrays, in order,
+-- the id of the event that the reader goes on from, and if it was looked for, the position where the page of the request ends
+-- (`cut`). If there are none of these, there is one row with `head` alone.
 WITH asked AS MATERIALIZED (
     SELECT a.n, a.request, a.after, a.up_to, a.most, a.share, s.id
       FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY a (name, after, request, up_to, most, share, n)
@@ -37,7 +37,7 @@ SELECT h.position AS head, r.*
   LEFT JOIN (
     SELECT k.request AS key_request, NULL::integer AS n, i.events::bigint AS version, i.position, NULL::uuid AS event_id,
            NULL::timestamptz AS recorded_at, NULL::bigint[] AS versions, NULL::bigint[] AS positions, NULL::integer[] AS types,
-           NULL::json[] AS payloads, NULL::uuid AS after_id, NULL::bigint AS cut
+           NULL::json[] AS payloads, NULL::uuid AS after_id, NULL::bigint AS cut, i.fingerprint
       FROM unnest($8, $9) k (key, request)
      CROSS JOIN LATERAL (SELECT * FROM eventcore.idempotency i WHERE i.key = k.key LIMIT 1) i
     UNION ALL
@@ -46,7 +46,7 @@ SELECT h.position AS head, r.*
                SELECT e.event_id FROM eventcore.events e
                 WHERE e.stream = a.id AND e.version = a.after AND (e.position > a.up_to) IS NOT TRUE LIMIT 1
            ) END,
-           l.cut
+           l.cut, NULL
       FROM asked a
      CROSS JOIN LATERAL (
          SELECT e.version, e.position, e.event_id, e.recorded_at,

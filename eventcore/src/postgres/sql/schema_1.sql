@@ -9,13 +9,15 @@ CREATE TABLE eventcore.sequencer (
 ) WITH (fillfactor = 10);
 INSERT INTO eventcore.sequencer (position) VALUES (0);
 
+-- Ids of streams and of event types are one more than the largest, taken under the lock of the sequencer. A sequence would
+-- fall behind its table wherever rows are copied without it, as logical replication does.
 CREATE TABLE eventcore.streams (
-    id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id   bigint PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE
 );
 
 CREATE TABLE eventcore.event_types (
-    id       integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id       integer PRIMARY KEY,
     category text COLLATE "C" NOT NULL,          -- the category of the streams that hold these events
     name     text COLLATE "C" NOT NULL,
     UNIQUE (category, name)
@@ -41,10 +43,11 @@ CREATE INDEX events_type_position ON eventcore.events (type, position);
 
 -- Commits that are made at most once under a name of the caller's.
 CREATE TABLE eventcore.idempotency (
-    key       text COLLATE "C" PRIMARY KEY,
-    position  bigint  NOT NULL,
-    events    integer NOT NULL,
-    commit_id uuid    NOT NULL
+    key         text COLLATE "C" PRIMARY KEY,
+    position    bigint  NOT NULL,
+    events      integer NOT NULL,
+    commit_id   uuid    NOT NULL,
+    fingerprint bytea                            -- of the request that the key stands for, if its caller gave one
 );
 
 -- The checkpoint and the lease of each projection. Its read model is in a schema of its own.
@@ -71,12 +74,23 @@ CREATE TABLE eventcore.dead_letters (
     PRIMARY KEY (projection, position)
 );
 
+-- Ends a call of `append` whose arguments do not fit each other.
+CREATE FUNCTION eventcore.refuse(why text) RETURNS boolean LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE invalid_parameter_value USING MESSAGE = 'append: ' || why;
+END
+$$;
+
 -- Makes commits, each whole or not at all, in the order in which they are given, and in one round trip.
 --
--- The sequencer is locked first, by whoever has something to write. So does, where standbys have to confirm commits, whoever
--- has nothing to write but wants to know whether versions hold: a leader that was replaced and does not know it yet would
--- say so of versions that are long past, and only what is written waits for a standby. Under READ COMMITTED every statement
--- of a function sees what was committed before it began, so all that is read after the lock is the latest, and stays so.
+-- It runs with the rights of its owner, for callers who may otherwise only read, so it trusts no argument. What can be derived
+-- is: positions, versions and event ids. What a caller counted beforehand is checked row by row, where it costs least:
+-- by induction from one event to the next, and by the unique indexes. A call with arguments that do not fit fails as a whole.
+--
+-- Every call that may write locks the sequencer first. Where standbys confirm commits, a call that only checks versions locks
+-- it as well: a leader that was replaced and does not know it yet would confirm versions that are long past, and only what
+-- is written waits for a standby. Under READ COMMITTED every statement of a function sees what was committed before it
+-- began, so all that is read after the lock is the latest, and stays so.
 --
 -- A caller gives commits together only if none of them names a stream that an earlier one writes to (unless it is bound
 -- to be refused), nor repeats its key. Commits without events are checked too.
@@ -85,39 +99,46 @@ CREATE TABLE eventcore.dead_letters (
 -- restore from a backup, another one may have the same version.
 --
 -- The first row of the result has commit 0 and the position before these commits. There is one further row for each
--- commit that was not made: because a stream was not as expected (`conflict`: which of `stream_names`, and its version), because
--- this very commit had been made before (`made`), or another one under its key (`key`).
+-- commit that was not made: because a stream was not as expected (`conflict`: which of `stream_names`, and its version),
+-- because this very commit had been made before (`made`), or another one under its key, for the same request (`key`) or
+-- for another one (`reused`).
 CREATE FUNCTION eventcore.append(
-    stream_names       text[],     -- the streams that the commits name …
-    stream_commits     integer[],  -- … by which commit, from 1 …
-    expected_versions  bigint[],   -- … the version that each must have …
-    expected_ids       uuid[],     -- … and the event there; null for any
-    commit_ids         uuid[],
-    commit_counts      integer[],  -- how many events each commit has …
-    commit_firsts      integer[],  -- … and which of the events is its first
-    commit_keys        text[],     -- idempotency keys; null if no commit has one
-    commit_metadata    json[],     -- null if no commit has any
-    type_categories    text[],     -- the types of the events …
-    type_names         text[],
-    event_commits      integer[],
-    event_streams      integer[],  -- which of `stream_names`
-    event_versions     bigint[],   -- as it is if the expected version holds
-    event_types        integer[],  -- … by number
-    event_ids          uuid[],
-    event_payloads     json[]
+    stream_names        text[],     -- the streams that the commits name …
+    stream_categories   integer[],  -- … which of `categories` each belongs to …
+    stream_commits      integer[],  -- … which commit names it, from 1 …
+    expected_versions   bigint[],   -- … the version that it must have …
+    expected_ids        uuid[],     -- … and the event there; null for any
+    commit_ids          uuid[],
+    commit_firsts       integer[],  -- which of the events is the first of each commit, or would be if it had any …
+    commit_counts       integer[],  -- … and how many it has: those of a commit follow one another
+    commit_keys         text[],     -- idempotency keys; null if no commit has one
+    commit_fingerprints bytea[],    -- of the requests that the keys stand for; null if no commit has one
+    commit_metadata     json[],     -- null if no commit has any
+    categories          text[],
+    type_categories     integer[],  -- the types of the events: which of `categories` …
+    type_names          text[],     -- … and the name
+    event_streams       integer[],  -- which of `stream_names`
+    event_types         integer[],  -- which of `type_names`
+    event_numbers       integer[],  -- which of the events of its stream each is, from 1 …
+    event_previous      integer[],  -- … after which event; both null if no stream has two
+    event_payloads      json[]
 ) RETURNS TABLE (commit integer, outcome text, "position" bigint, events integer, stream integer, actual bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     keyed    boolean := commit_keys IS NOT NULL;
-    total    integer := cardinality(event_commits);
+    given    integer := coalesce(cardinality(event_streams), 0);
+    total    integer := given;
     head     bigint;
     ids      bigint[];
     heads    bigint[];
     head_ids uuid[];           -- null where any will do
+    places   integer[];        -- which of `categories` each stream is in; null if it is not in that which was given
     types    integer[];
-    accepted boolean[];        -- null: all of them
+    accepted boolean[];        -- null: all commits are …
+    skipped  integer[];        -- … and how many events of refused ones come before each commit
     refused  record;
 BEGIN
     IF total > 0 OR keyed OR current_setting('synchronous_standby_names') <> '' THEN
@@ -127,11 +148,13 @@ BEGIN
     -- In the order of the given arrays: what `unnest` gives alone is aggregated as it comes.
     SELECT coalesce(head, (SELECT s.position FROM eventcore.sequencer s)), array_agg(a.id), array_agg(a.version),
            array_agg(a.event_id),
-           ARRAY(SELECT (SELECT t.id FROM eventcore.event_types t WHERE t.category = a.category AND t.name = a.name)
+           array_agg(CASE WHEN split_part(a.name, '-', 1) = categories[a.category] THEN a.category END),
+           ARRAY(SELECT (SELECT t.id FROM eventcore.event_types t WHERE t.category = categories[a.category] AND t.name = a.name)
                    FROM unnest(type_categories, type_names) a (category, name))
-      INTO head, ids, heads, head_ids, types
-      FROM (SELECT s.id, coalesce(e.version, 0) AS version, CASE WHEN a.expected_id IS NOT NULL THEN e.event_id END AS event_id
-              FROM unnest(stream_names, expected_ids) a (name, expected_id)
+      INTO head, ids, heads, head_ids, places, types
+      FROM (SELECT a.name, a.category, s.id, coalesce(e.version, 0) AS version,
+                   CASE WHEN a.expected_id IS NOT NULL THEN e.event_id END AS event_id
+              FROM unnest(stream_names, stream_categories, expected_ids) a (name, category, expected_id)
               LEFT JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s ON true
               LEFT JOIN LATERAL (
                   SELECT e.version, e.event_id FROM eventcore.events e WHERE e.stream = s.id ORDER BY e.version DESC LIMIT 1
@@ -143,20 +166,26 @@ BEGIN
 
     IF keyed OR heads IS DISTINCT FROM expected_versions OR head_ids IS DISTINCT FROM expected_ids THEN
         FOR refused IN
-            SELECT c.n, k.position AS key_position, k.events AS key_events, k.commit_id AS key_commit, m.stream, m.actual, o.position AS made
-              FROM unnest(commit_keys, commit_firsts) WITH ORDINALITY c (key, first, n)
+            SELECT c.n, CASE WHEN stream_commits[event_streams[c.first]] = c.n THEN c.events ELSE 0 END AS events,
+                   k.position AS key_position, k.events AS key_events,
+                   CASE WHEN k.commit_id = c.id THEN 'made' WHEN k.fingerprint IS NOT DISTINCT FROM c.fingerprint THEN 'key'
+                        ELSE 'reused' END AS key_outcome,
+                   m.stream, m.actual, o.position AS made
+              FROM unnest(commit_ids, commit_firsts, commit_counts, commit_keys, commit_fingerprints)
+                   WITH ORDINALITY c (id, first, events, key, fingerprint, n)
               LEFT JOIN LATERAL (SELECT * FROM eventcore.idempotency k WHERE k.key = c.key LIMIT 1) k ON true
               LEFT JOIN (
                   SELECT DISTINCT ON (a.commit) a.commit, a.n AS stream, a.actual
                     FROM unnest(stream_commits, expected_versions, heads, expected_ids, head_ids)
                          WITH ORDINALITY a (commit, expected, actual, expected_id, actual_id, n)
-                   WHERE a.expected <> a.actual OR a.expected_id IS DISTINCT FROM a.actual_id
+                   WHERE a.expected IS DISTINCT FROM a.actual OR a.expected_id IS DISTINCT FROM a.actual_id
                    ORDER BY a.commit, a.n
               ) m ON m.commit = c.n
               LEFT JOIN LATERAL (
                   SELECT o.position FROM eventcore.events o
-                   WHERE m.commit IS NOT NULL AND o.stream = ids[event_streams[c.first]]
-                     AND o.version = event_versions[c.first] AND o.event_id = event_ids[c.first]
+                   WHERE m.commit IS NOT NULL AND c.events > 0 AND o.stream = ids[event_streams[c.first]]
+                     AND o.version = least(expected_versions[event_streams[c.first]], 9223372036854775806) + 1
+                     AND o.event_id = (left(c.id::text, 31) || '00001')::uuid
                    LIMIT 1
               ) o ON true
              WHERE k.key IS NOT NULL OR m.commit IS NOT NULL
@@ -167,10 +196,10 @@ BEGIN
             END IF;
             accepted[refused.n] := false;
             commit := refused.n;
-            events := commit_counts[refused.n];
+            events := refused.events;
             total := total - events;
             IF refused.key_position IS NOT NULL THEN
-                outcome := CASE refused.key_commit WHEN commit_ids[refused.n] THEN 'made' ELSE 'key' END;
+                outcome := refused.key_outcome;
                 position := refused.key_position;
                 events := refused.key_events;
             ELSIF refused.made IS NOT NULL THEN
@@ -184,48 +213,109 @@ BEGIN
             RETURN NEXT;
         END LOOP;
 
-        IF accepted IS NOT NULL AND (cardinality(event_commits) > 0 OR keyed) THEN
+        IF accepted IS NOT NULL AND (given > 0 OR keyed) THEN
+            total := greatest(total, 0);
             UPDATE eventcore.sequencer SET position = head + total;
-            SELECT array_agg(e.commit ORDER BY e.n), array_agg(e.stream ORDER BY e.n), array_agg(e.version ORDER BY e.n),
-                   array_agg(e.type ORDER BY e.n), array_agg(e.id ORDER BY e.n), array_agg(e.payload ORDER BY e.n)
-              INTO event_commits, event_streams, event_versions, event_types, event_ids, event_payloads
-              FROM unnest(event_commits, event_streams, event_versions, event_types, event_ids, event_payloads)
-                   WITH ORDINALITY e (commit, stream, version, type, id, payload, n)
-             WHERE accepted[e.commit];
+            skipped := ARRAY(
+                SELECT sum(CASE WHEN c.accepted THEN 0 ELSE c.events END) OVER (ORDER BY c.n)
+                  FROM unnest(accepted, commit_counts) WITH ORDINALITY c (accepted, events, n)
+            );
         END IF;
     END IF;
 
     IF total > 0 THEN
+        IF commit_metadata IS NOT NULL THEN
+            -- Readers decode it with every event.
+            PERFORM eventcore.refuse('the metadata of a commit could not be read again')
+               FROM (
+                   SELECT replace(m::text, E'\\u0000', E'\\u0001') AS text FROM unnest(commit_metadata) a (m) WHERE m IS NOT NULL
+               ) m
+              CROSS JOIN LATERAL (SELECT m.text::jsonb AS value OFFSET 0) v
+              WHERE CASE jsonb_typeof(v.value) WHEN 'object' THEN
+                        coalesce(jsonb_typeof(v.value -> 'correlation_id'), 'null') NOT IN ('string', 'null')
+                        OR coalesce(jsonb_typeof(v.value -> 'causation_id'), 'null') NOT IN ('string', 'null')
+                        OR (SELECT count(*) FROM json_object_keys(m.text::json))
+                           <> (SELECT count(*) FROM jsonb_object_keys(v.value))
+                        OR jsonb_path_exists(v.value, 'strict $.**{127} ? (@.type() == "array" || @.type() == "object")')
+                        OR jsonb_path_exists(v.value, 'strict $.** ? (@.type() == "number"
+                               && (@ >= 1.797693134862315808e308 || @ <= -1.797693134862315808e308))')
+                        OR pg_column_size(m.text) > 67108868
+                    ELSE true END;
+        END IF;
+
         IF array_position(ids, NULL) IS NOT NULL THEN
-            INSERT INTO eventcore.streams (name)
-            SELECT DISTINCT stream_names[e.stream] FROM unnest(event_streams) e (stream) WHERE ids[e.stream] IS NULL;
+            INSERT INTO eventcore.streams (id, name)
+            SELECT (SELECT coalesce(max(s.id), 0) FROM eventcore.streams s) + row_number() OVER (), a.name
+              FROM (
+                  SELECT DISTINCT a.name FROM unnest(stream_names, ids, stream_commits) WITH ORDINALITY a (name, id, commit, n)
+                   WHERE a.id IS NULL AND (accepted IS NULL OR accepted[a.commit]) AND a.n IN (SELECT unnest(event_streams))
+              ) a
+             WHERE CASE WHEN char_length(a.name) <= 255 AND a.name ~
+                             '^[^-\u0001-\u001f\u007f-\u009f*?{}[\]]+-[^\u0001-\u001f\u007f-\u009f*?{}[\]]+$'
+                        THEN true ELSE eventcore.refuse('a stream has a name that is not allowed') END;
             ids := ARRAY(SELECT (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name) FROM unnest(stream_names) a (name));
         END IF;
 
         IF array_position(types, NULL) IS NOT NULL THEN
-            INSERT INTO eventcore.event_types (category, name)
-            SELECT a.category, a.name
-              FROM unnest(type_categories, type_names, types) a (category, name, id) WHERE a.id IS NULL;
-            types := ARRAY(SELECT (SELECT t.id FROM eventcore.event_types t WHERE t.category = a.category AND t.name = a.name)
+            INSERT INTO eventcore.event_types (id, category, name)
+            SELECT (SELECT coalesce(max(t.id), 0) FROM eventcore.event_types t) + row_number() OVER (),
+                   categories[a.category], a.name
+              FROM unnest(type_categories, type_names, types) a (category, name, id)
+             WHERE a.id IS NULL
+               AND CASE WHEN categories[a.category] ~ '^[^-\u0001-\u001f\u007f-\u009f*?{}[\]]+$'
+                             AND char_length(categories[a.category]) <= 253 AND octet_length(a.name) BETWEEN 1 AND 1024
+                        THEN true ELSE eventcore.refuse('a type or its category has a name that is not allowed') END;
+            types := ARRAY(SELECT (SELECT t.id FROM eventcore.event_types t
+                                    WHERE t.category = categories[a.category] AND t.name = a.name)
                              FROM unnest(type_categories, type_names) a (category, name));
         END IF;
 
         INSERT INTO eventcore.events (position, stream, version, type, event_id, recorded_at, payload, metadata)
-        SELECT head + e.n, ids[e.stream], e.version, types[e.type], e.id, clock_timestamp(), e.payload,
-               commit_metadata[e.commit]
-          FROM unnest(event_commits, event_streams, event_versions, event_types, event_ids, event_payloads)
-               WITH ORDINALITY e (commit, stream, version, type, id, payload, n);
+        SELECT head + e.n - coalesce(skipped[c.n], 0), ids[e.stream], heads[e.stream] + coalesce(e.number, 1), types[e.type],
+               (left(commit_ids[c.n]::text, 31) || lpad(to_hex(e.n - c.first + 1), 5, '0'))::uuid,
+               clock_timestamp(), e.payload, commit_metadata[c.n]
+          FROM unnest(event_streams, event_types, event_numbers, event_previous, event_payloads)
+               WITH ORDINALITY e (stream, type, number, previous, payload, n)
+         CROSS JOIN LATERAL (SELECT stream_commits[e.stream] AS n, commit_firsts[stream_commits[e.stream]] AS first) c
+         WHERE CASE
+               -- Commits follow one another, each with as many events as it says.
+               WHEN (e.n >= c.first AND e.n < c.first + commit_counts[c.n] AND commit_counts[c.n] <= 100000
+                     AND CASE WHEN e.n = c.first THEN e.n = 1 OR stream_commits[event_streams[e.n - 1]] < c.n
+                              ELSE stream_commits[event_streams[e.n - 1]] = c.n END
+                     AND CASE WHEN e.n = c.first + commit_counts[c.n] - 1
+                              THEN e.n = given OR stream_commits[event_streams[e.n + 1]] > c.n
+                              ELSE stream_commits[event_streams[e.n + 1]] = c.n END
+                     AND e.n - coalesce(skipped[c.n], 0) BETWEEN 1 AND total) IS NOT TRUE
+               THEN eventcore.refuse('the events are not those that the commits say they have')
+               -- Those of a stream too: no two come after the same one, or the index of versions refuses them.
+               WHEN (CASE WHEN e.number > 1
+                          THEN e.previous < e.n AND event_streams[e.previous] = e.stream
+                               AND event_numbers[e.previous] = e.number - 1
+                          ELSE coalesce(e.number, 1) = 1 END) IS NOT TRUE
+               THEN eventcore.refuse('the events of a stream are not numbered from 1')
+               WHEN (places[e.stream] = type_categories[e.type]) IS NOT TRUE
+               THEN eventcore.refuse('an event has a type of another category than its stream')
+               WHEN pg_column_size(e.payload) > 8388612
+               THEN eventcore.refuse('an event is too large')
+               ELSE accepted IS NULL OR accepted[c.n] END
+           AND (array_lower(stream_commits, 1) = 1 AND array_lower(commit_ids, 1) = 1 AND array_lower(commit_firsts, 1) = 1
+                AND array_lower(commit_counts, 1) = 1 AND array_lower(type_categories, 1) = 1
+                AND array_lower(event_streams, 1) = 1 AND coalesce(array_lower(event_numbers, 1), 1) = 1
+                OR eventcore.refuse('an array does not begin at 1'));
     END IF;
 
     IF keyed THEN
-        INSERT INTO eventcore.idempotency (key, position, events, commit_id)
-        SELECT c.key, c.position, c.events, c.id
-          FROM (
-              SELECT c.key, c.events, c.id, head + sum(c.events) OVER (ORDER BY c.n) AS position
-                FROM unnest(commit_keys, commit_counts, commit_ids) WITH ORDINALITY c (key, events, id, n)
-               WHERE accepted IS NULL OR accepted[c.n]
-          ) c
-         WHERE c.key IS NOT NULL;
+        INSERT INTO eventcore.idempotency (key, position, events, commit_id, fingerprint)
+        SELECT c.key, least(head + c.first - 1 + c.events - coalesce(skipped[c.n], 0), head + total), c.events, c.id, c.fingerprint
+          FROM unnest(commit_keys, commit_firsts, commit_counts, commit_ids, commit_fingerprints)
+               WITH ORDINALITY c (key, first, events, id, fingerprint, n)
+         WHERE c.key IS NOT NULL AND (accepted IS NULL OR accepted[c.n])
+           AND CASE WHEN octet_length(c.key) NOT BETWEEN 1 AND 255 OR c.key ~ '[\u0001-\u001f\u007f-\u009f]'
+                    THEN eventcore.refuse('an idempotency key is not allowed')
+                    WHEN octet_length(c.fingerprint) <> 32 THEN eventcore.refuse('a fingerprint has not 32 bytes')
+                    WHEN (c.events = 0 OR total > 0 AND stream_commits[event_streams[c.first]] = c.n) IS NOT TRUE
+                    THEN eventcore.refuse('the events are not those that the commits say they have')
+                    ELSE true END;
     END IF;
 END
 $$;
@@ -233,6 +323,6 @@ $$;
 -- Rights are given by whoever runs the store. An application needs USAGE on the schema, SELECT on its tables and EXECUTE
 -- on `append`, which runs with its owner's rights: then it can append, and neither change nor remove. Whoever
 -- runs projections needs INSERT, UPDATE and DELETE on `projections` and `dead_letters` as well.
-REVOKE ALL ON FUNCTION eventcore.append FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventcore.append, eventcore.refuse FROM PUBLIC;
 REVOKE UPDATE, DELETE, TRUNCATE ON eventcore.streams, eventcore.event_types, eventcore.events, eventcore.idempotency
     FROM CURRENT_USER;

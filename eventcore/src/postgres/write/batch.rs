@@ -5,12 +5,14 @@
 //! outcome known. Commits that are bound to be refused, by what the last batch taught, change nothing and hinder nobody;
 //! without them, many tasks on one stream would be refused one batch at a time.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use crate::postgres::Reply;
 use crate::{
-    IdempotencyKey,
-    store::{AppendEvents, Appended, EventStoreError},
+    store::{AppendEvents, Appended, EventStoreError, IdempotencyKey},
     stream::StreamId,
 };
 
@@ -39,7 +41,7 @@ pub(crate) struct Waiting {
 #[derive(Default)]
 pub(crate) struct Learned {
     versions: HashMap<StreamId, u64>,
-    keys: HashSet<IdempotencyKey>,
+    keys: HashSet<Arc<str>>,
 }
 
 impl Waiting {
@@ -91,7 +93,8 @@ impl Waiting {
                         learned.versions.insert(target.stream.clone(), version);
                     }
                 }
-                learned.keys.extend(job.request.idempotency_key().cloned());
+                let key = job.request.idempotency_key().map(IdempotencyKey::text);
+                learned.keys.extend(key.cloned());
             }
             Err(EventStoreError::VersionConflict(conflict)) => {
                 let version = conflict.actual.get();
@@ -106,7 +109,7 @@ impl Waiting {
 #[derive(Default)]
 struct Batch {
     written: HashSet<StreamId>,
-    keys: HashSet<IdempotencyKey>,
+    keys: HashSet<Arc<str>>,
     commits: usize,
     events: usize,
     bytes: usize,
@@ -121,7 +124,7 @@ impl Batch {
     fn takes(&mut self, request: &AppendEvents, learned: &Learned) -> bool {
         let refused = request
             .idempotency_key()
-            .is_some_and(|key| learned.keys.contains(key))
+            .is_some_and(|key| learned.keys.contains(key.text()))
             || request.expected().iter().any(|expected| {
                 learned
                     .versions
@@ -131,7 +134,7 @@ impl Batch {
         if !refused {
             let waits = request
                 .idempotency_key()
-                .is_some_and(|key| self.keys.contains(key))
+                .is_some_and(|key| self.keys.contains(key.text()))
                 || (!self.written.is_empty()
                     && request
                         .expected()
@@ -145,7 +148,8 @@ impl Batch {
                     self.written.insert(target.stream.clone());
                 }
             }
-            self.keys.extend(request.idempotency_key().cloned());
+            let key = request.idempotency_key().map(IdempotencyKey::text);
+            self.keys.extend(key.cloned());
         }
         self.commits += 1;
         self.events += request.events().len();

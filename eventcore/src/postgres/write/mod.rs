@@ -1,4 +1,5 @@
-//! Writes of the PostgreSQL store: one task with group commit, and the batches that it sends.
+//! Writes of the PostgreSQL store: one task with group commit, the batches that it sends, and their encoding.
 
+mod arguments;
 pub(crate) mod batch;
 pub(crate) mod task;

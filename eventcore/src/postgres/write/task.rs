@@ -7,23 +7,18 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::{
-    Row,
-    types::{ToSql, Type},
-};
-use uuid::Uuid;
+use tokio_postgres::{Row, types::Type};
 
-use crate::store::{AppendEvents, Appended, EventStoreError, IdempotencyKey, VersionConflict};
+use crate::store::{Appended, EventStoreError, KeyReused, VersionConflict};
 use crate::{
     Position, Version,
-    event::EventId,
     postgres::{
         connection::pool::Pool,
         connection::statement::Query,
-        convert::{Json, big, int},
         error::{Failure, corrupt},
         read::feed::Feed,
         read::notify::Announcer,
+        write::arguments::Arguments,
         write::batch::{Job, Waiting},
     },
 };
@@ -33,10 +28,11 @@ const TAKE: usize = 4096;
 
 const APPEND: &str =
     "SELECT commit, outcome, position, events, stream, actual FROM eventcore.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
-const TYPES: [Type; 17] = [
+const TYPES: [Type; 19] = [
     Type::TEXT_ARRAY,
+    Type::INT4_ARRAY,
     Type::INT4_ARRAY,
     Type::INT8_ARRAY,
     Type::UUID_ARRAY,
@@ -44,14 +40,15 @@ const TYPES: [Type; 17] = [
     Type::INT4_ARRAY,
     Type::INT4_ARRAY,
     Type::TEXT_ARRAY,
+    Type::BYTEA_ARRAY,
     Type::JSON_ARRAY,
     Type::TEXT_ARRAY,
+    Type::INT4_ARRAY,
     Type::TEXT_ARRAY,
     Type::INT4_ARRAY,
     Type::INT4_ARRAY,
-    Type::INT8_ARRAY,
     Type::INT4_ARRAY,
-    Type::UUID_ARRAY,
+    Type::INT4_ARRAY,
     Type::JSON_ARRAY,
 ];
 
@@ -163,12 +160,12 @@ impl Writer {
     async fn send(&self, jobs: &[Job]) -> Result<Vec<Result<Appended, EventStoreError>>, Sent> {
         let mut connection = self.pool.get().await.map_err(Sent::No)?;
         connection.prepare(&self.append).await.map_err(Sent::No)?;
-        let arrays = match Arrays::new(jobs) {
-            Ok(arrays) => arrays,
+        let arguments = match Arguments::new(jobs) {
+            Ok(arguments) => arguments,
             Err(error) => return Ok(jobs.iter().map(|_| Err(other(&error))).collect()),
         };
         let rows = connection
-            .query(&self.append, &arrays.parameters())
+            .query(&self.append, &arguments.parameters())
             .await
             .map_err(Sent::Yes)?;
         results(jobs, &rows).map_err(Sent::Yes)
@@ -196,140 +193,6 @@ impl Sent {
     }
 }
 
-/// The arguments of `append`, by its own names.
-struct Arrays<'a> {
-    streams: Vec<&'a str>,
-    stream_commit: Vec<i32>,
-    expected: Vec<i64>,
-    expected_id: Vec<Option<Uuid>>,
-    commit_id: Vec<Uuid>,
-    commit_events: Vec<i32>,
-    commit_first: Vec<Option<i32>>,
-    commit_key: Option<Vec<Option<&'a str>>>,
-    commit_meta: Option<Vec<Option<Json<Vec<u8>>>>>,
-    type_category: Vec<&'a str>,
-    type_name: Vec<&'a str>,
-    event_commit: Vec<i32>,
-    event_stream: Vec<i32>,
-    event_version: Vec<i64>,
-    event_type: Vec<i32>,
-    event_id: Vec<Uuid>,
-    event_payload: Vec<Json<&'a [u8]>>,
-}
-
-impl<'a> Arrays<'a> {
-    fn new(jobs: &'a [Job]) -> Result<Self, serde_json::Error> {
-        let requests = || jobs.iter().map(|job| &job.request);
-        let keyed = requests().any(|request| request.idempotency_key().is_some());
-        let with_metadata = requests().any(|request| !request.metadata().is_empty());
-        let streams = requests().map(|request| request.expected().len()).sum();
-        let events = requests().map(|request| request.events().len()).sum();
-        let mut arrays = Self {
-            streams: Vec::with_capacity(streams),
-            stream_commit: Vec::with_capacity(streams),
-            expected: Vec::with_capacity(streams),
-            expected_id: Vec::with_capacity(streams),
-            commit_id: Vec::with_capacity(jobs.len()),
-            commit_events: Vec::with_capacity(jobs.len()),
-            commit_first: Vec::with_capacity(jobs.len()),
-            commit_key: keyed.then(|| {
-                requests()
-                    .map(|request| request.idempotency_key().map(IdempotencyKey::as_str))
-                    .collect()
-            }),
-            commit_meta: with_metadata
-                .then(|| requests().map(metadata).collect())
-                .transpose()?,
-            type_category: Vec::new(),
-            type_name: Vec::new(),
-            event_commit: Vec::with_capacity(events),
-            event_stream: Vec::with_capacity(events),
-            event_version: Vec::with_capacity(events),
-            event_type: Vec::with_capacity(events),
-            event_id: Vec::with_capacity(events),
-            event_payload: Vec::with_capacity(events),
-        };
-        let mut types = std::collections::HashMap::new();
-        for request in requests() {
-            arrays.add(request, &mut types);
-        }
-        Ok(arrays)
-    }
-
-    fn add(
-        &mut self,
-        request: &'a AppendEvents,
-        types: &mut std::collections::HashMap<(&'a str, &'a str), i32>,
-    ) {
-        let commit = int(self.commit_id.len() + 1);
-        let first_stream = self.streams.len() + 1;
-        for expected in request.expected() {
-            self.streams.push(expected.stream.as_str());
-            self.stream_commit.push(commit);
-            self.expected.push(big(expected.version.get()));
-            self.expected_id
-                .push(expected.event_id.map(EventId::as_uuid));
-        }
-        self.commit_id.push(request.commit_id().as_uuid());
-        self.commit_events.push(int(request.events().len()));
-        let first = (!request.events().is_empty()).then(|| int(self.event_id.len() + 1));
-        self.commit_first.push(first);
-        let mut appended = vec![0_u64; request.expected().len()];
-        for (index, event) in request.events().iter().enumerate() {
-            let Some((target, appended)) = request
-                .expected()
-                .get(event.stream)
-                .zip(appended.get_mut(event.stream))
-            else {
-                continue; // `AppendEvents` has checked it.
-            };
-            *appended += 1;
-            let name = (target.stream.category(), event.type_name);
-            let event_type = *types.entry(name).or_insert_with(|| {
-                self.type_category.push(name.0);
-                self.type_name.push(name.1);
-                int(self.type_name.len())
-            });
-            self.event_commit.push(commit);
-            self.event_stream.push(int(first_stream + event.stream));
-            self.event_version
-                .push(big(target.version.plus(*appended).get()));
-            self.event_type.push(event_type);
-            self.event_id.push(request.event_id(index).as_uuid());
-            self.event_payload.push(Json(&event.payload));
-        }
-    }
-
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 17] {
-        [
-            &self.streams,
-            &self.stream_commit,
-            &self.expected,
-            &self.expected_id,
-            &self.commit_id,
-            &self.commit_events,
-            &self.commit_first,
-            &self.commit_key,
-            &self.commit_meta,
-            &self.type_category,
-            &self.type_name,
-            &self.event_commit,
-            &self.event_stream,
-            &self.event_version,
-            &self.event_type,
-            &self.event_id,
-            &self.event_payload,
-        ]
-    }
-}
-
-fn metadata(request: &AppendEvents) -> Result<Option<Json<Vec<u8>>>, serde_json::Error> {
-    if request.metadata().is_empty() {
-        return Ok(None);
-    }
-    serde_json::to_vec(request.metadata()).map(|text| Some(Json(text)))
-}
-
 /// What became of each commit.
 fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStoreError>>, Failure> {
     let mut position = None;
@@ -345,16 +208,20 @@ fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStore
             continue;
         };
         let outcome: &str = row.try_get(1)?;
-        *result = Some(if outcome == "conflict" {
+        if outcome == "conflict" {
             let stream = row.try_get::<_, i32>(4)?;
-            Err(conflict(jobs, index, stream, row.try_get(5)?))
-        } else {
-            Ok(Appended {
-                position: Position::new(row.try_get::<_, i64>(2)?.unsigned_abs()),
-                events: usize::try_from(row.try_get::<_, i32>(3)?)
-                    .unwrap_or(job.request.events().len()),
-                repeated: outcome == "key",
-            })
+            *result = Some(Err(conflict(jobs, index, stream, row.try_get(5)?)));
+            continue;
+        }
+        let earlier = Appended {
+            position: Position::new(row.try_get::<_, i64>(2)?.unsigned_abs()),
+            events: usize::try_from(row.try_get::<_, i32>(3)?)
+                .unwrap_or(job.request.events().len()),
+            repeated: outcome == "key",
+        };
+        *result = Some(match job.request.idempotency_key() {
+            Some(key) if outcome == "reused" => Err(KeyReused::new(key, &earlier).into()),
+            _ => Ok(earlier),
         });
     }
     let mut position = Position::new(position.unwrap_or(0).unsigned_abs());

@@ -154,11 +154,10 @@ impl Reader {
         let head = self.head().map_err(of_read)?;
         let snapshot = request.up_to.unwrap_or(head).min(head);
         let key = request.idempotency_key.as_ref();
-        let already_committed = key
-            .map_or(Ok(None), |key| earlier(&self.connection, key.as_str()))
-            .map(|earlier| earlier.map(|(appended, _)| appended))
-            .map_err(of_read)?;
-        if already_committed.is_some() {
+        if let Some(key) = key
+            && let Some(keyed) = earlier(&self.connection, key).map_err(of_read)?
+        {
+            let already_committed = Some(keyed.answer(key)?);
             return Ok(StreamsPage {
                 streams: Vec::new(),
                 events: Vec::new(),
@@ -187,7 +186,7 @@ impl Reader {
             streams,
             events,
             snapshot,
-            already_committed,
+            already_committed: None,
         })
     }
 

@@ -18,7 +18,7 @@ use crate::sqlite::{
 use crate::{
     Position, Version,
     event::Metadata,
-    store::{AppendEvents, Appended, EventStoreError, StreamHead, VersionConflict},
+    store::{AppendEvents, Appended, EventStoreError, Fingerprint, StreamHead, VersionConflict},
     stream::StreamId,
 };
 
@@ -137,12 +137,17 @@ impl<'w> Batch<'w> {
         ids: &[Option<i64>],
     ) -> Result<Appended, Refused> {
         if let Some(key) = request.idempotency_key()
-            && let Some((earlier, id)) = earlier(self.connection, key.as_str())?
+            && let Some(keyed) = earlier(self.connection, key)?
         {
-            return Ok(Appended {
-                repeated: id != *request.commit_id().as_uuid().as_bytes(),
-                ..earlier
-            });
+            if keyed.commit_id == *request.commit_id().as_uuid().as_bytes() {
+                return Ok(Appended {
+                    repeated: false,
+                    ..keyed.appended
+                });
+            }
+            return keyed
+                .answer(key)
+                .map_err(|reused| Refused::Alone(reused.into()));
         }
         self.streams.clear();
         for (expected, id) in request.expected().iter().zip(ids) {
@@ -207,12 +212,14 @@ impl<'w> Batch<'w> {
             repeated: false,
         };
         if let Some(key) = request.idempotency_key() {
-            let insert = "INSERT INTO idempotency (key, position, events, commit_id) VALUES (?1, ?2, ?3, ?4)";
+            let insert = "INSERT INTO idempotency (key, position, events, commit_id, fingerprint)
+                          VALUES (?1, ?2, ?3, ?4, ?5)";
             self.connection.prepare_cached(insert)?.execute(params![
                 key.as_str(),
                 sql(position),
                 i64::try_from(appended.events).unwrap_or(i64::MAX),
-                request.commit_id().as_uuid().as_bytes()
+                request.commit_id().as_uuid().as_bytes(),
+                key.fingerprint().map(Fingerprint::as_bytes)
             ])?;
         }
         self.cache.position = Some(position);
