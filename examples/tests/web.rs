@@ -132,6 +132,24 @@ fn a_request_with_a_key_is_carried_out_once_even_across_a_restart() {
     let again = service.post("/accounts/ada/deposits", Some("payment-1"), deposit());
     assert_eq!(again, (200, json!({ "position": 2, "repeated": true })));
     assert_eq!(service.get("/accounts/ada?after=2").1["balance"], 5);
+
+    // The key of another request, in whatever it differs, is no repetition of this one.
+    for (path, body) in [
+        ("/accounts/ada/deposits", json!({ "amount": 6 })),
+        ("/accounts/ada/deposits", json!({ "amount": 5, "note": "" })),
+        ("/accounts/grace/deposits", deposit()),
+        ("/accounts", json!({ "account": "grace", "owner": "Grace" })),
+    ] {
+        let (status, answer) = service.post(path, Some("payment-1"), body);
+        assert_eq!(status, 422, "{path}: {answer}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(
+            error.contains("`payment-1` was used for another request"),
+            "{error}"
+        );
+    }
+    let again = service.post("/accounts/ada/deposits", Some("payment-1"), deposit());
+    assert_eq!(again, (200, json!({ "position": 2, "repeated": true })));
 }
 
 #[test]

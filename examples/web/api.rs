@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{FromRequestParts, Path, Query, State},
-    http::request::Parts,
+    extract::{FromRequest, Path, Query, Request, State},
     response::Html,
     routing::{get, post},
 };
 use eventcore::{
     CommandLogic, ExecuteOptions, IdempotencyKey, Position, execute, sqlite::SqliteEventStore,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
@@ -54,25 +54,43 @@ struct Done {
     repeated: bool,
 }
 
-/// The header `Idempotency-Key`: a request with it is carried out once, however often it is sent.
-struct Once(Option<IdempotencyKey>);
+/// The body of a request, and its header `Idempotency-Key`: a request with it is carried out once, however often it is sent.
+struct Once<T> {
+    body: T,
+    key: Option<IdempotencyKey>,
+}
 
-impl<S: Sync> FromRequestParts<S> for Once {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Once<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get("idempotency-key") else {
-            return Ok(Self(None));
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let header = parts.headers.remove("idempotency-key");
+        let asked = (parts.method.to_string(), parts.uri.path().to_owned());
+        let request = Request::from_parts(parts, body);
+        // As it was sent: a field that this build does not know yet makes another request, too.
+        let Json(sent) = Json::<Value>::from_request(request, state)
+            .await
+            .map_err(Problem::bad_request)?;
+        let key = match header {
+            None => None,
+            Some(value) => {
+                let text = value.to_str().map_err(Problem::bad_request)?;
+                let key = IdempotencyKey::new(text).map_err(Problem::bad_request)?;
+                Some(
+                    key.for_request(&(asked, &sent))
+                        .map_err(Problem::bad_request)?,
+                )
+            }
         };
-        let text = value.to_str().map_err(Problem::bad_request)?;
-        let key = IdempotencyKey::new(text).map_err(Problem::bad_request)?;
-        Ok(Self(Some(key)))
+        let body = serde_json::from_value(sent).map_err(Problem::bad_request)?;
+        Ok(Self { body, key })
     }
 }
 
 async fn run(
     bank: &Bank,
-    Once(key): Once,
+    key: Option<IdempotencyKey>,
     command: impl CommandLogic<Error = BankError>,
 ) -> Result<Json<Done>, Problem> {
     let mut options = ExecuteOptions::new();
@@ -94,11 +112,13 @@ struct Opening {
 
 async fn open(
     State(bank): State<Arc<Bank>>,
-    once: Once,
-    Json(Opening { account, owner }): Json<Opening>,
+    Once {
+        body: Opening { account, owner },
+        key,
+    }: Once<Opening>,
 ) -> Result<Json<Done>, Problem> {
     let account = AccountId(account);
-    run(&bank, once, OpenAccount { account, owner }).await
+    run(&bank, key, OpenAccount { account, owner }).await
 }
 
 #[derive(Deserialize)]
@@ -109,11 +129,13 @@ struct Amount {
 async fn deposit(
     State(bank): State<Arc<Bank>>,
     Path(account): Path<String>,
-    once: Once,
-    Json(Amount { amount }): Json<Amount>,
+    Once {
+        body: Amount { amount },
+        key,
+    }: Once<Amount>,
 ) -> Result<Json<Done>, Problem> {
     let account = AccountId(account);
-    run(&bank, once, Deposit { account, amount }).await
+    run(&bank, key, Deposit { account, amount }).await
 }
 
 #[derive(Deserialize)]
@@ -125,8 +147,10 @@ struct Moving {
 
 async fn transfer(
     State(bank): State<Arc<Bank>>,
-    once: Once,
-    Json(Moving { from, to, amount }): Json<Moving>,
+    Once {
+        body: Moving { from, to, amount },
+        key,
+    }: Once<Moving>,
 ) -> Result<Json<Done>, Problem> {
     let command = Transfer {
         from: AccountId(from),
@@ -134,7 +158,7 @@ async fn transfer(
         limits: LimitsId::of_the_bank(),
         amount,
     };
-    run(&bank, once, command).await
+    run(&bank, key, command).await
 }
 
 /// `?after=17` waits until the read model shows what was committed at position 17: one reads one's own writes.

@@ -52,6 +52,8 @@ impl From<CommandError<BankError>> for Problem {
                 Self::bad_request("the two accounts of a transfer must not be the same")
             }
             CommandError::Declaration(why) => Self::bad_request(why),
+            // The key is not free for another request, as the draft of the header's standard has it.
+            CommandError::KeyReused(reused) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, reused),
             // The same request, with its key, may be sent again: it is carried out once.
             error @ (CommandError::ConcurrencyError { .. }
             | CommandError::OutcomeUnknown { .. }) => {
