@@ -44,7 +44,7 @@ fn everything(error: &dyn std::error::Error) -> String {
     said
 }
 
-/// What people get to see of a URL, also when nobody answers at its address.
+/// Everything that is shown of a URL, also when no server answers at its address, and whether it was accepted.
 fn seen(url: &str) -> (String, bool) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

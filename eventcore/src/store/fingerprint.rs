@@ -53,7 +53,7 @@ pub struct KeyReused {
     pub key: IdempotencyKey,
     /// The position at which the commit of the other request ended.
     pub position: Position,
-    /// How many events the other request appended.
+    /// The number of events that the other request appended.
     pub events: usize,
 }
 
