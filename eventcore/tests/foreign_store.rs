@@ -10,8 +10,8 @@ use std::{
 };
 
 use eventcore::{
-    CommitId, EventStore, EventStoreError, IdempotencyKey, Position, RecordedEvent, StreamId,
-    Version, VersionConflict,
+    CommitId, EventStore, EventStoreError, Fingerprint, IdempotencyKey, KeyReused, Position,
+    RecordedEvent, StreamId, Version, VersionConflict,
     store::{
         AppendEvents, Appended, FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams,
         StoreFuture, StreamEvent, StreamExtent, StreamHead, StreamsPage,
@@ -30,7 +30,22 @@ struct ListStore {
 struct Log {
     /// In commit order: the event at index 0 has position 1.
     events: Vec<RecordedEvent>,
-    keys: HashMap<IdempotencyKey, (CommitId, Appended)>,
+    /// The commit that was made under each key, by the text of the key.
+    keys: HashMap<String, Keyed>,
+}
+
+struct Keyed {
+    commit: CommitId,
+    appended: Appended,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Keyed {
+    /// The answer to another commit under the key.
+    fn answer(&self, key: &IdempotencyKey) -> Result<Appended, KeyReused> {
+        let fingerprint = self.fingerprint.as_ref().map(|of| of.as_bytes().as_slice());
+        key.repeats(self.appended.clone(), fingerprint)
+    }
 }
 
 impl ListStore {
@@ -42,7 +57,7 @@ impl ListStore {
 
 impl EventStore for ListStore {
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
-        Box::pin(async move { Ok(self.log().page(&request)) })
+        Box::pin(async move { self.log().page(&request) })
     }
 
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
@@ -83,16 +98,17 @@ impl Log {
         head(&self.of_stream(stream, self.head()))
     }
 
-    fn page(&self, request: &ReadStreams) -> StreamsPage {
+    fn page(&self, request: &ReadStreams) -> Result<StreamsPage, EventStoreError> {
         let snapshot = request.up_to.unwrap_or(self.head()).min(self.head());
-        let key = request.idempotency_key.as_ref();
-        if let Some((_, earlier)) = key.and_then(|key| self.keys.get(key)) {
-            return StreamsPage {
+        if let Some(key) = &request.idempotency_key
+            && let Some(keyed) = self.keys.get(key.as_str())
+        {
+            return Ok(StreamsPage {
                 streams: Vec::new(),
                 events: Vec::new(),
                 snapshot,
-                already_committed: Some(earlier.clone()),
-            };
+                already_committed: Some(keyed.answer(key)?),
+            });
         }
         let (mut streams, mut found) = (Vec::new(), Vec::new());
         for (number, cursor) in request.streams.iter().enumerate() {
@@ -116,12 +132,12 @@ impl Log {
             type_name: event.type_name.clone(),
             payload: event.payload.clone(),
         };
-        StreamsPage {
+        Ok(StreamsPage {
             streams,
             events: found.into_iter().take(length).map(read).collect(),
             snapshot,
             already_committed: None,
-        }
+        })
     }
 
     fn feed(&self, request: &ReadFeed) -> FeedPage {
@@ -146,10 +162,15 @@ impl Log {
     fn append(&mut self, request: &AppendEvents) -> Result<Appended, EventStoreError> {
         // First the key, then the streams, and where one is not as expected, whether this very commit is the reason.
         let key = request.idempotency_key();
-        if let Some((commit, earlier)) = key.and_then(|key| self.keys.get(key)) {
+        if let Some(key) = key
+            && let Some(keyed) = self.keys.get(key.as_str())
+        {
+            if keyed.commit != request.commit_id() {
+                return Ok(keyed.answer(key)?);
+            }
             return Ok(Appended {
-                repeated: *commit != request.commit_id(),
-                ..earlier.clone()
+                repeated: false,
+                ..keyed.appended.clone()
             });
         }
         for expected in request.expected() {
@@ -192,8 +213,12 @@ impl Log {
                 repeated: true,
                 ..appended.clone()
             };
-            self.keys
-                .insert(key.clone(), (request.commit_id(), repeated));
+            let keyed = Keyed {
+                commit: request.commit_id(),
+                appended: repeated,
+                fingerprint: key.fingerprint().copied(),
+            };
+            self.keys.insert(key.as_str().to_owned(), keyed);
         }
         Ok(appended)
     }

@@ -263,7 +263,8 @@ BEGIN
               FROM unnest(type_categories, type_names, types) a (category, name, id)
              WHERE a.id IS NULL
                AND CASE WHEN categories[a.category] ~ '^[^-\u0001-\u001f\u007f-\u009f*?{}[\]]+$'
-                             AND char_length(categories[a.category]) <= 253 AND octet_length(a.name) BETWEEN 1 AND 1024
+                             AND char_length(categories[a.category]) <= 253 AND octet_length(a.name) BETWEEN 1 AND 255
+                             AND a.name !~ '[\u0001-\u001f\u007f-\u009f]'
                         THEN true ELSE eventcore.refuse('a type or its category has a name that is not allowed') END;
             types := ARRAY(SELECT (SELECT t.id FROM eventcore.event_types t
                                     WHERE t.category = categories[a.category] AND t.name = a.name)
