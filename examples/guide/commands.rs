@@ -386,4 +386,15 @@ mod once {
         let done = execute(store, command, once).await?;
         Ok(done.is_repeated())
     }
+
+    fn of_client(
+        client: &str,
+        body: &serde_json::Value,
+    ) -> Result<eventcore::IdempotencyKey, Box<dyn std::error::Error>> {
+        use eventcore::IdempotencyKey;
+
+        let key =
+            IdempotencyKey::new("request-7")?.for_request(&(client, "POST /transfers", body))?;
+        Ok(key)
+    }
 }
