@@ -35,8 +35,8 @@ async fn store() -> (PostgresEventStore, Proxy) {
         .unwrap();
     tokio::spawn(connection);
     let fill = format!(
-        "INSERT INTO {schema}.streams (name) VALUES ('log-1');
-         INSERT INTO {schema}.event_types (category, name) VALUES ('log', 'Noted');
+        "INSERT INTO {schema}.streams VALUES (1, 'log-1');
+         INSERT INTO {schema}.event_types VALUES (1, 'log', 'Noted');
          INSERT INTO {schema}.events (position, stream, version, type, event_id, recorded_at, payload)
          SELECT n, 1, n, 1, gen_random_uuid(), now(), ('\"' || repeat('x', {BYTES} - 2) || '\"')::json
            FROM generate_series(1, {EVENTS}) n;
