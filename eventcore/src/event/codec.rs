@@ -57,7 +57,7 @@ pub fn encode_struct<T: Serialize + ?Sized>(
     })
 }
 
-/// Reads what [`encode_fields`] wrote of the variant with this index.
+/// Reads what `encode_fields` wrote of the variant with this index.
 ///
 /// # Errors
 /// [`DecodeError::InvalidPayload`] when the payload does not fit the variant.
@@ -80,7 +80,7 @@ pub fn upcast<Old, New>(
     old.map(with)
 }
 
-/// Reads what [`encode_struct`] wrote.
+/// Reads what `encode_struct` wrote.
 ///
 /// # Errors
 /// [`DecodeError::InvalidPayload`] when the payload does not fit.
