@@ -31,7 +31,7 @@ impl CommandLogic for Count {
     }
 
     fn handle(&self, count: &u64, streams: CountStreams<'_>) -> Result<(), Infallible> {
-        println!("run {} time(s) before", count);
+        println!("run {count} time(s) before");
         streams.counter.append(CounterEvent::Counted);
         Ok(())
     }

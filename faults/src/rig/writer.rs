@@ -152,9 +152,10 @@ impl Writer {
     }
 
     /// Returns the failures that the writer reported.
-    pub(crate) fn failures(&self) -> Result<Vec<Failure>> {
-        let reported = fs::read_to_string(&self.reported)?;
-        reported.lines().map(str::parse).collect()
+    pub(crate) fn failures(&self) -> impl Iterator<Item = Failure> + use<> {
+        let reported = fs::read_to_string(&self.reported).unwrap_or_default();
+        let failures = reported.lines().filter_map(|line| line.parse().ok());
+        failures.collect::<Vec<_>>().into_iter()
     }
 
     /// Returns the last line that the writer reported.

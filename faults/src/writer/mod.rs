@@ -134,16 +134,17 @@ async fn run(
                     right: RightId(number / sharing),
                     number,
                 };
-                match execute(&store, command, policy.clone()).await {
-                    Ok(_) => {}
-                    Err(error) if persevere => {
-                        // In one write, so that lines of several tasks do not mix.
-                        let line = format!("{}\n", Failure::new(number, error));
-                        io::stderr().lock().write_all(line.as_bytes())?;
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                        continue;
+                if let Err(error) = execute(&store, command, policy.clone()).await {
+                    let failure = Failure::new(number, error);
+                    // In one write, so that lines of several tasks do not mix.
+                    io::stderr()
+                        .lock()
+                        .write_all(format!("{failure}\n").as_bytes())?;
+                    if !persevere {
+                        return Err(io::Error::other(failure.message));
                     }
-                    Err(error) => return Err(io::Error::other(error)),
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
                 }
                 verdict::acknowledge(io::stdout().lock(), number)?;
             }
