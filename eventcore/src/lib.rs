@@ -75,7 +75,7 @@ macro_rules! require {
     };
 }
 
-/// What generated code calls. No part of the public interface.
+/// Items that generated code calls. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use serde::{Serialize, de::DeserializeOwned};

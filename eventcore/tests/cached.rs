@@ -467,7 +467,7 @@ async fn a_past_is_known_by_the_id_of_its_last_event_and_not_by_its_looks() {
     another_past_that_ends_alike(server::store().await, server::store().await).await;
 }
 
-/// What two accounts hold together.
+/// Returns the sum of two accounts.
 #[derive(Debug, Clone, Command)]
 #[command(cached)]
 struct Total {

@@ -411,7 +411,7 @@ async fn who_cannot_connect_is_told_to_what_and_what_is_missing() {
     );
 }
 
-/// Whether the store's own connections are encrypted.
+/// Returns `true` if the store's own connections are encrypted.
 async fn is_encrypted(config: &PostgresConfig, name: &str) -> bool {
     let store = config.connect().await.unwrap();
     append(&store, "note-1", 0).await.unwrap();

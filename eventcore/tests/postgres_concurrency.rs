@@ -351,7 +351,7 @@ async fn many_in_one_process_and_another_share_hot_streams() {
     assert_eq!(whole_log(&stores[0]).await.len(), 640);
 }
 
-/// What a writing process is told: the schema, how long, and which process it is.
+/// The arguments of a writing process: the schema, the time, and its number.
 const WRITER: &str = "EVENTCORE_TEST_WRITER";
 
 /// Not a test: a process of the test below, with 4 of the 16 writers.

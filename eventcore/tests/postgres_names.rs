@@ -178,7 +178,7 @@ async fn names_are_forgotten_with_the_history_that_they_are_from() {
     }
 }
 
-/// What is read when another history takes the place of the one that the page is from before its names are asked for.
+/// Reads while another history replaces that of the page, before its names are looked up.
 async fn replaced<T>(
     proxy: &Proxy,
     client: &tokio_postgres::Client,

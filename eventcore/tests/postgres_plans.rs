@@ -1,4 +1,4 @@
-//! How PostgreSQL runs the statements that read: what a page costs does not grow with the log nor with a stream, whether
+//! Plans of the statements that read: the cost of a page does not grow with the log nor with a stream, whether
 //! the plan is from the time when the log was empty, or the server has no statistics yet, or has some, and whether it plans
 //! for these values or for all.
 

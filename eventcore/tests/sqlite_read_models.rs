@@ -82,7 +82,7 @@ fn zoo() -> Scripted {
     })
 }
 
-/// What only a question to the virtual tables shows.
+/// Returns the content that only queries of the virtual tables show.
 fn hits(path: &Path) -> Vec<(i64, String)> {
     let file = Connection::open(path).unwrap();
     let mut hits = Vec::new();

@@ -1,4 +1,4 @@
-//! Why a command did not succeed.
+//! Errors of a command.
 
 use std::{fmt, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     stream::StreamId,
 };
 
-/// Why a command did not succeed. Unless it says otherwise, nothing was written.
+/// The error of a command that did not succeed. Unless a variant says otherwise, nothing was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError<E> {
@@ -22,9 +22,9 @@ pub enum CommandError<E> {
         "gave up after {attempts} attempt(s), {ended_by}: {conflict}; allow more, or spread the load over more streams"
     )]
     ConcurrencyError {
-        /// How many attempts were made.
+        /// The number of attempts.
         attempts: u32,
-        /// Which bound of the retry policy ended it.
+        /// The bound of the retry policy that was reached.
         ended_by: RetryBound,
         /// The last conflict.
         #[source]
@@ -56,7 +56,7 @@ pub enum CommandError<E> {
          `ExecuteOptions::max_streams`"
     )]
     TooManyStreams {
-        /// How many it has.
+        /// The number that it has.
         streams: usize,
         /// The limit.
         limit: usize,
@@ -66,7 +66,7 @@ pub enum CommandError<E> {
         "the resolver did not settle after {rounds} rounds; make `discover_related_streams` depend on the state only"
     )]
     DiscoveryUnsettled {
-        /// How often it was asked.
+        /// The number of rounds.
         rounds: usize,
     },
     /// A stored event cannot be read, so there is no state to decide on. It is never skipped.
@@ -82,7 +82,7 @@ pub enum CommandError<E> {
         position: Position,
         /// Its stored name.
         type_name: String,
-        /// What is wrong with it.
+        /// The reason.
         source: DecodeError,
     },
     /// An appended event cannot be stored.
@@ -96,7 +96,7 @@ pub enum CommandError<E> {
         stream: StreamId,
         /// The stored name of the event.
         type_name: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         source: EncodeError,
     },
     /// The commit is too large.
@@ -133,7 +133,7 @@ impl<E> From<EventStoreError> for CommandError<E> {
     }
 }
 
-/// Which bound of the [`RetryPolicy`](crate::RetryPolicy) was reached.
+/// A bound of the [`RetryPolicy`](crate::RetryPolicy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryBound {
     /// [`RetryPolicy::max_attempts`](crate::RetryPolicy::max_attempts).

@@ -1,5 +1,5 @@
-//! What commands report through the `metrics` facade, if the feature `metrics` is on. The guide's chapter on commands names
-//! it for people; this is the only place that names it for the recorder.
+//! Metrics of commands, reported through the `metrics` facade with the feature `metrics`. The guide's chapter on commands
+//! documents their names; this is the only file that reports them.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What a caller may say about one execution.
+//! Options of one execution.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{event::Metadata, store::IdempotencyKey};
 /// The default of [`ExecuteOptions::max_streams`].
 const DEFAULT_MAX_STREAMS: usize = 1000;
 
-/// How a command is executed: the retry policy, and what is stored with its events.
+/// Options of an execution: the retry policy, and metadata that is stored with the events.
 ///
 /// ```
 /// use eventcore::{ExecuteOptions, IdempotencyKey, RetryPolicy};
@@ -41,7 +41,7 @@ impl ExecuteOptions {
         self
     }
 
-    /// What all messages of one conversation share.
+    /// The id that all messages of one conversation share.
     pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
         self.metadata = self.metadata.correlation_id(id);
         self
@@ -59,7 +59,7 @@ impl ExecuteOptions {
         self
     }
 
-    /// How long the command may take from its start; see [`RetryPolicy::deadline`].
+    /// Sets the time that the command may take from its start; see [`RetryPolicy::deadline`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.retry = self.retry.deadline(deadline);
         self

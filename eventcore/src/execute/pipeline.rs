@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// How a command ended.
+/// The result of a command.
 type Outcome<C> = Result<ExecutionResponse, CommandError<<C as CommandLogic>::Error>>;
 
 /// A command that is ready to run.
@@ -32,7 +32,7 @@ pub struct ExecutePipeline<C: CommandLogic> {
     machine: Box<Machine<C>>,
 }
 
-/// What the pipeline needs next.
+/// The effect that the pipeline needs next.
 pub enum Step<C: CommandLogic> {
     /// Read a page of streams.
     ReadStreams(ReadStep<C>),
@@ -66,7 +66,7 @@ pub struct SleepStep<C: CommandLogic> {
     then: Then,
 }
 
-/// Where the pipeline goes on after a wait.
+/// The step after a wait.
 enum Then {
     StartOver,
     /// Keep what was folded and read on from there: everything new comes after it in commit order.
@@ -92,14 +92,14 @@ struct Machine<C: CommandLogic> {
     forgets: bool,
 }
 
-/// What belongs to one attempt and starts afresh with the next.
+/// The state of one attempt; the next one starts from scratch.
 struct Attempt<C: CommandLogic> {
     state: State<C>,
     discovered: C::Discovered,
     /// The declared streams, then the discovered ones.
     slots: Vec<Slot>,
     declared: usize,
-    /// How many fields declare streams.
+    /// The number of fields that declare streams.
     fields: usize,
     /// For each stream that was read, the slot that it fills now. The resolver may have dropped it.
     slot_of: Vec<Option<usize>>,
@@ -107,7 +107,7 @@ struct Attempt<C: CommandLogic> {
     /// The events so far, for a command whose streams may grow: it folds them again in the larger set.
     history: Vec<StreamEvent>,
     rounds: usize,
-    /// Whether an event was folded since the attempt began, or since a state was recalled.
+    /// `true` if an event was folded since the attempt began, or since a cached state was taken.
     folded: bool,
 }
 
@@ -206,7 +206,7 @@ impl<C: CommandLogic> ExecutePipeline<C> {
 }
 
 impl<C: CommandLogic> ReadStep<C> {
-    /// What to read.
+    /// Returns the request to read.
     pub fn request(&self) -> &ReadStreams {
         &self.request
     }
@@ -246,7 +246,7 @@ impl<C: CommandLogic> ReadStep<C> {
 }
 
 impl<C: CommandLogic> ReadStep<C> {
-    /// What a remembered state must be of to go on from it, instead of reading the streams from the start. `None` when
+    /// Returns the key of the cached state that the command could start from, instead of reading its streams. `None` when
     /// the command is not [cached](crate::command::CachedCommand), or has read something already.
     pub fn recalls(&self) -> Option<StateKey> {
         let caching = Machine::<C>::caching()?;
@@ -306,7 +306,7 @@ impl<C: CommandLogic> AppendStep<C> {
         }
     }
 
-    /// What to commit.
+    /// Returns the request to append.
     pub fn request(&self) -> &AppendEvents {
         &self.request
     }
@@ -367,7 +367,7 @@ impl<C: CommandLogic> AppendStep<C> {
 }
 
 impl<C: CommandLogic> SleepStep<C> {
-    /// How long to wait.
+    /// Returns the time to wait.
     pub fn duration(&self) -> Duration {
         self.context.delay
     }
@@ -405,11 +405,11 @@ impl<C: CommandLogic> SleepStep<C> {
     }
 }
 
-/// Why a page does not lead to a decision.
+/// Reasons why a page does not lead to a decision.
 enum Stop<E> {
     Failed(CommandError<E>),
     AlreadyCommitted(Appended),
-    /// What was remembered is not what the store holds.
+    /// The store does not hold the cached history.
     NotThere,
 }
 

@@ -68,7 +68,7 @@ impl Reading {
         self.recalled = true;
     }
 
-    /// Whether the first page of a round follows on the events from which it is read on: those that were remembered, or
+    /// Returns `true` if the first page of a round follows the events after which it was read: those that were cached, or
     /// read before a conflict. An id stands for all earlier events of its stream as well.
     pub(super) fn recognizes(&self, page: &StreamsPage) -> bool {
         let mut streams = self.current().iter().zip(&page.streams);
@@ -79,7 +79,7 @@ impl Reading {
         })
     }
 
-    /// Whether no event was seen yet.
+    /// Returns `true` if no event was seen yet.
     pub(super) fn is_new(&self) -> bool {
         self.streams
             .iter()

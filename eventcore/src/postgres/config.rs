@@ -1,4 +1,4 @@
-//! Where the server is, and how the store behaves towards it.
+//! The address of the server, and settings of the store.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use crate::store::EventStoreError;
 /// The schema that holds a store unless another is named.
 const DEFAULT_SCHEMA: &str = "eventcore";
 
-/// How to reach a PostgreSQL database, and how to behave towards it.
+/// The address of a PostgreSQL database, and settings of the store.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), eventcore::EventStoreError> {
@@ -134,7 +134,7 @@ impl PostgresConfig {
         Ok(self)
     }
 
-    /// Whether connections are encrypted and the server has to prove itself; [`TlsMode::Prefer`] by default.
+    /// Sets the encryption of connections and the verification of the server; [`TlsMode::Prefer`] by default.
     pub fn tls(mut self, mode: TlsMode) -> Self {
         self.tls = mode;
         self
@@ -153,20 +153,20 @@ impl PostgresConfig {
         self
     }
 
-    /// How long one host may take to accept a connection, log-in included; 3 seconds by default. Then the next is tried.
+    /// Sets the time that one host may take to accept a connection, log-in included, before the next is tried; 3 seconds by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long an answer may take before the connection is given up; 10 seconds by default. An append that was sent
-    /// ends as [`EventStoreError::OutcomeUnknown`], which the runtime settles by repeating it.
+    /// Sets the time that a response may take before the connection is dropped; 10 seconds by default. An append that was sent
+    /// ends as [`EventStoreError::OutcomeUnknown`], which the runtime resolves by retrying it.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
-    /// How long the *server* works on a statement before it gives up ([`EventStoreError::Busy`]), from a millisecond to
+    /// Sets the time after which the *server* cancels a statement ([`EventStoreError::Busy`]), from a millisecond to
     /// 24 days; no limit by default.
     /// It is sent when a connection starts, which a pooler may refuse: then set it for the role instead.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
@@ -176,36 +176,36 @@ impl PostgresConfig {
         self
     }
 
-    /// Whether statements are prepared once for each connection; true by default. Needed false behind a pooler in
+    /// Sets if statements are prepared once for each connection; `true` by default. Set it to `false` behind a pooler in
     /// transaction mode that does not know prepared statements (pgbouncer before 1.21): then they are planned each time.
     pub fn prepared_statements(mut self, prepared: bool) -> Self {
         self.prepared_statements = prepared;
         self
     }
 
-    /// Whether commits are announced with NOTIFY to other processes, and awaited with LISTEN, on a connection beside the
-    /// pool that is made when the first reader waits; true by default. It is only a hint: where nothing can be heard, the
-    /// server is asked more often.
+    /// Sets if commits are announced with NOTIFY to other processes, and awaited with LISTEN, on a connection beside the
+    /// pool that is opened when the first reader waits; `true` by default. It is only a hint: without notifications, the
+    /// server is polled more often.
     pub fn notifications(mut self, notifications: bool) -> Self {
         self.notifications = notifications;
         self
     }
 
-    /// How often the server is asked for the commits of other processes while somebody waits for them and no
+    /// Sets the time between polls for the commits of other processes while a reader waits for them and no
     /// notifications arrive; at least a millisecond, 10 milliseconds by default.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// How often it is asked all the same while notifications arrive, for those that are lost with a process that dies;
+    /// Sets the time between polls while notifications arrive, since those of a process that dies are lost;
     /// at least a millisecond, 250 milliseconds by default.
     pub fn notified_poll_interval(mut self, interval: Duration) -> Self {
         self.notified_poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// Whether [`connect`](Self::connect) creates or migrates the tables; true by default. Otherwise it only checks them.
+    /// Sets if [`connect`](Self::connect) creates or migrates the tables; `true` by default. Otherwise it only checks them.
     pub fn migrate_on_connect(mut self, migrate: bool) -> Self {
         self.migrate = migrate;
         self

@@ -1,4 +1,4 @@
-//! What PostgreSQL's errors, and the loss of a connection, mean to a caller.
+//! The meaning of PostgreSQL's errors, and of a lost connection, to a caller.
 
 use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::store::EventStoreError;
 
-/// Why the server did not do what it was asked. Several callers of one group commit share it.
+/// A failed request to the server. Several callers of one group commit share it.
 #[derive(Debug, Clone)]
 pub(crate) enum Failure {
     /// The driver's error.
@@ -92,14 +92,14 @@ struct At {
     source: Failure,
 }
 
-/// What the driver says when the server asks for a password and there is none.
+/// The driver's message when the server asks for a password and there is none.
 const PASSWORD_MISSING: &str = "password missing";
 
 fn why(error: &tokio_postgres::Error) -> Option<String> {
     error.source().map(ToString::to_string)
 }
 
-/// What to do about that.
+/// The advice for that case.
 fn advice(why: &str) -> &'static str {
     if why == PASSWORD_MISSING {
         "; the server asks for it: write `postgres://user:password@host/database`"
@@ -122,7 +122,7 @@ impl Failure {
         self.of_server().is_some()
     }
 
-    /// Whether the server refused this statement and is otherwise well: the connection is good, nothing was written.
+    /// Returns `true` if the server refused this statement only: the connection is usable, and nothing was written.
     pub(crate) fn is_refusal(&self) -> bool {
         self.of_server().is_some_and(|error| {
             let fatal = [Some(Severity::Fatal), Some(Severity::Panic)];
@@ -150,13 +150,13 @@ impl Failure {
             .is_some_and(|error| *error.code() == SqlState::UNDEFINED_TABLE)
     }
 
-    /// Whether a constraint does not hold.
+    /// Returns `true` if a constraint is violated.
     pub(crate) fn is_violation(&self) -> bool {
         self.of_server()
             .is_some_and(|error| error.code().code().starts_with("23"))
     }
 
-    /// Whether another process created the same thing at the same time.
+    /// Returns `true` if another process created the same object at the same time.
     pub(crate) fn is_race(&self) -> bool {
         const RACES: [&str; 8] = [
             "23505", "42P06", "42P07", "42710", "42723", "40001", "40P01", "XX000",
@@ -165,7 +165,7 @@ impl Failure {
             .is_some_and(|error| RACES.contains(&error.code().code()))
     }
 
-    /// Whether one commit of a batch may be to blame: what it holds, or how much.
+    /// Returns `true` if a single commit of a batch may be the cause, by its content or its size.
     pub(crate) fn may_be_one_commit(&self) -> bool {
         self.is_refusal()
             && matches!(

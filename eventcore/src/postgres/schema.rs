@@ -12,13 +12,13 @@ use crate::store::EventStoreError;
 /// The newest schema that this build knows.
 const VERSION: i64 = 1;
 
-/// What brings a schema from each version to the next.
+/// The migrations, each from one version of the schema to the next.
 const MIGRATIONS: [&str; 1] = [include_str!("sql/schema_1.sql")];
 
-/// How often a migration is tried again after another process was in its way.
+/// The number of retries of a migration that another process interfered with.
 const TRIES: u32 = 20;
 
-/// What is found under the name of a schema.
+/// The state of a schema.
 enum Found {
     /// Nothing of ours, and nothing in the way.
     Nothing,

@@ -15,7 +15,7 @@ use crate::store::EventStoreError;
 const APPLICATION_ID: i32 = 0x6576_7463;
 /// The newest schema that this build knows.
 const VERSION: i64 = 1;
-/// How long a connection waits for another process.
+/// The time that a connection waits for another process.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 /// Schema 1. Ids are interned, so an event row is small; nothing is ever changed or removed.

@@ -1,4 +1,4 @@
-//! What is committed: an append request that was checked when it was made, and its result.
+//! Appends: a request that was checked when it was made, and its result.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl ExpectedVersion {
         }
     }
 
-    /// Whether a stream with this head is as it is expected to be.
+    /// Returns `true` if a stream with this head is as expected.
     pub fn holds(&self, head: StreamHead) -> bool {
         self.version == head.version()
             && (self.event_id.is_none() || self.event_id == head.event_id())
@@ -60,7 +60,7 @@ impl ExpectedVersion {
 /// One event to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Which of the expected streams it goes to, by index.
+    /// The index of its stream among the expected ones.
     pub stream: usize,
     /// Its stored name: 1 to [`MAX_TYPE_NAME_BYTES`] bytes without control characters.
     pub type_name: &'static str,
@@ -161,7 +161,7 @@ impl AppendEvents {
         self.0.commit_id.event(index)
     }
 
-    /// What the caller said about the commit.
+    /// The metadata of the commit.
     pub fn metadata(&self) -> &Metadata {
         &self.0.metadata
     }
@@ -171,7 +171,7 @@ impl AppendEvents {
         self.0.idempotency_key.as_ref()
     }
 
-    /// Whether it only checks versions: then there is nothing of it that could have been written.
+    /// Returns `true` if it only checks versions: then nothing of it could have been written.
     pub(crate) fn only_checks(&self) -> bool {
         self.0.events.is_empty() && self.0.idempotency_key.is_none()
     }
@@ -247,7 +247,7 @@ fn check_payload(event: &NewEvent) -> Result<(), AppendRefused> {
     })
 }
 
-/// Why a commit is not even tried.
+/// The error of a commit that is refused before it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendRefused {
@@ -256,7 +256,7 @@ pub enum AppendRefused {
         "a commit names at most {MAX_COMMIT_STREAMS} streams, this one {streams}; split the command"
     )]
     TooManyStreams {
-        /// How many it names.
+        /// The number of streams.
         streams: usize,
     },
     /// More events than [`MAX_COMMIT_EVENTS`].
@@ -264,7 +264,7 @@ pub enum AppendRefused {
         "a commit has at most {MAX_COMMIT_EVENTS} events, this one {events}; split the command"
     )]
     TooManyEvents {
-        /// How many it has.
+        /// The number that it has.
         events: usize,
     },
     /// An event larger than [`MAX_EVENT_BYTES`].
@@ -282,7 +282,7 @@ pub enum AppendRefused {
         "a commit has at most {MAX_COMMIT_BYTES} bytes of events and their metadata, this one {bytes}; split the command"
     )]
     TooLarge {
-        /// How many it has.
+        /// The number that it has.
         bytes: usize,
     },
     /// A payload that is not JSON, or that could not be read again: nested too deeply, a number out of range.
@@ -290,7 +290,7 @@ pub enum AppendRefused {
     NotJson {
         /// The stored name of the event.
         type_name: &'static str,
-        /// What is wrong with it, and where.
+        /// The fault and its location.
         reason: String,
     },
     /// A stored name that is empty, longer than [`MAX_TYPE_NAME_BYTES`], or has control characters.
@@ -305,7 +305,7 @@ pub enum AppendRefused {
     /// Metadata that could not be stored or read again.
     #[error("the metadata of the commit cannot be stored: {reason}")]
     Metadata {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// Two expected versions of one stream.
@@ -327,10 +327,10 @@ pub enum AppendRefused {
 pub struct Appended {
     /// The position of its last event; for a commit without events, of the store's latest event.
     pub position: Position,
-    /// How many events it appended.
+    /// The number of events that it appended.
     pub events: usize,
-    /// Whether another commit had been made before under the same idempotency key, and this one was not. A commit
-    /// that is sent again, because its outcome was not known, is not another one.
+    /// `true` if another commit had been made before under the same idempotency key, and this one was not. A commit
+    /// that is sent again because its outcome was unknown is not another one.
     pub repeated: bool,
 }
 
@@ -445,7 +445,7 @@ impl IdempotencyKey {
     }
 }
 
-/// Why a text is no idempotency key.
+/// The error of a text that is not an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdempotencyKeyError {
@@ -457,7 +457,7 @@ pub enum IdempotencyKeyError {
         "an idempotency key has at most {MAX_IDEMPOTENCY_KEY_BYTES} bytes, this one {bytes}; use a hash of it"
     )]
     TooLong {
-        /// How many bytes it has.
+        /// The number of bytes.
         bytes: usize,
     },
     /// The text contains a control character.

@@ -1,4 +1,4 @@
-//! What can go wrong in a store, the same kinds on every store.
+//! Errors of stores, the same kinds on every store.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl fmt::Display for VersionConflict {
     }
 }
 
-/// Why a store could not do what it was asked.
+/// The error of a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventStoreError {
@@ -53,13 +53,13 @@ pub enum EventStoreError {
     /// The store is busy, or chose this transaction as a victim; nothing was written. Worth a retry.
     #[error("the store is busy and nothing was written; try again: {source}")]
     Busy {
-        /// What the store said.
+        /// The underlying error.
         source: Source,
     },
     /// The store cannot be reached; nothing was written. Worth a retry.
     #[error("the store cannot be reached; check that it runs: {source}")]
     Unavailable {
-        /// What the store said.
+        /// The underlying error.
         source: Source,
     },
     /// It is not known whether the commit was made. Repeating the same append is safe and settles it.
@@ -67,7 +67,7 @@ pub enum EventStoreError {
         "it is not known whether the commit was made; repeat it with the same commit id: {source}"
     )]
     OutcomeUnknown {
-        /// What the store said.
+        /// The underlying error.
         source: Source,
     },
     /// There is no space left; nothing was written.
@@ -75,7 +75,7 @@ pub enum EventStoreError {
         "the disk of the event store is full and nothing was written; free some space: {source}"
     )]
     StorageFull {
-        /// What the store said.
+        /// The underlying error.
         source: Source,
     },
     /// The disk has failed to write. What a system says of a file after that cannot be relied on, so the store writes
@@ -85,7 +85,7 @@ pub enum EventStoreError {
          that, look into the system's log and mend or replace the disk: {source}"
     )]
     StorageFailed {
-        /// What the store said.
+        /// The underlying error.
         source: Source,
     },
     /// The file of the store was deleted, moved or replaced while it was open. What is written to it now may be gone at the
@@ -98,7 +98,7 @@ pub enum EventStoreError {
     StorageMoved {
         /// The path of the file.
         location: String,
-        /// Which file it is.
+        /// The file.
         source: Source,
     },
     /// The store may only be read; nothing was written.
@@ -108,15 +108,15 @@ pub enum EventStoreError {
     ReadOnly {
         /// The file or server.
         location: String,
-        /// What the store said.
+        /// The underlying error.
         source: Source,
     },
-    /// What was opened is no event store.
+    /// The file or schema is not an event store.
     #[error("{location} is not an eventcore database; it is left as it is: {reason}")]
     NotAnEventStore {
         /// The file or server.
         location: String,
-        /// How that was seen.
+        /// The reason.
         reason: String,
     },
     /// The store was written by a newer version of this library.
@@ -134,7 +134,7 @@ pub enum EventStoreError {
     /// A stored record breaks a rule that the store checks on the way in.
     #[error("a stored record is damaged: {reason}; restore it from a backup")]
     Corrupt {
-        /// What is wrong, and where.
+        /// The fault and its location.
         reason: String,
     },
     /// The store was shut down.
@@ -143,13 +143,13 @@ pub enum EventStoreError {
     /// Anything else; nothing was written.
     #[error("the event store failed and nothing was written: {source}")]
     Other {
-        /// What the store said.
+        /// The underlying error.
         source: Source,
     },
 }
 
 impl EventStoreError {
-    /// Whether this store takes no more commits, so that to ask it again settles nothing.
+    /// Returns `true` if this store accepts no more commits, so retrying is useless.
     pub(crate) fn is_final(&self) -> bool {
         matches!(
             self,
@@ -157,7 +157,7 @@ impl EventStoreError {
         )
     }
 
-    /// Whether nothing was written and the same call may succeed later.
+    /// Returns `true` if nothing was written and the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,

@@ -37,7 +37,7 @@ pub struct MemoryEventStore {
 #[derive(Debug, Default)]
 struct Log {
     events: Vec<RecordedEvent>,
-    /// Where the events of a stream stand in `events`, in the order of their versions.
+    /// The indices of a stream's events in `events`, in the order of their versions.
     streams: HashMap<StreamId, Vec<usize>>,
     categories: HashMap<Box<str>, HashMap<&'static str, EventType>>,
     /// The commit that was made under a key.

@@ -1,4 +1,4 @@
-//! Where events live: the contract [`EventStore`], and the stores that keep it.
+//! The contract of event stores, [`EventStore`], and the store in memory.
 //!
 //! A store deals in encoded events and knows no command. The contract is small, the same for all event types, and
 //! usable behind `Arc<dyn EventStore>`; `eventcore::testing` holds the suite that every store passes.

@@ -1388,7 +1388,7 @@ const LONG_NAME: &str = match str::from_utf8(&[b'x'; MAX_TYPE_NAME_BYTES + 1]) {
     Err(_) => panic!(),
 };
 
-/// Whatever a commit accepts, a store keeps.
+/// A store keeps every event that a commit accepts.
 pub async fn unusual_names_and_payloads_come_back_as_they_were(store: impl EventStore) {
     let names = [
         &LONG_NAME[1..],

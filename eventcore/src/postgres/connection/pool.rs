@@ -37,7 +37,7 @@ pub(crate) struct Pool {
     connections: deadpool::managed::Pool<Hosts>,
     location: Arc<str>,
     request_timeout: Duration,
-    /// How long the log is, as far as is known.
+    /// The length of the log, as far as it is known.
     log: Arc<AtomicU64>,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct Connection {
     session: Option<Object<Hosts>>,
     request_timeout: Duration,
     prepared: bool,
-    /// How long the log was when it was taken out.
+    /// The length of the log when the connection was taken from the pool.
     log: u64,
 }
 
@@ -318,8 +318,8 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// What is best for a few rows is not for many, and the server plans again only once it has looked at the tables, a
-    /// minute later or so.
+    /// Returns `true` if the tables have outgrown the plans: the best plan for a few rows is not the best for many, and the
+    /// server plans again only once it has analyzed the tables, about a minute later.
     fn is_outgrown(&self, log: u64) -> bool {
         log / 2 > self.log.max(500)
     }
@@ -404,7 +404,7 @@ pub(crate) struct Hosts {
 /// A row that a policy hides is an error: a reader would otherwise pass over events without a word.
 const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET row_security = off";
 
-/// What carries the questions and answers of a client, as long as it is polled.
+/// The driver's connection, which transfers requests and responses as long as it is polled.
 pub(crate) type Wire =
     tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 

@@ -1,4 +1,4 @@
-//! What the server answers to a read of streams: a row for each, with its events as arrays.
+//! The server's response to a read of streams: one row for each, with its events as arrays.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -40,7 +40,7 @@ struct Stream<'a> {
     extent: StreamExtent,
     latest: Latest,
     events: Option<Events<'a>>,
-    /// Where the page ends, because this stream has more than was read of it.
+    /// The end of the page, because this stream has more than was read of it.
     cut: Option<Position>,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Answer<'a> {
         latest.fold(Latest::default(), Latest::max)
     }
 
-    /// Whether a page ends before what it was asked for.
+    /// Returns `true` if a page ends before what was requested.
     pub(crate) fn is_cut(&self) -> bool {
         self.streams.iter().any(|stream| stream.cut.is_some())
     }

@@ -198,7 +198,7 @@ impl Reader {
     }
 }
 
-/// Whether each of its streams may be read without a look at the others.
+/// Returns `true` if each of its streams may be read without regard to the others.
 fn is_short(request: &ReadStreams) -> bool {
     let streams = request.streams.len();
     let events = streams.saturating_mul(request.limit.clamp(1, MAX_PAGE_EVENTS));
@@ -213,7 +213,7 @@ struct Asked<'a> {
     request: Vec<i32>,
     up_to: Vec<i64>,
     limits: Vec<i32>,
-    /// How many events, and how many bytes, a stream may have if its request is to be one page without a further look.
+    /// The events and bytes that a stream may have if its request is to be one page without a further look.
     shares: Vec<i64>,
     rooms: Vec<i64>,
     keys: Vec<&'a str>,
@@ -266,7 +266,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Why there are no pages. All who asked share it.
+/// The error of a coalesced read, shared by all callers.
 enum Unread {
     Failed(Failure),
     Damaged(String),

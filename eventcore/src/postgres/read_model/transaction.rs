@@ -1,4 +1,4 @@
-//! What a projection writes through: [`PostgresTransaction`].
+//! The transaction that a projection writes through: [`PostgresTransaction`].
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
@@ -41,7 +41,7 @@ pub struct PostgresTransaction {
     makes_schema: bool,
     /// The projection has used it.
     is_used: bool,
-    /// What was sent and is not answered yet, in order.
+    /// Statements that were sent and not answered yet, in order.
     queued: VecDeque<Queued>,
     /// A server that hangs or is gone, or a deadlock: no fault of the event.
     broken: bool,

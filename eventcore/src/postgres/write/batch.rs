@@ -1,4 +1,4 @@
-//! Which queued commits travel together. It knows neither SQL nor connections.
+//! Selection of the queued commits that are sent together. This file knows neither SQL nor connections.
 //!
 //! The server checks all commits of a batch against the versions before the batch. So no commit goes along with an earlier
 //! one that writes to a stream which it names, or that has its idempotency key: it waits for the next batch, with the
@@ -36,7 +36,7 @@ pub(crate) struct Waiting {
     learned: Learned,
 }
 
-/// What the last batch taught: versions that streams have at least, and keys that were used. Only a hint: where it is
+/// Lower bounds of versions, and used keys, from the last batch. Only a hint: where it is
 /// wrong, the server refuses the batch as a whole and its commits are made one by one.
 #[derive(Default)]
 pub(crate) struct Learned {
@@ -105,7 +105,7 @@ impl Waiting {
     }
 }
 
-/// What the commits of a batch will have changed when it is made.
+/// The changes that a batch makes.
 #[derive(Default)]
 struct Batch {
     written: HashSet<StreamId>,

@@ -61,7 +61,7 @@ pub(crate) enum Message {
 pub(crate) struct Writer {
     pool: Pool,
     append: Query,
-    /// Where those of this process wait for what is committed …
+    /// The waiters of this process …
     feed: Arc<Feed>,
     /// … and how others hear of it.
     announcer: Option<Announcer>,
@@ -178,7 +178,7 @@ fn other(error: &serde_json::Error) -> EventStoreError {
     }
 }
 
-/// How far a batch came that failed.
+/// The progress of a batch that failed.
 enum Sent {
     No(Failure),
     Yes(Failure),
@@ -193,7 +193,7 @@ impl Sent {
     }
 }
 
-/// What became of each commit.
+/// Returns the result of each commit.
 fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStoreError>>, Failure> {
     let mut position = None;
     let mut results: Vec<Option<Result<Appended, EventStoreError>>> =

@@ -34,7 +34,7 @@ pub(crate) enum Job {
     Close(oneshot::Sender<()>),
 }
 
-/// What a page can hold.
+/// The limits of a page.
 struct Bounds {
     /// No event behind it is visible.
     snapshot: Position,
@@ -59,7 +59,7 @@ impl Bounds {
 pub(crate) struct Most {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
-    /// Whether a page with more bytes is refused, rather than ended before the event with which it would have more.
+    /// `true` if a page with more bytes is refused, rather than ended before the event with which it would have more.
     pub(crate) is_strict: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a projection writes through: [`SqliteTransaction`].
+//! The transaction that a projection writes through: [`SqliteTransaction`].
 
 use std::{cell::Cell, sync::Arc};
 
@@ -34,7 +34,7 @@ pub struct SqliteTransaction {
     failed: bool,
 }
 
-/// What is held from the first use on.
+/// The resources that are held from the first use.
 struct Open {
     writer: Writer,
     /// A statement of the projection asked for a rollback in case of a conflict, and there was one.

@@ -25,7 +25,7 @@ use crate::{
 /// Streams whose head is remembered.
 pub(crate) const CACHE: usize = 100_000;
 
-/// What the writer knows without asking.
+/// The writer's cache.
 #[derive(Default)]
 pub(crate) struct Cache {
     pub(crate) position: Option<u64>,
@@ -68,7 +68,7 @@ impl Cache {
     }
 }
 
-/// Why a commit did not go into the batch.
+/// The reason why a commit is not in the batch.
 pub(crate) enum Refused {
     /// This one only.
     Alone(EventStoreError),
@@ -95,7 +95,7 @@ pub(crate) struct Batch<'w> {
     /// Gets the streams that got a row.
     interned: &'w mut Vec<(StreamId, i64)>,
     insert: CachedStatement<'w>,
-    /// When the events were recorded, in microseconds since 1970.
+    /// The time at which the events were recorded, in microseconds since 1970.
     now: i64,
     /// The streams of the present commit.
     streams: Vec<Stream>,
