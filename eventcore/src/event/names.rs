@@ -4,7 +4,10 @@ use super::MAX_TYPE_NAME_BYTES;
 
 /// Returns whether every store takes `name` as the stored name of an event.
 pub(crate) fn is_type_name(name: &str) -> bool {
-    (1..=MAX_TYPE_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+    // Nearly all names are of these bytes, which are checked much faster than characters.
+    let is_plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    (1..=MAX_TYPE_NAME_BYTES).contains(&name.len())
+        && (is_plain || !name.chars().any(char::is_control))
 }
 
 /// Returns the number of names in all `lists`.
