@@ -1,6 +1,6 @@
 //! The cost of a feed: catching up into memory and into rows, against a bare query that decodes the same rows, in turns;
-//! into rows of which the database refuses 1 in 100; a filter that matches 1 event in 1,000; and how soon a subscriber sees
-//! a commit.
+//! into rows of which the database refuses 1 in 100; a filter that matches 1 event in 1,000; how soon a subscriber sees
+//! a commit; and the commands that get done beside a projection.
 //!
 //! On SQLite, and on PostgreSQL as well if `EVENTCORE_POSTGRES_URL` is set. `EVENTCORE_BENCH_EVENTS` sets the number of
 //! events (1,000,000).
@@ -11,12 +11,16 @@ use std::{
     convert::Infallible,
     future::Future,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use eventcore::{
-    CommitId, Event, EventFilter, EventSelector, EventStore, Metadata, Position, RecordedEvent,
-    StreamId, StreamKey, Version,
+    Command, CommandLogic, CommitId, Event, EventFilter, EventSelector, EventStore, Metadata,
+    Position, RecordedEvent, RetryPolicy, StreamId, StreamKey, Version, execute,
     postgres::{PostgresConfig, PostgresEventStore, PostgresTransaction},
     projection::{
         ErrorPolicy, MemoryReadModel, MemoryTransaction, Projection, ProjectionDatabase,
@@ -382,6 +386,95 @@ async fn bare_postgres(url: &str, schema: &str) -> u64 {
     }
 }
 
+/// One event for a stream of its own.
+#[derive(Command)]
+struct Open {
+    #[stream]
+    account: AccountId,
+}
+
+impl CommandLogic for Open {
+    type State = ();
+    type Error = Infallible;
+
+    fn apply(&self, (): &mut (), _: OpenEvent<'_>) {}
+
+    fn handle(&self, (): &(), streams: OpenStreams<'_>) -> Result<(), Infallible> {
+        let note = String::new();
+        streams
+            .account
+            .append(AccountEvent::Deposited { amount: 1, note });
+        Ok(())
+    }
+}
+
+/// Commands of four clients until `end` resolves: commands per second, and the longest.
+async fn commands(
+    store: &SqliteEventStore,
+    first: u64,
+    end: impl Future<Output = ()>,
+) -> (f64, Duration) {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|client| {
+            let (store, is_over) = (store.clone(), is_over.clone());
+            tokio::spawn(async move {
+                let (mut done, mut longest) = (0, Duration::ZERO);
+                while !is_over.load(Ordering::Relaxed) {
+                    let account = AccountId(first + client * 1_000_000 + done);
+                    let started = Instant::now();
+                    execute(&store, Open { account }, RetryPolicy::new())
+                        .await
+                        .expect("no conflict");
+                    longest = longest.max(started.elapsed());
+                    done += 1;
+                }
+                (done, longest)
+            })
+        })
+        .collect();
+    let started = Instant::now();
+    end.await;
+    let took = started.elapsed();
+    is_over.store(true, Ordering::Relaxed);
+    let (mut done, mut longest) = (0, Duration::ZERO);
+    for client in clients {
+        let (of_client, its_longest) = client.await.expect("it runs");
+        done += of_client;
+        longest = longest.max(its_longest);
+    }
+    (done as f64 / took.as_secs_f64(), longest)
+}
+
+/// What commands get done while a projection catches up into rows, against the same commands alone, in turns.
+async fn beside(folder: &Path, events: usize) {
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        let store = SqliteEventStore::open(folder.join(format!("beside-{round}.db")))
+            .await
+            .expect("a store");
+        fill(&store, events).await;
+        let first = 1 << 40;
+        alone.push(commands(&store, first, tokio::time::sleep(Duration::from_secs(2))).await);
+        let running = ProjectionRunner::new(store.clone(), Balances).start();
+        let caught_up = async {
+            running
+                .wait_for(Position::new(events as u64), Duration::from_hours(1))
+                .await
+                .expect("it catches up");
+        };
+        beside.push(commands(&store, first << 1, caught_up).await);
+        running.stop().await.expect("it runs");
+    }
+    for (what, mut measured) in [("alone", alone), ("while a projection catches up", beside)] {
+        measured.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (rate, longest) = measured.get(1).copied().unwrap_or_default();
+        println!(
+            "SQLite: commands of 4 clients {what:<30} {rate:>8.0} /s, the longest {longest:.1?}"
+        );
+    }
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() {
     let events = std::env::var("EVENTCORE_BENCH_EVENTS")
@@ -389,6 +482,7 @@ async fn main() {
         .and_then(|number| number.parse().ok());
     let events = events.unwrap_or(1_000_000);
     let folder = tempfile::tempdir().expect("a folder");
+    beside(folder.path(), events.min(200_000)).await;
     let path = folder.path().join("feed.db");
     let store = SqliteEventStore::open(&path).await.expect("a store");
     measure("SQLite", store, events, async || bare_sqlite(&path)).await;
