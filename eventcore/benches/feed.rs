@@ -446,7 +446,7 @@ async fn commands(
     (done as f64 / took.as_secs_f64(), longest)
 }
 
-/// What commands get done while a projection catches up into rows, against the same commands alone, in turns.
+/// The rate of commands while a projection catches up into rows, against the same commands alone, alternating.
 async fn beside(folder: &Path, events: usize) {
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for round in 0..3 {

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 
 use super::{Rig, count_lines, signal, wait_until};
-use crate::writer::failure::{Cause, Failure};
+use crate::writer::failure::Failure;
 
 /// The way in which a writer is started: by itself, under a tracer, or with a library loaded before others.
 #[derive(Default)]
@@ -129,7 +129,7 @@ impl Writer {
     /// Waits until the writer has had another command acknowledged.
     ///
     /// # Errors
-    /// If it does not within `limit`, has ended, or meets what does not pass by itself.
+    /// If it does not within `limit`, or has ended.
     pub(crate) fn expect_progress(&mut self, limit: Duration) -> Result<()> {
         let before = count_lines(&self.acknowledged)?;
         let acknowledged = self.acknowledged.clone();
@@ -138,11 +138,6 @@ impl Writer {
                 return Ok(true);
             }
             self.expect_running()?;
-            if let Ok(failure) = self.last_line().parse::<Failure>()
-                && failure.cause == Cause::Lasting
-            {
-                bail!("the writer cannot continue: {}", failure.message);
-            }
             Ok(false)
         })?;
         if !has_progressed {

@@ -24,17 +24,14 @@ pub(crate) enum Cause {
     Full,
     /// The disk failed to write.
     Failed,
-    /// It may pass by itself.
-    Passing,
-    /// It does not pass by itself.
-    Lasting,
+    /// Anything else.
+    Other,
 }
 
-const CAUSES: [(Cause, &str); 4] = [
+const CAUSES: [(Cause, &str); 3] = [
     (Cause::Full, "full"),
     (Cause::Failed, "failed"),
-    (Cause::Passing, "passing"),
-    (Cause::Lasting, "lasting"),
+    (Cause::Other, "other"),
 ];
 
 impl Failure {
@@ -45,7 +42,7 @@ impl Failure {
         let cause = match &error {
             CommandError::EventStoreError(error)
             | CommandError::OutcomeUnknown { source: error } => cause(error),
-            _ => Cause::Passing,
+            _ => Cause::Other,
         };
         let refused = !matches!(error, CommandError::OutcomeUnknown { .. });
         let message = format!("{:#}", anyhow::Error::from(error)).replace('\n', " ");
@@ -62,9 +59,7 @@ fn cause(error: &EventStoreError) -> Cause {
     match error {
         EventStoreError::StorageFull { .. } => Cause::Full,
         EventStoreError::StorageFailed { .. } => Cause::Failed,
-        EventStoreError::OutcomeUnknown { .. } => Cause::Passing,
-        error if error.is_transient() => Cause::Passing,
-        _ => Cause::Lasting,
+        _ => Cause::Other,
     }
 }
 
