@@ -1,4 +1,4 @@
-//! The address of the server, and settings of the store.
+//! The address of the server, and the settings of the store.
 
 use std::{
     fmt,
@@ -17,10 +17,10 @@ use crate::postgres::{
 };
 use crate::store::EventStoreError;
 
-/// The schema that holds a store unless another is named.
+/// The default schema of a store.
 const DEFAULT_SCHEMA: &str = "eventcore";
 
-/// The address of a PostgreSQL database, and settings of the store.
+/// The address of a PostgreSQL database, and the settings of the store.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), eventcore::EventStoreError> {
@@ -38,7 +38,7 @@ const DEFAULT_SCHEMA: &str = "eventcore";
 /// # Ok(()) }
 /// ```
 ///
-/// Its `Debug` shows neither user nor password.
+/// The `Debug` output contains neither user nor password.
 #[derive(Clone)]
 pub struct PostgresConfig {
     pub(crate) server: Config,
@@ -57,15 +57,18 @@ pub struct PostgresConfig {
 }
 
 impl PostgresConfig {
-    /// From a URL: `postgres://user:password@host1:5432,host2/database?sslmode=verify-full&sslrootcert=/path/ca.pem`.
+    /// Creates a configuration from a URL:
+    /// `postgres://user:password@host1:5432,host2/database?sslmode=verify-full&sslrootcert=/path/ca.pem`.
     ///
-    /// The parameters are those of PostgreSQL's own clients, and `schema`. With several hosts the one that takes writes
-    /// is used (`target_session_attrs=read-write`, unless the URL says otherwise). The characters `@`, `/`, `?`, `#` and `%`
-    /// of a password are percent-encoded: `%40`, `%2F`, `%3F`, `%23`, `%25`.
+    /// The parameters are those of PostgreSQL's own clients, and `schema`. If there are several
+    /// hosts, the one that accepts writes is used (`target_session_attrs=read-write`, unless the
+    /// URL specifies otherwise). The characters `@`, `/`, `?`, `#` and `%` in a password must be
+    /// percent-encoded: `%40`, `%2F`, `%3F`, `%23`, `%25`.
     ///
     /// # Errors
-    /// [`EventStoreError::Other`] for a text that is no such URL, or that could be read in two ways because the password is
-    /// not encoded. The error repeats no part of it but the value of `schema`.
+    /// [`EventStoreError::Other`] if the text is not a valid URL, or is ambiguous because the
+    /// password is not encoded. The error contains no part of the text except the value of
+    /// `schema`.
     pub fn new(url: &str) -> Result<Self, EventStoreError> {
         let url = DatabaseUrl::new(url)?;
         let mut config = Self {
@@ -112,11 +115,12 @@ impl PostgresConfig {
         Ok(config)
     }
 
-    /// The schema that holds the store, `eventcore` by default. Each schema of a database is a store of its own.
+    /// Sets the schema that holds the store; `eventcore` by default. Each schema of a database is a
+    /// separate store.
     ///
     /// # Errors
-    /// [`EventStoreError::Other`] for a name that is not 1 to 63 lower-case letters, digits and `_`, or that starts with
-    /// a digit or with `pg_`.
+    /// [`EventStoreError::Other`] unless the name is 1 to 63 lower-case letters, digits and `_`,
+    /// and starts with neither a digit nor `pg_`.
     pub fn schema(mut self, name: impl Into<String>) -> Result<Self, EventStoreError> {
         let name = name.into();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -140,97 +144,106 @@ impl PostgresConfig {
         self
     }
 
-    /// The file with the certificates of the authorities to trust, in PEM format; those of the system by default.
+    /// Sets the file with the certificates of trusted authorities, in PEM format; those of the
+    /// system by default.
     pub fn root_certificate(mut self, path: impl Into<PathBuf>) -> Self {
         self.root_certificate = Some(path.into());
         self
     }
 
-    /// The most connections at a time, from 2 to 1,024; 8 by default. A store needs few: what many tasks ask travels
-    /// together.
+    /// Sets the maximum number of connections, from 2 to 1,024; 8 by default. A store needs few,
+    /// because concurrent requests are combined.
     pub fn pool_size(mut self, connections: usize) -> Self {
         self.pool_size = connections.clamp(2, 1024);
         self
     }
 
-    /// Sets the time that one host may take to accept a connection, log-in included, before the next is tried; 3 seconds by default.
+    /// Sets the time that one host may take to accept a connection, including the log-in, before
+    /// the next host is tried; 3 seconds by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Sets the time that a response may take before the connection is dropped; 10 seconds by default. An append that was sent
-    /// ends as [`EventStoreError::OutcomeUnknown`], which the runtime resolves by retrying it.
+    /// Sets the time that a response may take before the connection is dropped; 10 seconds by
+    /// default. An append that was already sent fails with [`EventStoreError::OutcomeUnknown`],
+    /// which the runtime resolves by retrying it.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
-    /// Sets the time after which the *server* cancels a statement ([`EventStoreError::Busy`]), from a millisecond to
-    /// 24 days; no limit by default.
-    /// It is sent when a connection starts, which a pooler may refuse: then set it for the role instead.
+    /// Sets the time after which the *server* cancels a statement ([`EventStoreError::Busy`]), from
+    /// a millisecond to 24 days; no limit by default. It is sent when a connection starts, which a
+    /// pooler may refuse: in that case set it for the role instead.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
-        // The server counts milliseconds up to this, and takes 0 for no limit.
+        // The maximum of the server, which counts milliseconds and interprets 0 as no limit.
         let longest = Duration::from_millis(i32::MAX.unsigned_abs().into());
         self.statement_timeout = Some(timeout.clamp(Duration::from_millis(1), longest));
         self
     }
 
-    /// Sets if statements are prepared once for each connection; `true` by default. Set it to `false` behind a pooler in
-    /// transaction mode that does not know prepared statements (pgbouncer before 1.21): then they are planned each time.
+    /// Sets whether statements are prepared once for each connection; `true` by default. Set it to
+    /// `false` behind a pooler in transaction mode that does not support prepared statements
+    /// (pgbouncer before 1.21): then statements are planned each time.
     pub fn prepared_statements(mut self, prepared: bool) -> Self {
         self.prepared_statements = prepared;
         self
     }
 
-    /// Sets if commits are announced with NOTIFY to other processes, and awaited with LISTEN, on a connection beside the
-    /// pool that is opened when the first reader waits; `true` by default. It is only a hint: without notifications, the
-    /// server is polled more often.
+    /// Sets whether commits are announced to other processes with NOTIFY, and awaited with LISTEN,
+    /// on a connection outside the pool that is opened when the first reader waits; `true` by
+    /// default. Correctness does not depend on it: without notifications, the server is polled more
+    /// often.
     pub fn notifications(mut self, notifications: bool) -> Self {
         self.notifications = notifications;
         self
     }
 
-    /// Sets the time between polls for the commits of other processes while a reader waits for them and no
-    /// notifications arrive; at least a millisecond, 10 milliseconds by default.
+    /// Sets the time between polls for the commits of other processes while a reader waits for them
+    /// and no notifications arrive; at least a millisecond, 10 milliseconds by default.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// Sets the time between polls while notifications arrive, since those of a process that dies are lost;
-    /// at least a millisecond, 250 milliseconds by default.
+    /// Sets the time between polls while notifications arrive, because those of a process that dies
+    /// are lost; at least a millisecond, 250 milliseconds by default.
     pub fn notified_poll_interval(mut self, interval: Duration) -> Self {
         self.notified_poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// Sets if [`connect`](Self::connect) creates or migrates the tables; `true` by default. Otherwise it only checks them.
+    /// Sets whether [`connect`](Self::connect) creates or migrates the tables; `true` by default.
+    /// Otherwise it only checks them.
     pub fn migrate_on_connect(mut self, migrate: bool) -> Self {
         self.migrate = migrate;
         self
     }
 
-    /// Creates the tables, or brings them to the version of this build. Any number of processes may do it at once, and
-    /// it does nothing when there is nothing to do.
+    /// Creates the tables, or migrates them to the version of this build. Several processes may
+    /// call this concurrently. It does nothing if the tables are up to date.
     ///
     /// # Errors
-    /// [`EventStoreError::NewerSchema`], [`EventStoreError::NotAnEventStore`] when the schema holds foreign tables of the
-    /// same names; [`EventStoreError::Other`] when the role may not create tables.
+    /// [`EventStoreError::NewerSchema`]; [`EventStoreError::NotAnEventStore`] if the schema holds
+    /// foreign tables of the same names; [`EventStoreError::Other`] if the role may not create
+    /// tables.
     pub async fn migrate(&self) -> Result<(), EventStoreError> {
         let pool = super::connection::pool::Pool::new(self)?;
         schema::migrate(&pool, &self.schema).await
     }
 
-    /// Connects, and migrates unless told otherwise. It needs a tokio runtime, which the store's tasks run on.
+    /// Connects, and migrates unless configured otherwise. Must be called in a tokio runtime, on
+    /// which the store's tasks run.
     ///
     /// # Errors
-    /// [`EventStoreError::Unavailable`] when no server takes the connection, and those of [`migrate`](Self::migrate).
+    /// [`EventStoreError::Unavailable`] if no server accepts the connection, and those of
+    /// [`migrate`](Self::migrate).
     pub async fn connect(&self) -> Result<PostgresEventStore, EventStoreError> {
         PostgresEventStore::start(self).await
     }
 
-    /// The schema, the hosts and the database, for people to read: without user and password.
+    /// Returns the schema, the hosts and the database in readable form, without user and password.
     pub fn location(&self) -> String {
         let ports = self.server.get_ports();
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
@@ -244,7 +257,7 @@ impl PostgresConfig {
                 #[cfg(unix)]
                 Host::Unix(path) => path.display().to_string(),
             });
-        // Without a name it is called like the user, which is not said.
+        // Without a name, the database has the name of the user, which is omitted.
         let database = self.server.get_dbname().unwrap_or_default();
         format!(
             "schema {} of {}/{database}",

@@ -1,4 +1,4 @@
-//! Conversions of numbers and JSON to PostgreSQL's types, and back.
+//! Conversions of numbers and JSON to PostgreSQL's types and back.
 
 use std::{error::Error, fmt};
 
@@ -10,27 +10,27 @@ use tokio_postgres::{
 
 use crate::store::MAX_PAGE_EVENTS;
 
-/// Limits on commits keep these far below 2³¹.
+/// Converts a number that the limits on commits keep far below 2³¹.
 pub(crate) fn int(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Numbers of rows fit into what PostgreSQL stores: it would take longer than anyone lives to count further.
+/// Converts a number for PostgreSQL. Counting beyond `i64::MAX` would take centuries.
 pub(crate) fn big(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Returns the number of events that a page may have.
+/// Returns the maximum number of events of a page.
 pub(crate) fn limit(asked: usize) -> i32 {
     int(asked.clamp(1, MAX_PAGE_EVENTS))
 }
 
-/// A version, a position or a count in a row.
+/// Reads a version, a position or a count from a row.
 pub(crate) fn number(row: &Row, column: usize) -> Result<u64, tokio_postgres::Error> {
     row.try_get::<_, i64>(column).map(i64::unsigned_abs)
 }
 
-/// JSON as it is, byte for byte.
+/// JSON text that is transferred unchanged, byte for byte.
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(super) T);
 

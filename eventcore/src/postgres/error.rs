@@ -1,4 +1,4 @@
-//! The meaning of PostgreSQL's errors, and of a lost connection, to a caller.
+//! Conversions of PostgreSQL's errors and lost connections to those of an event store.
 
 use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
@@ -7,14 +7,14 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::store::EventStoreError;
 
-/// A failed request to the server. Several callers of one group commit share it.
+/// A failed request to the server, which several callers of one group commit share.
 #[derive(Debug, Clone)]
 pub(crate) enum Failure {
     /// The driver's error.
     Driver(Arc<tokio_postgres::Error>),
-    /// No answer within the time that the configuration allows.
+    /// No response within the configured time.
     NoAnswer(Duration),
-    /// All connections are in use, and none came free in time.
+    /// All connections are in use, and none became free in time.
     PoolExhausted,
     /// The store was closed.
     Closed,
@@ -38,7 +38,8 @@ impl From<PoolError<Self>> for Failure {
     }
 }
 
-/// The driver says `db error` and leaves the rest to the source; people read one line.
+/// The driver's message is only `db error`, with the details in its source; this puts both in one
+/// line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -84,7 +85,7 @@ impl std::error::Error for Failure {
     }
 }
 
-/// A failure, and which store was asked.
+/// A failure, with the store that it concerns.
 #[derive(Debug, thiserror::Error)]
 #[error("{location}: {source}")]
 struct At {
@@ -92,14 +93,14 @@ struct At {
     source: Failure,
 }
 
-/// The driver's message when the server asks for a password and there is none.
+/// The driver's message if the server requires a password and none is configured.
 const PASSWORD_MISSING: &str = "password missing";
 
 fn why(error: &tokio_postgres::Error) -> Option<String> {
     error.source().map(ToString::to_string)
 }
 
-/// The advice for that case.
+/// Returns advice for this cause of a failure, or an empty text.
 fn advice(why: &str) -> &'static str {
     if why == PASSWORD_MISSING {
         "; the server asks for it: write `postgres://user:password@host/database`"
@@ -122,20 +123,23 @@ impl Failure {
         self.of_server().is_some()
     }
 
-    /// Returns `true` if the server refused this statement only: the connection is usable, and nothing was written.
+    /// Returns `true` if the server refused only this statement: the connection is usable, and
+    /// nothing was written.
     pub(crate) fn is_refusal(&self) -> bool {
         self.of_server().is_some_and(|error| {
             let fatal = [Some(Severity::Fatal), Some(Severity::Panic)];
-            // A server that became a standby while we were connected.
+            // The server became a standby while this process was connected.
             let demoted = *error.code() == SqlState::READ_ONLY_SQL_TRANSACTION;
             !fatal.contains(&error.parsed_severity()) && !demoted
         })
     }
 
-    /// Returns whether a prepared statement no longer fits the tables and types that it was prepared for. The connection has
-    /// to prepare it again; neither the statement nor its parameters are at fault.
+    /// Returns `true` if a prepared statement no longer fits the tables and types that it was
+    /// prepared for. It must be prepared again on this connection; neither the statement nor its
+    /// parameters are at fault.
     pub(crate) fn is_stale_statement(&self) -> bool {
-        // The routine, because the server may translate its messages. Internal errors are never translated.
+        // Checks the routine, because the server may translate its messages. Internal errors are
+        // never translated.
         self.of_server().is_some_and(|error| {
             (*error.code() == SqlState::FEATURE_NOT_SUPPORTED
                 && error.routine() == Some("RevalidateCachedQuery"))
@@ -144,7 +148,7 @@ impl Failure {
         })
     }
 
-    /// Returns `true` if a table is not there.
+    /// Returns `true` if a table does not exist.
     pub(crate) fn is_undefined_table(&self) -> bool {
         self.of_server()
             .is_some_and(|error| *error.code() == SqlState::UNDEFINED_TABLE)
@@ -165,7 +169,7 @@ impl Failure {
             .is_some_and(|error| RACES.contains(&error.code().code()))
     }
 
-    /// Returns `true` if a single commit of a batch may be the cause, by its content or its size.
+    /// Returns `true` if a single commit of a batch may be the cause, by its contents or its size.
     pub(crate) fn may_be_one_commit(&self) -> bool {
         self.is_refusal()
             && matches!(
@@ -176,13 +180,13 @@ impl Failure {
             )
     }
 
-    /// The error when it is known that nothing was written.
+    /// Converts a failure after which nothing is known to have been written.
     pub(crate) fn nothing_written(&self) -> EventStoreError {
         let source = Box::new(self.clone());
         let Some(error) = self.of_server() else {
             return match self {
                 Self::Closed => EventStoreError::Closed,
-                // It will be missing the next time, too.
+                // A retry would lack it as well.
                 Self::Driver(error) if why(error).as_deref() == Some(PASSWORD_MISSING) => {
                     EventStoreError::Other { source }
                 }
@@ -205,7 +209,7 @@ impl Failure {
         }
         match code.code() {
             "53100" => EventStoreError::StorageFull { source },
-            // Somebody else is the primary now, or will be: the next connection finds it.
+            // Another server is or will become the primary: the next connection finds it.
             "25006" | "53300" => EventStoreError::Unavailable { source },
             "XX001" | "XX002" => EventStoreError::Corrupt {
                 reason: self.to_string(),
@@ -218,8 +222,8 @@ impl Failure {
         }
     }
 
-    /// The error of a store that is being opened. Later, that no server takes writes means that a failover is under way;
-    /// now it rather means that this is the wrong server.
+    /// Converts the failure of opening a store. Later, a missing writable server means that a
+    /// failover is in progress; at this point it more likely means that this is the wrong server.
     pub(crate) fn of_start(&self, location: &str) -> EventStoreError {
         match self {
             Self::Driver(error) if is_standby(error) => EventStoreError::ReadOnly {
@@ -245,8 +249,8 @@ impl Failure {
         }
     }
 
-    /// The error of a commit that was sent. What the server refuses is rolled back; of a connection that was lost
-    /// nobody knows how far it came.
+    /// Converts the failure of a commit that was sent. The server rolls back what it refuses; if
+    /// the connection was lost, the outcome is unknown.
     pub(crate) fn of_commit(&self) -> EventStoreError {
         let unknown = EventStoreError::OutcomeUnknown {
             source: Box::new(self.clone()),
@@ -262,7 +266,7 @@ impl Failure {
     }
 }
 
-/// The server that answered cannot be written to.
+/// Returns `true` if the server that responded is not writable.
 fn is_standby(error: &tokio_postgres::Error) -> bool {
     error
         .source()

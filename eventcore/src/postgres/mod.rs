@@ -1,7 +1,8 @@
-//! The store for many machines: one PostgreSQL database, shared by any number of tasks and processes.
+//! The store for several machines: one PostgreSQL database, shared by any number of tasks and
+//! processes.
 //!
-//! One task makes group commits; reads that gather travel together, each batch in one snapshot. This file passes requests
-//! on; it knows no SQL.
+//! One task makes group commits; concurrent reads are combined, each batch in one snapshot. This
+//! file dispatches requests; it contains no SQL.
 
 mod config;
 mod connection;
@@ -21,7 +22,7 @@ pub use config::PostgresConfig;
 pub use connection::tls::TlsMode;
 pub use read_model::database::PostgresReadModel;
 pub use read_model::transaction::PostgresTransaction;
-/// The driver, in the version whose types are part of the interface here.
+/// The driver, whose types are part of this API.
 pub use tokio_postgres;
 
 use crate::{
@@ -32,16 +33,18 @@ use crate::{
     },
 };
 
-/// Requests that wait in a queue before callers are held back.
+/// The number of requests that a queue holds before callers have to wait.
 const QUEUE: usize = 4096;
 
-/// The answer to a request. A caller that is gone has dropped its end.
+/// The channel for the response to a request. If the caller was dropped, the receiver is closed.
 type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
 
-/// Keeps events in a PostgreSQL database. Cloning gives another handle to the same connections; they end with the last.
+/// Stores events in a PostgreSQL database. A clone is another handle to the same connections, which
+/// close with the last handle.
 ///
-/// Any number of processes may use the same database, each with a store of its own. An acknowledged commit is as durable
-/// as the server makes it; with synchronous replication it survives the loss of a server.
+/// Any number of processes may use the same database, each through its own store. An acknowledged
+/// commit is as durable as the server makes it; with synchronous replication it survives the loss
+/// of a server.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), eventcore::EventStoreError> {
@@ -106,8 +109,9 @@ impl PostgresEventStore {
         })
     }
 
-    /// Finishes the commits that are queued and closes the connections of all handles. Later calls get
-    /// [`EventStoreError::Closed`]. Dropping the last handle does the same, but nobody knows when it is done.
+    /// Finishes the queued commits and closes the connections of all handles. Later calls return
+    /// [`EventStoreError::Closed`]. Dropping the last handle does the same, but does not wait for
+    /// it.
     pub async fn close(&self) {
         let (closed, end) = oneshot::channel();
         if self
@@ -117,7 +121,7 @@ impl PostgresEventStore {
             .await
             .is_ok()
         {
-            // Its sender is never used, only dropped.
+            // The sender is never used, only dropped.
             let _ = end.await;
         }
         self.shared.pool.close();
@@ -139,7 +143,7 @@ impl EventStore for PostgresEventStore {
                 .send(job)
                 .await
                 .map_err(|_| EventStoreError::Closed)?;
-            // The writer answers every job; if it is gone all the same, nobody knows how far it came.
+            // The writer replies to every job; if it has stopped anyway, the outcome is unknown.
             answer
                 .await
                 .map_err(|gone| EventStoreError::OutcomeUnknown {

@@ -1,4 +1,4 @@
-//! The tables, their version, and how a schema is recognized as ours.
+//! The tables, their version, and how a schema is recognized as an event store.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::postgres::{
 };
 use crate::store::EventStoreError;
 
-/// The newest schema that this build knows.
+/// The newest schema version that this build supports.
 const VERSION: i64 = 1;
 
 /// The migrations, each from one version of the schema to the next.
@@ -20,16 +20,16 @@ const TRIES: u32 = 20;
 
 /// The state of a schema.
 enum Found {
-    /// Nothing of ours, and nothing in the way.
+    /// Neither a store nor any conflicting tables.
     Nothing,
     /// A store with this version.
     Version(i64),
 }
 
-/// Brings the schema to the version of this build.
+/// Migrates the schema to the version of this build.
 ///
-/// Processes that start at once take turns by a lock on the table of versions. Where there is no such table yet, the
-/// first to commit wins, and the others find the work done when they try again.
+/// Concurrent migrations are serialized by a lock on the table of versions. If the table does not
+/// exist yet, the first to commit wins, and the others find the work done when they retry.
 pub(crate) async fn migrate(pool: &Pool, schema: &str) -> Result<(), EventStoreError> {
     let mut tries = 0;
     loop {
@@ -46,7 +46,7 @@ pub(crate) async fn migrate(pool: &Pool, schema: &str) -> Result<(), EventStoreE
     }
 }
 
-/// Refuses a schema that is not at the version of this build.
+/// Returns an error unless the schema is at the version of this build.
 pub(crate) async fn check(pool: &Pool, schema: &str) -> Result<(), EventStoreError> {
     let found = async {
         let mut connection = pool.get().await?;
@@ -82,11 +82,11 @@ impl From<Failure> for Refused {
 
 async fn try_migrate(pool: &Pool, schema: &str) -> Result<(), Refused> {
     let mut connection = pool.get().await?;
-    // Most often there is nothing to do, and a role that may only append must get this far.
+    // Usually there is nothing to do, and a role that may only append must not fail here.
     if let Found::Version(VERSION) = look(&mut connection, pool, schema).await? {
         return see_all_rows(&mut connection, pool, schema).await;
     }
-    // An error ends the transaction together with the connection.
+    // On an error, the transaction ends together with the connection.
     connection
         .batch("BEGIN ISOLATION LEVEL READ COMMITTED")
         .await?;
@@ -138,7 +138,7 @@ async fn migrate_in(connection: &mut Connection, pool: &Pool, schema: &str) -> R
 }
 
 async fn look(connection: &mut Connection, pool: &Pool, schema: &str) -> Result<Found, Refused> {
-    // In one statement: between two, another process may make all of them.
+    // In one statement: between two, another process may create all of them.
     let tables = "SELECT coalesce(max(CASE c.relname WHEN 'schema_version' THEN 2 ELSE 1 END), 0)::bigint
                     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                    WHERE n.nspname = $schema AND c.relname IN ('schema_version', 'events', 'streams', 'event_types',
@@ -170,8 +170,8 @@ async fn look(connection: &mut Connection, pool: &Pool, schema: &str) -> Result<
     Ok(Found::Version(found))
 }
 
-/// Refuses a store with a policy that hides rows from this role. A reader would pass over the events of others without a
-/// word. Connections turn such reads into errors, but not behind every pooler.
+/// Refuses a store with a policy that hides rows from this role: a reader would silently skip the
+/// hidden events. Connections turn such reads into errors, but not behind every pooler.
 async fn see_all_rows(
     connection: &mut Connection,
     pool: &Pool,
@@ -199,7 +199,8 @@ async fn see_all_rows(
     }
 }
 
-/// One number. The name of a schema holds no character that would need care (`PostgresConfig::schema`).
+/// Returns one number. The name of a schema contains no character that needs escaping
+/// (`PostgresConfig::schema`).
 async fn scalar(connection: &mut Connection, schema: &str, sql: &str) -> Result<i64, Refused> {
     let sql = of_schema(&sql.replace("$schema", &format!("'{schema}'")), schema);
     let rows = connection.query_once(&sql).await?;

@@ -1,11 +1,12 @@
-//! Database URLs, taken apart so that no part of one is repeated in an error.
+//! Parses database URLs so that no part of one appears in an error.
 //!
-//! A password that is not percent-encoded moves the borders of everything around it: its parts would be taken for hosts,
-//! databases and parameters, which errors and logs name. So a URL that can be read in two ways is refused.
+//! A password that is not percent-encoded shifts the boundaries of everything around it: parts of
+//! it would be taken for hosts, databases and parameters, which appear in errors and logs. So an
+//! ambiguous URL is refused.
 
 use crate::store::EventStoreError;
 
-/// The parameters that the driver knows, besides those that are ours.
+/// The driver's parameters; this library adds its own.
 const OF_DRIVER: [&str; 17] = [
     "application_name",
     "channel_binding",
@@ -27,11 +28,11 @@ const OF_DRIVER: [&str; 17] = [
 ];
 const OWN: [&str; 4] = ["schema", "sslmode", "sslrootcert", "target_session_attrs"];
 
-/// A URL whose borders are certain.
+/// A URL whose parts are unambiguous.
 pub(super) struct DatabaseUrl<'a> {
-    /// All before the parameters.
+    /// Everything before the parameters.
     base: &'a str,
-    /// Names, which are known ones, and values as they are written.
+    /// Known names, and values as they are written.
     parameters: Vec<(&'static str, &'a str)>,
 }
 
@@ -73,13 +74,13 @@ impl<'a> DatabaseUrl<'a> {
         Ok(Self { base, parameters })
     }
 
-    /// The value of a parameter, decoded; the last one, if there are several.
+    /// Returns the decoded value of a parameter; the last one, if there are several.
     pub(super) fn value(&self, name: &str) -> Option<String> {
         let found = self.parameters.iter().rfind(|(found, _)| *found == name);
         found.map(|(_, value)| decoded(value))
     }
 
-    /// The driver's configuration, without what only this library knows.
+    /// Returns the driver's configuration, without the parameters of this library.
     pub(super) fn server(&self) -> Result<tokio_postgres::Config, EventStoreError> {
         let read = |parameters: &[String]| {
             let url = [self.base, &parameters.join("&")].join("?");
@@ -95,7 +96,7 @@ impl<'a> DatabaseUrl<'a> {
         if let Some(server) = read(&parameters) {
             return Ok(server);
         }
-        // The driver's error may repeat a value, so it is not passed on.
+        // The driver's error may contain a value, so it is not passed on.
         if read(&[]).is_none() {
             return Err(refused("a host or a port in it is not valid"));
         }
@@ -108,7 +109,7 @@ impl<'a> DatabaseUrl<'a> {
     }
 }
 
-/// A parameter whose name is known.
+/// Parses a parameter, whose name must be known.
 fn known(parameter: &str) -> Result<(&'static str, &str), EventStoreError> {
     let (name, value) = parameter.split_once('=').ok_or_else(|| {
         refused("a parameter has no value; write `%26` for an `&` within a value")
@@ -133,7 +134,7 @@ pub(super) fn refused(why: &str) -> EventStoreError {
     }
 }
 
-/// Percent-encoding undone; what is not valid stays as it is.
+/// Decodes percent-encoding; invalid sequences are left as they are.
 fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

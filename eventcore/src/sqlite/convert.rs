@@ -1,4 +1,5 @@
-//! Numbers as rows have them, and the row of a key.
+//! Conversions of numbers and event ids to SQLite's types and back, and the lookup of idempotency
+//! keys.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
@@ -6,7 +7,7 @@ use uuid::Uuid;
 use crate::store::{Appended, EventStoreError, IdempotencyKey, KeyReused};
 use crate::{Position, event::EventId, sqlite::error::corrupt};
 
-/// Numbers of rows fit into what SQLite stores: it would take longer than anyone lives to count further.
+/// Converts a number for SQLite. Counting beyond `i64::MAX` would take centuries.
 pub(crate) fn sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -15,29 +16,29 @@ pub(crate) fn number(stored: i64) -> Result<u64, EventStoreError> {
     u64::try_from(stored).map_err(|_| corrupt(format!("a version or position is {stored}")))
 }
 
-/// The id of an event as a column has it.
+/// Reads an event id from a column.
 pub(crate) fn event_id(row: &Row<'_>, column: usize) -> rusqlite::Result<EventId> {
     row.get(column)
         .map(|id| EventId::from_uuid(Uuid::from_bytes(id)))
 }
 
-/// A commit that was made under a key.
+/// A commit that was made under an idempotency key.
 pub(crate) struct Keyed {
-    /// Its result, for those who repeat it.
+    /// The commit's result, which is returned when the request is repeated.
     pub(crate) appended: Appended,
     pub(crate) commit_id: [u8; 16],
-    /// Of the request that the key stands for.
+    /// The fingerprint of the request for which the key was used.
     pub(crate) fingerprint: Option<Vec<u8>>,
 }
 
 impl Keyed {
-    /// The answer to another commit under the key.
+    /// Returns the result of another commit under the key.
     pub(crate) fn answer(self, key: &IdempotencyKey) -> Result<Appended, KeyReused> {
         key.repeats(self.appended, self.fingerprint.as_deref())
     }
 }
 
-/// The commit that was made under this key.
+/// Looks up the commit that was made under this key.
 pub(crate) fn earlier(
     connection: &Connection,
     key: &IdempotencyKey,

@@ -1,4 +1,4 @@
-//! The meaning of SQLite's errors to a caller.
+//! Conversions of SQLite's errors to those of an event store.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,7 +7,7 @@ use rusqlite::ErrorCode;
 use crate::sqlite::write::{moved::is_moved, poison::is_failed_write};
 use crate::store::EventStoreError;
 
-/// An error of SQLite that several callers of one group commit get.
+/// An SQLite error that several callers of one group commit share.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct Shared(Arc<rusqlite::Error>);
@@ -23,7 +23,7 @@ impl Shared {
         &self.0
     }
 
-    /// The error when it is known that nothing was written.
+    /// Converts an error after which nothing is known to have been written.
     pub(crate) fn nothing_written(&self, path: Option<&Path>) -> EventStoreError {
         let source = Box::new(self.clone());
         let location = path.map_or_else(
@@ -41,7 +41,7 @@ impl Shared {
                 location,
                 reason: self.to_string(),
             },
-            // SQLite says this also when the disk fails to read.
+            // SQLite also returns this code if the disk fails to read.
             Some(ErrorCode::DatabaseCorrupt) => EventStoreError::Corrupt {
                 reason: format!(
                     "{self}, unless the disk only failed to read it, of which the system's log would tell"
@@ -52,7 +52,7 @@ impl Shared {
         }
     }
 
-    /// The error when a database that may only be read could not even be looked at: its log's index cannot be made.
+    /// Converts the error of a read-only database whose log index could not be created.
     pub(crate) fn of_read_only(&self, path: &Path) -> EventStoreError {
         match self.0.sqlite_error_code() {
             Some(ErrorCode::CannotOpen) => EventStoreError::ReadOnly {
@@ -63,7 +63,8 @@ impl Shared {
         }
     }
 
-    /// The error of a failed COMMIT: a full disk or a busy file is rolled back; after anything else nobody knows.
+    /// Converts the error of a failed COMMIT. A full disk or a busy file is rolled back; after any
+    /// other error the outcome is unknown.
     pub(crate) fn of_commit(&self, path: Option<&Path>) -> EventStoreError {
         match self.nothing_written(path) {
             error @ (EventStoreError::Busy { .. } | EventStoreError::StorageFull { .. }) => error,
@@ -80,12 +81,12 @@ pub(crate) fn corrupt(reason: impl Into<String>) -> EventStoreError {
     }
 }
 
-/// The error of a read.
+/// Converts the error of a read.
 pub(crate) fn of_read(error: rusqlite::Error) -> EventStoreError {
     of_file(error, None)
 }
 
-/// The error of a read or of a write that is known to have written nothing.
+/// Converts the error of a read, or of a write that is known to have written nothing.
 pub(crate) fn of_file(error: rusqlite::Error, path: Option<&Path>) -> EventStoreError {
     use rusqlite::Error::{
         FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,

@@ -1,8 +1,9 @@
 //! The embedded store: one SQLite file, durable, shared by any number of tasks and processes.
 //!
-//! One writer thread makes group commits; a few reader threads answer queued reads, each batch in one snapshot, while
-//! short reads of few callers are made directly; a watch thread notices what other processes commit. This file opens the
-//! database and passes requests on; it knows no SQL.
+//! One writer thread makes group commits. A few reader threads answer queued reads, each batch in
+//! one snapshot; under low load, short reads run on the caller's thread. A watch thread detects the
+//! commits of other processes. This file opens the database and dispatches requests; it contains no
+//! SQL.
 
 mod convert;
 mod error;
@@ -33,24 +34,26 @@ use crate::{
 
 pub use read_model::database::SqliteReadModel;
 pub use read_model::transaction::SqliteTransaction;
-/// The SQLite library, in the version whose types are part of the interface here.
+/// The SQLite library, whose types are part of this API.
 pub use rusqlite;
 
-/// Requests that wait in a thread's queue before callers are held back.
+/// The number of requests that a thread's queue holds before callers have to wait.
 const QUEUE: usize = 4096;
 const READERS: usize = 2;
 
-/// The answer to a request. A caller that is gone has dropped its end.
+/// The channel for the response to a request. If the caller was dropped, the receiver is closed.
 type Reply<T> = oneshot::Sender<Result<T, EventStoreError>>;
 
-/// Keeps events in an SQLite file. Cloning gives another handle to the same threads; they end with the last handle.
+/// Stores events in an SQLite file. A clone is another handle to the same threads, which end with
+/// the last handle.
 ///
-/// The file is in WAL mode with `synchronous=FULL`: an acknowledged commit survives a crash and power loss. Several
-/// processes may open the same file. When the disk fails to write, the store writes nothing more
-/// ([`EventStoreError::StorageFailed`]) and goes on reading.
+/// The file is in WAL mode with `synchronous=FULL`: an acknowledged commit survives a crash and
+/// power loss. Several processes may open the same file. After a failed disk write, the store stops
+/// writing ([`EventStoreError::StorageFailed`]) but continues to serve reads.
 ///
-/// Restore a backup only while no process has the file open. A store remembers the rows of streams and types: in a restored
-/// file they may be other ones, or none, and what it appends there cannot be read again.
+/// Restore a backup only while no process has the file open. A store caches the row ids of streams
+/// and event types. In a restored file these ids may be missing or belong to other names, and
+/// events appended with them cannot be read back.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), eventcore::EventStoreError> {
@@ -64,7 +67,8 @@ pub struct SqliteEventStore {
 
 struct Shared {
     path: PathBuf,
-    // Dropped before the queues, so it is never the last connection, which checks the log in.
+    // Dropped before the queues, so that it is never the last connection, which checkpoints the
+    // log.
     direct: read::inline::Direct,
     writer: mpsc::Sender<write::thread::Message>,
     readers: Vec<mpsc::Sender<read::thread::Job>>,
@@ -77,11 +81,12 @@ struct Shared {
 }
 
 impl SqliteEventStore {
-    /// Opens a database file, and creates it if it is not there.
+    /// Opens a database file, creating it if it does not exist.
     ///
     /// # Errors
-    /// [`EventStoreError::NotAnEventStore`] for a file that is something else, [`EventStoreError::NewerSchema`] for one
-    /// of a later release, [`EventStoreError::ReadOnly`], [`EventStoreError::StorageFull`]. The file is left as it is.
+    /// [`EventStoreError::NotAnEventStore`] for a file with other contents,
+    /// [`EventStoreError::NewerSchema`] for a file of a later release,
+    /// [`EventStoreError::ReadOnly`], [`EventStoreError::StorageFull`]. The file is left unchanged.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, EventStoreError> {
         let path = path.as_ref();
         let other = |source| EventStoreError::Other { source };
@@ -90,7 +95,8 @@ impl SqliteEventStore {
                 "a database in memory cannot be shared by its threads; use `MemoryEventStore`";
             return Err(other(reason.into()));
         }
-        // Absolute, so that it is a path to SQLite and no `file:` URI, and the same file for every connection.
+        // Absolute, so that SQLite takes it for a path and not for a `file:` URI, and every
+        // connection opens the same file.
         let path = std::path::absolute(path).map_err(|error| other(error.into()))?;
         let (reply, opened) = oneshot::channel();
         spawn("eventcore-open", move || {
@@ -102,7 +108,7 @@ impl SqliteEventStore {
     fn start(path: PathBuf, disk: write::poison::Disk) -> Result<Self, EventStoreError> {
         let connection = schema::open(&path)?;
         let watch = read::notify::Watch::start(path.clone())?;
-        // Two spellings of one path must not make two read models.
+        // Two spellings of one path must not lead to two read models.
         let real = path
             .canonicalize()
             .map_err(|error| EventStoreError::Other {
@@ -139,19 +145,20 @@ impl SqliteEventStore {
         })
     }
 
-    /// Finishes what is queued, ends the threads of all handles, and closes the file. Later calls get
-    /// [`EventStoreError::Closed`]. Dropping the last handle does the same, but nobody knows when it is done.
+    /// Finishes the queued requests, ends the threads of all handles, and closes the file. Later
+    /// calls return [`EventStoreError::Closed`]. Dropping the last handle does the same, but does
+    /// not wait for it.
     pub async fn close(&self) {
         self.shared.watch.close();
         self.shared.watch.closed().await;
         let shared = self.shared.clone();
         let _ = read_model::target::blocking(move || shared.read_models.close()).await;
-        // The writer last: the last connection checks the log in.
+        // The writer closes last: the last connection checkpoints the log.
         self.shared.direct.close();
         for reader in &self.shared.readers {
             let (closed, end) = oneshot::channel();
             if reader.send(read::thread::Job::Close(closed)).await.is_ok() {
-                // Its sender is never used, only dropped.
+                // The sender is never used, only dropped.
                 let _ = end.await;
             }
         }
@@ -162,19 +169,21 @@ impl SqliteEventStore {
         }
     }
 
-    /// Returns the path of the database file that holds the read model of a projection, by the projection's name. It is
-    /// there once the projection has run.
+    /// Returns the path of the database file that holds the read model of the projection with this
+    /// name. The file exists once the projection has run.
     ///
-    /// It is an SQLite database like any other: open it for reading, or attach it to another connection, with
-    /// `ATTACH 'file:/data/bank.db.balances.db?mode=ro' AS balances`. The tables in it whose names begin with `eventcore_`
-    /// belong to the library. A rebuild replaces all that is in the file, and readers see that at their next statement.
-    /// Do not delete the file while a process has the store open: use
-    /// [`start_rebuild`](crate::projection::ProjectionRunner::start_rebuild) to begin from the first event.
+    /// It is an ordinary SQLite database: open it for reading, or attach it to another connection,
+    /// with `ATTACH 'file:/data/bank.db.balances.db?mode=ro' AS balances`. Its tables whose names
+    /// begin with `eventcore_` belong to the library. A rebuild replaces the whole contents of the
+    /// file; readers see the new contents in their next statement. Do not delete the file while a
+    /// process has the store open: use
+    /// [`start_rebuild`](crate::projection::ProjectionRunner::start_rebuild) to start from the
+    /// first event.
     pub fn read_model(&self, name: &str) -> PathBuf {
         self.shared.read_models.live_path(name)
     }
 
-    /// The version of SQLite that runs, such as `3.54.1`.
+    /// Returns the version of SQLite in use, such as `3.54.1`.
     pub fn sqlite_version() -> &'static str {
         rusqlite::version()
     }
@@ -225,7 +234,7 @@ impl EventStore for SqliteEventStore {
             if let Some(appended) = call.stay_awake(&mut answer).await {
                 return appended;
             }
-            // The writer answers every job; if it is gone all the same, nobody knows how far it came.
+            // The writer replies to every job; if it has stopped anyway, the outcome is unknown.
             answer
                 .await
                 .map_err(|gone| EventStoreError::OutcomeUnknown {

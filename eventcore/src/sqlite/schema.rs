@@ -1,4 +1,4 @@
-//! The tables, their version, and how a file is recognized as ours.
+//! The tables, their version, and how a file is recognized as an event store.
 
 use std::{
     path::Path,
@@ -11,14 +11,14 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior, config::DbCo
 use crate::sqlite::error::Shared;
 use crate::store::EventStoreError;
 
-/// `evtc`, in the header of every database of ours.
+/// `evtc`, in the header of every event store.
 const APPLICATION_ID: i32 = 0x6576_7463;
-/// The newest schema that this build knows.
+/// The newest schema version that this build supports.
 const VERSION: i64 = 1;
-/// The time that a connection waits for another process.
+/// The maximum time that a connection waits for a lock of another process.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
-/// Schema 1. Ids are interned, so an event row is small; nothing is ever changed or removed.
+/// Schema 1. Ids are interned, so event rows are small; rows are never changed or removed.
 const SCHEMA_1: &str = "
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE event_types (
@@ -48,9 +48,9 @@ CREATE TABLE idempotency (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// The tables whose rows are for ever, and when a new row is refused: REPLACE would put it in the place of another
-/// without firing a DELETE trigger. Events only come at the end, of the log and of their stream, so one look at each end
-/// tells.
+/// The append-only tables, with the condition under which a new row is refused: REPLACE would
+/// overwrite a row without firing a DELETE trigger. Events are only added at the end of the log and
+/// of their stream, so checking both ends is enough.
 const APPEND_ONLY: [(&str, &str); 4] = [
     (
         "streams",
@@ -74,8 +74,8 @@ const APPEND_ONLY: [(&str, &str); 4] = [
 
 /// Opens the writer's connection, creating or migrating the schema.
 ///
-/// SQLite does not wait for the lock that turns a file to WAL mode: when several processes open a new file, all but one
-/// are told at once that it is busy. So the waiting is done here.
+/// SQLite does not wait for the lock that switches a file to WAL mode: when several processes open
+/// a new file, all but one immediately get a busy error. So this function waits itself.
 pub(crate) fn open(path: &Path) -> Result<Connection, EventStoreError> {
     const PAUSE: Duration = Duration::from_millis(5);
     let started = Instant::now();
@@ -87,7 +87,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, EventStoreError> {
     }
 }
 
-/// SQLite names the file and not the reason.
+/// Adds the reason: SQLite's error names only the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; its folder must exist and be writable, and it must be a file or not be there yet")]
 struct NotOpened(#[source] Box<dyn std::error::Error + Send + Sync>);
@@ -105,10 +105,12 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
     let mut connection = Connection::open(path).map_err(|error| advised(failed(error)))?;
     connection.busy_timeout(BUSY).map_err(failed)?;
-    // Before anything is written, WAL mode included; a log that another application left is not checked in either.
+    // Before anything is written, including WAL mode; a log left by another application is not
+    // checkpointed either.
     let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave_log, true).map_err(failed)?;
-    // In one transaction: or it could see half of what another process makes of a new file, and take it for foreign.
+    // In one transaction: otherwise it could see another process's half-created file and take it
+    // for a foreign one.
     let look = connection.transaction().map_err(failed)?;
     check(&look, path)?;
     look.finish().map_err(failed)?;
@@ -152,14 +154,15 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
             .map_err(failed)?;
     }
     transaction.commit().map_err(failed)?;
-    // The triggers stop everybody else. The writer never replaces a row, and they would cost it half as much again.
+    // The triggers protect against other writers. This writer never replaces a row, and the
+    // triggers would increase its cost by half.
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
         .map_err(failed)?;
     Ok(connection)
 }
 
-/// Opens a connection that only reads, and waits for locks for `busy` at the longest.
+/// Opens a read-only connection that waits for locks for at most `busy`.
 pub(crate) fn open_reader(path: &Path, busy: Duration) -> Result<Connection, EventStoreError> {
     let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -172,8 +175,8 @@ pub(crate) fn open_reader(path: &Path, busy: Duration) -> Result<Connection, Eve
     Ok(connection)
 }
 
-/// Statements are prepared once. Without the stability guarantee, SQLite plans a range query anew for every value that is
-/// bound to it, which costs more than the query.
+/// Sets the size of the statement cache and the stability guarantee, without which SQLite replans a
+/// range query for every bound value, which costs more than the query.
 pub(crate) fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(32);
     connection
@@ -181,7 +184,7 @@ pub(crate) fn tune(connection: &Connection) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// The schema version of the file, 0 for an empty one; an error for a file that is not ours.
+/// Returns the schema version of the file, or 0 for an empty one.
 fn check(connection: &Connection, path: &Path) -> Result<i64, EventStoreError> {
     let failed = |error: rusqlite::Error| match connection.is_readonly(MAIN_DB) {
         Ok(true) => Shared::from(error).of_read_only(path),

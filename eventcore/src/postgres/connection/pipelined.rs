@@ -1,4 +1,5 @@
-//! Statements that are sent before the answer to the last one has come: a connection answers in order.
+//! Pipelined statements, sent before the response to the previous one has arrived: a connection
+//! responds in order.
 
 use std::{
     error::Error,
@@ -17,13 +18,13 @@ use tokio_postgres::{
 
 use crate::postgres::connection::statement::Parameters;
 
-/// A statement that was sent; the future of its answer.
+/// A statement that was sent, as a future of its response.
 pub(crate) struct Queued(
     pub(crate) Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>,
 );
 
 impl Queued {
-    /// Sends a statement. Whatever is wrong with it comes out with the answer.
+    /// Sends a statement. Any error is reported with the response.
     pub(crate) fn send(
         client: &Arc<Client>,
         statement: Statement,
@@ -38,7 +39,7 @@ impl Queued {
         let client = client.clone();
         let mut answer: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(async move { client.execute_raw(&statement, encoded).await });
-        // The driver sends when it is polled for the first time, and only then.
+        // The driver sends the statement when the future is first polled, not before.
         let answered = answer
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
@@ -49,13 +50,13 @@ impl Queued {
     }
 }
 
-/// A value as it travels, so that it need not be borrowed until the answer comes.
+/// An encoded parameter value, which need not be borrowed until the response arrives.
 #[derive(Debug)]
 struct Encoded(Result<Option<BytesMut>, String>);
 
 impl Encoded {
     fn new(value: &(dyn ToSql + Sync), of: Option<&Type>) -> Self {
-        // With too many values, the driver says so by itself.
+        // If there are too many values, the driver reports it.
         let Some(of) = of else { return Self(Ok(None)) };
         let mut bytes = BytesMut::new();
         Self(match value.to_sql_checked(of, &mut bytes) {

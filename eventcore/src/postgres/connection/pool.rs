@@ -1,4 +1,5 @@
-//! Connections: made to whichever host takes writes, pooled, and given up when an answer does not come.
+//! Connections: opened to the host that accepts writes, pooled, and dropped if a response does not
+//! arrive in time.
 
 use std::{
     collections::HashMap,
@@ -37,7 +38,7 @@ pub(crate) struct Pool {
     connections: deadpool::managed::Pool<Hosts>,
     location: Arc<str>,
     request_timeout: Duration,
-    /// The length of the log, as far as it is known.
+    /// The length of the log, as far as known.
     log: Arc<AtomicU64>,
 }
 
@@ -56,7 +57,8 @@ impl Pool {
         };
         let connections = deadpool::managed::Pool::builder(hosts)
             .max_size(config.pool_size)
-            // The connection used last: its server process is awake, and its caches and the processor's know the tables.
+            // Prefers the connection used last: its server process is awake, and its caches and the
+            // processor's are warm.
             .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(config.request_timeout))
             .runtime(Runtime::Tokio1)
@@ -72,7 +74,7 @@ impl Pool {
         })
     }
 
-    /// The log reaches to this position.
+    /// Records that the log extends to this position.
     pub(crate) fn has_seen(&self, head: Position) {
         self.log.fetch_max(head.get(), Ordering::Relaxed);
     }
@@ -89,12 +91,12 @@ impl Pool {
         self.request_timeout
     }
 
-    /// A connection of its own, beside the pool.
+    /// Opens a connection outside the pool.
     pub(crate) async fn connect(&self) -> Result<(Client, Wire), Failure> {
         self.connections.manager().connect().await
     }
 
-    /// A connection that is not known to be broken.
+    /// Returns a connection that is not known to be broken.
     pub(crate) async fn get(&self) -> Result<Connection, Failure> {
         let session = Some(self.connections.get().await?);
         Ok(Connection {
@@ -105,7 +107,7 @@ impl Pool {
         })
     }
 
-    /// Asks a question that changes nothing.
+    /// Runs a read-only query.
     pub(crate) async fn read(
         &self,
         query: &Query,
@@ -117,7 +119,8 @@ impl Pool {
     }
 }
 
-/// A connection out of the pool. One that does not answer, or that is no longer fit, does not go back.
+/// A connection from the pool. It is not returned to the pool if it does not respond or is no
+/// longer usable.
 pub(crate) struct Connection {
     session: Option<Object<Hosts>>,
     request_timeout: Duration,
@@ -127,7 +130,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Makes the statement ready. Nothing runs yet, so a failure means that nothing was sent.
+    /// Prepares the statement. Nothing runs yet, so a failure means that nothing was sent.
     pub(crate) async fn prepare(&mut self, query: &Query) -> Result<(), Failure> {
         if !self.prepared {
             return Ok(());
@@ -137,7 +140,7 @@ impl Connection {
             .await
     }
 
-    /// Runs one statement, in one round trip and a transaction of its own; returns after its commit.
+    /// Runs one statement in one round trip and its own transaction; returns after the commit.
     pub(crate) async fn query(
         &mut self,
         query: &Query,
@@ -166,7 +169,8 @@ impl Connection {
             .await
     }
 
-    /// Runs the statements that begin a transaction, and in the same round trip a query whose parameters are texts.
+    /// Runs the statements that begin a transaction and, in the same round trip, a query whose
+    /// parameters are texts.
     pub(crate) async fn begin(
         &mut self,
         begin: &str,
@@ -175,7 +179,7 @@ impl Connection {
     ) -> Result<Vec<Row>, Failure> {
         let prepared = self.prepared;
         self.answer(async |session: &mut Session| {
-            // What is polled first is sent first.
+            // The future that is polled first is sent first.
             let rows = if prepared {
                 let statement = session.of_sql(QUALIFIED, sql).await?;
                 let query = session.client.query(&statement, parameters);
@@ -196,7 +200,7 @@ impl Connection {
             .await
     }
 
-    /// Runs one statement of a projection's own, which is prepared once for each connection and scope.
+    /// Runs one statement of a projection, which is prepared once for each connection and scope.
     pub(crate) async fn query_sql(
         &mut self,
         scope: Scope,
@@ -215,7 +219,7 @@ impl Connection {
         .await
     }
 
-    /// Runs one statement of a projection's own; says how many rows it changed.
+    /// Runs one statement of a projection and returns the number of rows that it changed.
     pub(crate) async fn execute_sql(
         &mut self,
         scope: Scope,
@@ -234,8 +238,8 @@ impl Connection {
         .await
     }
 
-    /// Sends one statement of a projection's own, and leaves its answer for later. `None` if statements are not prepared
-    /// here: then it has run already.
+    /// Sends one statement of a projection without waiting for the response. Returns `None` if
+    /// statements are not prepared here: then the statement has already run.
     pub(crate) async fn queue_sql(
         &mut self,
         scope: Scope,
@@ -252,18 +256,18 @@ impl Connection {
         .await
     }
 
-    /// Waits for the answer to a statement that was sent.
+    /// Waits for the response to a statement that was sent.
     pub(crate) async fn settle(&mut self, queued: Queued) -> Result<(), Failure> {
         self.answer(async |_: &mut Session| queued.0.await.map(drop))
             .await
     }
 
-    /// Returns `true` if statements are prepared here.
+    /// Returns `true` if statements are prepared on this connection.
     pub(crate) fn prepares(&self) -> bool {
         self.prepared
     }
 
-    /// Gives the connection up instead of back to the pool.
+    /// Drops the connection instead of returning it to the pool.
     pub(crate) fn discard(mut self) {
         drop(Doubtful(self.session.take()));
     }
@@ -272,7 +276,8 @@ impl Connection {
         &mut self,
         ask: impl AsyncFnOnce(&mut Session) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
-        // Out of its place meanwhile: a connection whose answer nobody waited for does not go back to the pool.
+        // Taken out in the meantime: if the caller is cancelled, the connection must not return to
+        // the pool with a response pending.
         let mut session = Doubtful(self.session.take());
         let Some(asked) = &mut session.0 else {
             return Err(Failure::NoAnswer(self.request_timeout));
@@ -291,7 +296,7 @@ impl Connection {
     }
 }
 
-/// A connection that leaves the pool when it is dropped.
+/// A connection that is removed from the pool when this is dropped.
 struct Doubtful(Option<Object<Hosts>>);
 
 impl Drop for Doubtful {
@@ -302,37 +307,39 @@ impl Drop for Doubtful {
     }
 }
 
-/// One connection and what was prepared on it. It is closed when this is dropped.
+/// One connection and the statements prepared on it. The connection is closed on drop.
 pub(crate) struct Session {
     client: Arc<Client>,
     statements: HashMap<&'static str, Prepared>,
-    /// Those of projections.
+    /// The prepared statements of projections.
     of_sql: HashMap<Scope, HashMap<Box<str>, Statement>>,
     task: JoinHandle<()>,
 }
 
-/// A statement, planned for a log of some length.
+/// A statement that was prepared when the log had a certain length.
 struct Prepared {
     statement: Statement,
     log: u64,
 }
 
 impl Prepared {
-    /// Returns `true` if the tables have outgrown the plans: the best plan for a few rows is not the best for many, and the
-    /// server plans again only once it has analyzed the tables, about a minute later.
+    /// Returns `true` if the tables have outgrown the plan: the best plan for a few rows is not the
+    /// best for many, and the server replans only once it has analyzed the tables, about a minute
+    /// later.
     fn is_outgrown(&self, log: u64) -> bool {
         log / 2 > self.log.max(500)
     }
 }
 
-/// The object id of the schema in which unqualified names are looked up first. After a swap the same text refers to
-/// other tables.
+/// The object id of the schema in which unqualified names are looked up first. After a swap, the
+/// same text refers to other tables.
 pub(crate) type Scope = u32;
 
-/// The scope of statements in which each name has its schema.
+/// The scope of statements whose names are all qualified.
 pub(crate) const QUALIFIED: Scope = 0;
 
-/// Statements of projections that a connection keeps. Texts with values written into them would add up.
+/// The maximum number of projections' statements that a connection keeps. Texts with inlined values
+/// would otherwise accumulate.
 const KEPT: usize = 256;
 
 impl Session {
@@ -357,7 +364,8 @@ impl Session {
 }
 
 impl Session {
-    /// Makes every statement be prepared again. One of them no longer fits its table, so others may not either.
+    /// Forgets all prepared statements. One of them no longer fits its table, so others may not
+    /// either.
     fn forget_statements(&mut self) {
         self.statements.clear();
         self.of_sql.clear();
@@ -387,7 +395,8 @@ impl Drop for Session {
     }
 }
 
-/// Connects to the first host that answers in time and takes writes; the one that did last is asked first.
+/// Connects to the first host that responds in time and accepts writes, starting with the last one
+/// that did.
 pub(crate) struct Hosts {
     each: Vec<Config>,
     last: AtomicUsize,
@@ -396,12 +405,12 @@ pub(crate) struct Hosts {
     prepared: bool,
 }
 
-/// The settings of a new connection. Transactions of projections take both back.
+/// The settings of a new connection. The transactions of projections reset both.
 ///
-/// The plan of a prepared statement is made once. Left to itself, the server may find that plans for the very values look
-/// cheaper, and plan at each execution, which takes three times as long as a read.
+/// A prepared statement is planned once. By default, the server may find custom plans cheaper and
+/// replan at each execution, which takes three times as long as a read.
 ///
-/// A row that a policy hides is an error: a reader would otherwise pass over events without a word.
+/// Rows hidden by a policy cause an error: a reader would otherwise silently skip events.
 const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET row_security = off";
 
 /// The driver's connection, which transfers requests and responses as long as it is polled.
@@ -420,15 +429,16 @@ impl Hosts {
             .skip(last)
             .take(self.each.len())
         {
-            // The driver's own time limit ends with the TCP connection; a server that hangs accepts those.
-            // In a box, or the future of every statement would have room for a TLS handshake.
+            // The driver's timeout covers only the TCP connection, which a hanging server may still
+            // accept. Boxed, because otherwise the future of every statement would have room for a
+            // TLS handshake.
             let connect = Box::pin(host.connect(self.tls.clone()));
             match time::timeout(self.timeout, connect).await {
                 Ok(Ok(connected)) => {
                     self.last.store(index, Ordering::Relaxed);
                     return Ok(connected);
                 }
-                // What a server said is worth more than that one could not be reached.
+                // A server's error is more useful than the fact that a host could not be reached.
                 Ok(Err(error)) if !failed.is_of_server() => failed = error.into(),
                 Ok(Err(_)) | Err(_) => {}
             }
@@ -470,7 +480,7 @@ impl Manager for Hosts {
     }
 }
 
-/// The configuration of each host by itself, so that each has its own time limit.
+/// Returns a separate configuration for each host, so that each has its own timeout.
 fn each_host(config: &PostgresConfig) -> Vec<Config> {
     let server = &config.server;
     let (hosts, addresses, ports) = (

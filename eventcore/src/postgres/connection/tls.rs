@@ -1,4 +1,4 @@
-//! TLS, with the meanings that PostgreSQL's own clients give to `sslmode`.
+//! TLS, with the semantics of `sslmode` in PostgreSQL's own clients.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -18,16 +18,19 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsMode {
-    /// `disable`: never encrypted.
+    /// `disable`: does not encrypt.
     Disable,
-    /// `prefer`: encrypted if the server can; whoever it is. The default, as everywhere with PostgreSQL.
+    /// `prefer`: encrypts if the server supports it; does not verify the server's identity. The
+    /// default, as in other PostgreSQL clients.
     #[default]
     Prefer,
-    /// `require`: encrypted, or refused; whoever the server is.
+    /// `require`: encrypts or fails; does not verify the server's identity.
     Require,
-    /// `verify-ca`: encrypted, and the server's certificate is signed by an authority that is trusted.
+    /// `verify-ca`: encrypts, and verifies that a trusted authority signed the server's
+    /// certificate.
     VerifyCa,
-    /// `verify-full`: encrypted, signed, and for the host that was asked for. What a network that others share needs.
+    /// `verify-full`: encrypts, and verifies that a trusted authority signed the server's
+    /// certificate and that it matches the host name. Use this on shared networks.
     VerifyFull,
 }
 
@@ -72,7 +75,8 @@ pub(crate) enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// The connector for a mode. Trusted are the authorities in the file `roots`, or those that the system trusts.
+/// Returns the connector for a mode. It trusts the authorities in the file `roots`, or those of the
+/// system.
 pub(crate) fn connector(
     mode: TlsMode,
     roots: Option<&Path>,
@@ -169,7 +173,7 @@ impl ServerCertVerifier for Verifier {
         };
         match &self.verify {
             Verify::Nothing => Ok(ServerCertVerified::assertion()),
-            // The name is the last thing that is checked.
+            // The name is checked last.
             Verify::Signature(inner) => match check(inner) {
                 Err(rustls::Error::InvalidCertificate(
                     CertificateError::NotValidForName

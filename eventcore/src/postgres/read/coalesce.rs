@@ -1,9 +1,11 @@
-//! Questions that gather while earlier ones are under way, and then travel together.
+//! Coalesces requests that arrive while earlier ones are in progress, and sends them together.
 //!
-//! Whoever asks while few questions are under way asks at once, in its own task. Others wait; when an answer arrives, one
-//! of them asks for all who wait. It knows nothing of what is asked.
+//! While few requests are in progress, a caller sends its request at once, in its own task. Other
+//! callers wait; when a response arrives, one of them sends the requests of all waiting callers.
+//! This file does not depend on the kind of request.
 //!
-//! A task that asks may have something else to do first than to take its answer. So whoever has waited for long asks as well.
+//! The task that sent a request may not be polled for a while, so a caller that has waited too long
+//! sends its request itself.
 
 use std::{
     collections::VecDeque,
@@ -15,9 +17,9 @@ use tokio::{sync::oneshot, time::timeout};
 
 /// The largest number of concurrent requests. Fewer requests are larger ones.
 const UNDER_WAY: usize = 2;
-/// The most that travel together.
+/// The maximum number of requests that are sent together.
 const TOGETHER: usize = 64;
-/// The longest wait for others: longer than any request whose task is still polled.
+/// The longest wait for other requests: longer than any request whose task is still polled.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Gather<R, T> {
@@ -37,7 +39,7 @@ struct Waiting<R, T> {
 
 enum Reply<R, T> {
     Answer(T),
-    /// It is your turn to ask, for all who wait.
+    /// The permit to send the requests of all waiting callers.
     Lead(Lead<R, T>),
 }
 
@@ -52,12 +54,12 @@ impl<R, T> Gather<R, T> {
         })
     }
 
-    /// Nothing is left half changed under this lock.
+    /// The state stays consistent if a holder of this lock panics.
     fn state(&self) -> MutexGuard<'_, State<R, T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the answer, or for one's turn to ask.
+    /// Waits for the response, or for the permit to send the request.
     pub(crate) async fn turn(self: &Arc<Self>, request: R) -> Turn<R, T> {
         let request = Arc::new(request);
         loop {
@@ -66,7 +68,7 @@ impl<R, T> Gather<R, T> {
                 Err(reply) => match timeout(PATIENCE, reply).await {
                     Ok(Ok(Reply::Answer(answer))) => return Turn::Answered(answer),
                     Ok(Ok(Reply::Lead(lead))) => lead,
-                    // Whoever asked for us was dropped.
+                    // The caller that sent this request was cancelled.
                     Ok(Err(_)) => continue,
                     Err(_) => Lead {
                         gather: self.clone(),
@@ -100,13 +102,13 @@ impl<R, T> Gather<R, T> {
 }
 
 pub(crate) enum Turn<R, T> {
-    /// Somebody else asked.
+    /// Another caller sent the request.
     Answered(T),
-    /// Ask now.
+    /// The caller must send the requests now.
     Ask(Together<R, T>),
 }
 
-/// One's own request and those of others who wait.
+/// The caller's own request and those of other waiting callers.
 pub(crate) struct Together<R, T> {
     pub(crate) requests: Vec<Arc<R>>,
     replies: Vec<oneshot::Sender<Reply<R, T>>>,
@@ -114,9 +116,9 @@ pub(crate) struct Together<R, T> {
 }
 
 impl<R, T> Together<R, T> {
-    /// Hands out the answers, in the order of the requests; returns one's own.
+    /// Distributes the responses, in the order of the requests; returns the caller's own.
     pub(crate) fn answer(self, answers: impl IntoIterator<Item = T>) -> Option<T> {
-        // The next question may go.
+        // Allows the next request to be sent.
         drop(self.lead);
         let mut answers = answers.into_iter();
         let own = answers.next();
@@ -127,10 +129,11 @@ impl<R, T> Together<R, T> {
     }
 }
 
-/// The right to ask. It goes to the next who waits when it is dropped, by whatever way.
+/// The permit to send requests. On drop it passes to the next waiting caller.
 struct Lead<R, T> {
     gather: Arc<Gather<R, T>>,
-    /// Beyond the number that may ask, because they do not go on.
+    /// `true` if it exceeds the maximum number of permits, because the holders of the others make
+    /// no progress.
     is_extra: bool,
 }
 
@@ -169,7 +172,7 @@ impl<R, T> Drop for Lead<R, T> {
             }
         };
         drop(state);
-        // If it is gone by now, this drops the new right, and so passes it on.
+        // If the receiver is gone by now, this drops the new permit, which passes it on again.
         let _ = next.reply.send(Reply::Lead(Self {
             gather: self.gather.clone(),
             is_extra: self.is_extra,
@@ -234,7 +237,7 @@ mod tests {
         let waiting: Vec<_> = (10..100)
             .map(|n| tokio::spawn(double(gather.clone(), n)))
             .collect();
-        // It waits the longest, and is not there when it may ask.
+        // The longest waiter is cancelled before it gets the permit.
         let mut gone = Box::pin(gather.turn(3));
         assert!(timeout(Duration::ZERO, &mut gone).await.is_err());
         for (number, waiting) in (10..).zip(waiting) {
@@ -254,7 +257,7 @@ mod tests {
             .map(|n| tokio::spawn(double(gather.clone(), n)))
             .collect();
         tokio::task::yield_now().await;
-        // One of them is to ask for the others, and is gone before it does, or in the middle of it.
+        // The caller that is to send for the others is cancelled before or while it does.
         drop(first);
         waiting.first().unwrap().abort();
         tokio::task::yield_now().await;

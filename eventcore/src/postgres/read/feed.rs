@@ -1,6 +1,7 @@
 //! Pages of the feed, each from one snapshot and in one round trip, and the latest position.
 //!
-//! A page far behind the head has its streams and types as numbers; names that are not known take a second round trip.
+//! A page far behind the head contains its streams and types as numbers; unknown names take a
+//! second round trip.
 
 use std::{
     collections::HashMap,
@@ -36,11 +37,11 @@ use crate::{
     stream::StreamId,
 };
 
-/// So many events behind the head a reader is catching up, and remembers names. Nearer to it, the server looks up the few
-/// that a page can have.
+/// The distance from the head at which a reader is considered to be catching up, and caches names.
+/// Closer to the head, the server looks up the few names that a page can have.
 const FAR: u64 = 256;
 
-/// The statements say it as well.
+/// The statements contain this limit as well.
 const _: () = assert!(MAX_PAGE_EVENTS == 1024);
 
 /// The column with the number of events that fit into the page.
@@ -55,9 +56,10 @@ pub(crate) struct Feed {
     latest: Query,
     bytes: PageBytes,
     head: Head,
-    /// Held while a page is read: what is remembered goes with the history that the page is from. Others do without.
+    /// Held while a page is read: the cached names must belong to the same history as the page.
+    /// Concurrent reads do not use the cache.
     known: Mutex<Names>,
-    /// Held by the one who asks for all who wait.
+    /// Held by the task that polls on behalf of all waiters.
     asking: Mutex<()>,
     listener: Listener,
 }
@@ -107,8 +109,8 @@ impl Feed {
         })
     }
 
-    /// A page, read in a task of its own: whoever waits for it may have something else to do first, as a slow reader has,
-    /// and would keep a connection from the others meanwhile.
+    /// Reads a page in a separate task: the caller may not poll for a while, as a slow reader does,
+    /// and would otherwise keep a connection from others in the meantime.
     pub(crate) async fn fetch(
         feed: Arc<Self>,
         request: ReadFeed,
@@ -144,8 +146,8 @@ impl Feed {
         })
     }
 
-    /// A page whose names are remembered, or asked for by number. `None` if the server has another history than the one
-    /// that they are from.
+    /// Reads a page whose names are cached, or requested by number. Returns `None` if the server's
+    /// history is not the one that the cached names belong to.
     async fn page_by_numbers(
         &self,
         request: &ReadFeed,
@@ -170,7 +172,7 @@ impl Feed {
             .map(Some)
     }
 
-    /// The rows of a page; with the names that a reader who knows none needs.
+    /// Reads the rows of a page, including the names that a reader without a cache needs.
     async fn rows(
         &self,
         request: &ReadFeed,
@@ -201,7 +203,7 @@ impl Feed {
                     .await
             }
             EventFilter::AnyOf(selectors) => {
-                // The server has no NUL in its texts, and refuses to look for one.
+                // PostgreSQL's texts cannot contain NUL, and it refuses a search for one.
                 let has_nul = |text: Option<&str>| text.is_some_and(|text| text.contains('\0'));
                 let (categories, types): (Vec<_>, Vec<_>) = selectors
                     .iter()
@@ -249,7 +251,8 @@ impl Feed {
                 events.push(recorded(row, position, names(row, position)?)?);
             }
         }
-        // As many as fit are as many as were asked for, unless the page was ended for its bytes.
+        // This is the requested number of events, unless the page ended early because of its size
+        // in bytes.
         let fits = rows.first().map(|row| row.try_get::<_, i64>(FITS));
         let fits = fits.transpose().map_err(broken)?.unwrap_or(0);
         let is_full = usize::try_from(fits).is_ok_and(|fits| events.len() >= fits);
@@ -268,13 +271,13 @@ impl Feed {
         })
     }
 
-    /// Tells those who wait what was committed in this process.
+    /// Notifies the waiters of commits made in this process.
     pub(crate) fn publish(&self, head: Position) {
         self.pool.has_seen(head);
         self.head.publish(head);
     }
 
-    /// Wakes those who wait, to find that the store is closed.
+    /// Wakes the waiters, which then detect that the store is closed.
     pub(crate) fn close(&self) {
         self.listener.end();
     }
@@ -289,19 +292,19 @@ impl Feed {
         .await
     }
 
-    /// One asks for all who wait, until it fails.
+    /// Polls the head on behalf of all waiters until that fails.
     async fn keep_asking(self: Arc<Self>) -> Result<(), EventStoreError> {
         let _asking = if let Ok(asking) = self.asking.try_lock() {
             asking
         } else {
-            // Whoever asks may have asked before what this one waits for.
+            // The poll in flight may have read the head before the awaited commit.
             self.listener.nudge();
             self.asking.lock().await
         };
         let mut news = self.listener.news();
         loop {
             let feed = self.clone();
-            // To its end, so that the connection is as good as before.
+            // Runs to completion so that the connection stays reusable.
             ended(tokio::spawn(async move { feed.ask().await }).await)?;
             news.come().await;
         }
@@ -317,7 +320,7 @@ impl Feed {
     }
 }
 
-/// Strings that many events of a page share.
+/// Strings shared by many events of a page.
 #[derive(Default)]
 struct SharedStrings(HashMap<Box<str>, Arc<str>>);
 
@@ -332,7 +335,7 @@ impl SharedStrings {
     }
 }
 
-/// A task that ends when nobody wants it any longer.
+/// A task that is aborted when its handle is dropped.
 struct Task<T>(JoinHandle<T>);
 
 impl<T> Drop for Task<T> {
@@ -341,7 +344,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// Returns the result of a task. A task without a result was stopped with its runtime.
+/// Returns the result of a task. A task without a result was stopped together with its runtime.
 fn ended<T>(result: Result<Result<T, EventStoreError>, JoinError>) -> Result<T, EventStoreError> {
     result.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => resume_unwind(panic),

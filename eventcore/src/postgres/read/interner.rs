@@ -1,9 +1,9 @@
-//! The feed's interner: names that rows give by number, so that the server need not look them up for each event,
-//! and the request for unknown names.
+//! The feed's interner: names that rows contain as numbers, so that the server need not look them
+//! up for each event, and the request for unknown names.
 //!
-//! A number has its name in one history only: a server that takes over may lack the latest events of the one before it, and
-//! give the numbers of their streams to others. So what is remembered counts only while the log still has the latest event
-//! that it was learned with.
+//! Numbers are only valid within one history: a server that takes over in a failover may lack the
+//! latest events, and give the numbers of their streams to other streams. So cached names are only
+//! used while the log still contains the latest event that they were learned with.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,7 +24,7 @@ use crate::{
     stream::StreamId,
 };
 
-/// Names of streams, and of types, that are remembered.
+/// The maximum number of cached names of streams, and of types.
 const CACHE: usize = 100_000;
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(crate) struct Names {
     latest: Latest,
 }
 
-/// Asks for the names of streams and of types by number.
+/// Returns the query for the names of streams and types by number.
 pub(crate) fn query(schema: &str) -> Query {
     const NAMES: [Type; 5] = [
         Type::INT8_ARRAY,
@@ -51,7 +51,8 @@ pub(crate) fn query(schema: &str) -> Query {
     )
 }
 
-/// The names of some streams and types; none if the log has another event than `latest` there.
+/// Requests the names of some streams and types. Returns no rows if the log has another event at
+/// the position of `latest`.
 pub(crate) async fn ask(
     pool: &Pool,
     query: &Query,
@@ -69,8 +70,8 @@ pub(crate) async fn ask(
     pool.read(query, parameters).await
 }
 
-/// The latest event of those with which names were learned. With its time, it is no other's: a commit that is repeated
-/// elsewhere has its event ids again, and perhaps its positions.
+/// The latest of the events with which names were learned. Its time makes it unique: a commit that
+/// is repeated elsewhere has the same event ids, and possibly the same positions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Latest {
     /// 0 if nothing was learned.
@@ -99,7 +100,7 @@ impl Default for Latest {
     }
 }
 
-/// The names in a page that are not known yet.
+/// The numbers in a page whose names are not known yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unknown {
     pub(crate) streams: HashSet<i64>,
@@ -117,7 +118,8 @@ impl Names {
         self.latest
     }
 
-    /// Learns the names that came with a page; says which did not.
+    /// Adds the names that are contained in a page, and returns the numbers whose names are
+    /// missing.
     pub(crate) fn learn(&mut self, page: &[Row]) -> Result<Unknown, EventStoreError> {
         if self.streams.len() > CACHE - MAX_PAGE_EVENTS {
             self.streams.clear();
@@ -150,7 +152,7 @@ impl Names {
         Ok(unknown)
     }
 
-    /// Learns what was asked for; whether that is all of it.
+    /// Adds the requested names. Returns `true` if none is missing.
     pub(crate) fn add(
         &mut self,
         mut unknown: Unknown,
@@ -172,7 +174,7 @@ impl Names {
         Ok(unknown.is_empty())
     }
 
-    /// The stream and the type of a row.
+    /// Returns the stream and the type of a row.
     pub(crate) fn of(&self, row: &Row) -> Result<(StreamId, Arc<str>), EventStoreError> {
         let (stream, event_type) = numbers(row)?;
         self.streams

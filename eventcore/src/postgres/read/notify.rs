@@ -1,10 +1,13 @@
-//! Commits are announced to other processes with NOTIFY, and awaited with LISTEN. Only a hint, which saves them from
-//! looking again and again: what there is, is looked up. Where nothing is heard, everything works, by looking more often.
+//! Announces commits to other processes with NOTIFY, and waits for theirs with LISTEN. A
+//! notification only triggers an earlier poll, and carries no data. Without notifications
+//! everything works, with more frequent polls.
 //!
-//! An announcement is a statement of its own after the commit, for which no caller waits. Inside the commit it would hold a
-//! lock that all databases of a server share until the commit is on disk, and so make the commits of all logs there
-//! follow one another: of four logs with a client each, on a disk that takes 5 ms to flush, 159 commits per second instead
-//! of 482 without any NOTIFY and 528 with it afterwards. By itself it writes nothing to disk, and takes under 0.1 ms.
+//! An announcement is a separate statement after the commit, for which no caller waits. Inside the
+//! commit it would hold a lock that all databases of a server share until the commit is on disk,
+//! and so serialize the commits of all logs on the server: for four logs with one client each, on a
+//! disk that takes 5 ms to flush, this gave 159 commits per second, compared with 482 without any
+//! NOTIFY and 528 with NOTIFY after the commit. The separate statement writes nothing to disk, and
+//! takes under 0.1 ms.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -28,17 +31,17 @@ use crate::postgres::{
 
 /// The shortest time between notifications; commits in between share one.
 const PAUSE: Duration = Duration::from_millis(10);
-/// After an announcement that failed.
+/// The pause after a failed announcement.
 const FAILED: Duration = Duration::from_secs(1);
 /// The time between checks that notifications still arrive.
 const PROOF: Duration = Duration::from_secs(30);
-/// The first pause before the next attempt to listen, and the longest.
+/// The first pause before the next attempt to listen, and the maximum.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_mins(1)];
 
 /// The channel between the stores that use one schema.
 pub(crate) struct Channel {
     pool: Pool,
-    /// The schema: every name of one is the name of a channel.
+    /// The name of the channel, which is the schema: every schema name is a valid channel name.
     name: Box<str>,
     /// Identifies this process, so that it ignores its own notifications.
     own: Box<str>,
@@ -62,7 +65,7 @@ impl Channel {
     }
 }
 
-/// Tells other processes that there are new events.
+/// Announces new events to other processes.
 pub(crate) struct Announcer {
     news: mpsc::Sender<()>,
     task: JoinHandle<()>,
@@ -90,13 +93,13 @@ impl Announcer {
         Self { news, task }
     }
 
-    /// Returns at once.
+    /// Schedules an announcement. Does not block.
     pub(crate) fn announce(&self) {
-        // If somebody waits for his turn already, he speaks for this one too.
+        // If the queue is full, the pending announcement already covers this commit.
         let _ = self.news.try_send(());
     }
 
-    /// Says what is left to say.
+    /// Sends pending announcements and stops.
     pub(crate) async fn end(self) {
         drop(self.news);
         let _ = self.task.await;
@@ -108,24 +111,25 @@ impl Announcer {
 struct Heard {
     /// `true` if notifications arrive.
     hears: bool,
-    /// The number of notifications, own ones included.
+    /// The number of notifications, including those of this process.
     announcements: u64,
     /// The number of notifications of other processes.
     news: u64,
 }
 
-/// Hears what other processes announce, on a connection of its own, once somebody wants to know.
+/// Receives the notifications of other processes, on a separate connection that is opened for the
+/// first waiter.
 pub(crate) struct Listener {
     channel: Option<Arc<Channel>>,
     heard: Arc<watch::Sender<Heard>>,
-    /// Ends with the listener.
+    /// The listening task, which ends with the listener.
     task: Mutex<Option<JoinHandle<()>>>,
     /// The time to wait for a notification before polling: while notifications arrive, and while they do not.
     patience: [Duration; 2],
 }
 
 impl Listener {
-    /// Without a channel nothing is ever heard.
+    /// Creates a listener. Without a channel, no notifications arrive.
     pub(crate) fn new(channel: Option<Arc<Channel>>, config: &PostgresConfig) -> Self {
         Self {
             channel,
@@ -151,12 +155,12 @@ impl Listener {
         }
     }
 
-    /// Has whoever waits for news look.
+    /// Makes all waiters poll.
     pub(crate) fn nudge(&self) {
         self.heard.send_modify(|heard| heard.news += 1);
     }
 
-    /// Closes the connection, and wakes those who wait.
+    /// Closes the connection, and wakes the waiters.
     pub(crate) fn end(&self) {
         if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
             task.abort();
@@ -171,7 +175,7 @@ impl Drop for Listener {
     }
 }
 
-/// Says when to look.
+/// Signals when to poll.
 pub(crate) struct News {
     heard: watch::Receiver<Heard>,
     seen: u64,
@@ -179,7 +183,8 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Waits for news since the last call, or since it was made; no longer than one should go without looking.
+    /// Waits for a notification since the last call or the creation of this receiver, but no longer
+    /// than the poll interval.
     pub(crate) async fn come(&mut self) {
         let hears = self.heard.borrow().hears;
         let [seldom, often] = self.patience;
@@ -191,7 +196,7 @@ impl News {
     }
 }
 
-/// Marks that no notifications arrive once listening ends, for whatever reason.
+/// Records, on drop, that no notifications arrive: listening has ended.
 struct Deaf(Arc<watch::Sender<Heard>>);
 
 impl Drop for Deaf {
@@ -202,7 +207,8 @@ impl Drop for Deaf {
 
 /// A reason why no notifications arrive.
 enum Silence {
-    /// A pooler hands each statement to some connection to the server, so none is ours to listen on.
+    /// A pooler may send each statement over another server connection, so none can be used to
+    /// listen.
     Pooled,
     Failed(Failure),
 }
@@ -213,7 +219,7 @@ impl<E: Into<Failure>> From<E> for Silence {
     }
 }
 
-/// Listens for as long as the store lives, again and again.
+/// Listens as long as the store exists, and reconnects after a failure.
 async fn listen(channel: Arc<Channel>, deaf: Deaf) {
     let [first, longest] = BACKOFF;
     let mut pause = first;
@@ -229,7 +235,7 @@ async fn listen(channel: Arc<Channel>, deaf: Deaf) {
                 tracing::debug!(
                     "there is a pooler in between: commits of other processes are polled for"
                 );
-                // For as long as the store lives.
+                // As long as the store exists.
                 std::future::pending::<()>().await;
             }
             Silence::Failed(failure) => {
@@ -241,7 +247,7 @@ async fn listen(channel: Arc<Channel>, deaf: Deaf) {
     }
 }
 
-/// Listens until it hears nothing any more.
+/// Listens until notifications stop arriving.
 async fn hear(channel: &Channel, heard: &watch::Sender<Heard>) -> Silence {
     let (client, mut wire) = match channel.pool.connect().await {
         Ok(connected) => connected,
@@ -266,7 +272,7 @@ async fn hear(channel: &Channel, heard: &watch::Sender<Heard>) -> Silence {
     }
 }
 
-/// Begins to listen, and makes sure again and again that announcements arrive.
+/// Starts to listen, and checks periodically that notifications arrive.
 async fn make_sure(
     channel: &Channel,
     client: &Client,
@@ -295,8 +301,8 @@ async fn make_sure(
     }
 }
 
-/// Returns `true` if this connection shares server processes with others, as behind a pooler in transaction mode. LISTEN
-/// would then stay on a connection that belongs to no client.
+/// Returns `true` if this connection shares server processes with others, as behind a pooler in
+/// transaction mode. LISTEN would then remain on a connection that belongs to no client.
 async fn is_pooled(channel: &Channel, client: &Client) -> Result<bool, Failure> {
     const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
     let process = async || -> Result<i32, Failure> {
@@ -304,7 +310,8 @@ async fn is_pooled(channel: &Channel, client: &Client) -> Result<bool, Failure> 
         Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
     };
     let own = process().await?;
-    // The one that was free last is mostly the next to be used; where others are busy, it changes all the time.
+    // A pooler usually picks the connection that became free last; if others are busy, the pick
+    // changes all the time.
     let rows = channel.pool.get().await?.query_once(PROCESS).await?;
     let other: i32 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     let mut is_pooled = own == other;

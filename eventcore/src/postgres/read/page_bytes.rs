@@ -1,4 +1,5 @@
-//! The bytes that a page may have: fewer after a page that did not arrive in time, since the way from the server may be slow.
+//! The size limit of a page in bytes: it shrinks after a page that did not arrive in time, because
+//! the network may be slow.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -10,13 +11,13 @@ use tokio_postgres::Row;
 use crate::postgres::{connection::pool::Pool, error::Failure};
 use crate::store::MAX_PAGE_BYTES;
 
-/// A page of so many bytes is always tried: a way that does not carry it in time is of no use.
+/// The lowest limit: a network that cannot transfer this many bytes in time is unusable.
 const LEAST: usize = 64 * 1024;
 
-/// The bound of the pages of one kind.
+/// The size limit for pages of one kind.
 pub(crate) struct PageBytes(AtomicUsize);
 
-/// A page that is under way.
+/// A page that was requested.
 pub(crate) struct Asked<'a> {
     bound: &'a PageBytes,
     bytes: usize,
@@ -40,7 +41,7 @@ impl PageBytes {
 }
 
 impl Asked<'_> {
-    /// The bytes that the page may have.
+    /// Returns the maximum size of the page in bytes.
     pub(crate) fn bytes(&self) -> i64 {
         i64::try_from(self.bytes).unwrap_or(i64::MAX)
     }
@@ -52,7 +53,8 @@ impl Asked<'_> {
         }
     }
 
-    /// Makes later pages larger if this one, which was ended for its bytes, took little of the time that it had.
+    /// Makes later pages larger if this one, which ended early because of its size, took only a
+    /// small part of the timeout.
     pub(crate) fn was_cut(&self, pool: &Pool) {
         if self.bytes < MAX_PAGE_BYTES && self.is_fast(pool.request_timeout()) {
             self.set(self.bytes.saturating_mul(2).min(MAX_PAGE_BYTES));
@@ -63,7 +65,7 @@ impl Asked<'_> {
         self.at.elapsed() < timeout / 4
     }
 
-    /// Of several pages that were under way at once, only one counts.
+    /// Changes the limit. Of several pages in flight at once, only the first takes effect.
     fn set(&self, bytes: usize) {
         let (order, bound) = (Ordering::Relaxed, &self.bound.0);
         let _ = bound.compare_exchange(self.bytes, bytes, order, order);

@@ -1,4 +1,4 @@
-//! The server's response to a read of streams: one row for each, with its events as arrays.
+//! The server's response to a read of streams: one row for each stream, with its events as arrays.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -21,9 +21,10 @@ use crate::{
 };
 
 pub(crate) struct Answer<'a> {
-    /// The latest position; `None`, without rows, if the log is not the one that the names of types are known from.
+    /// The latest position; `None`, without rows, if the log is not the one to which the cached
+    /// type names belong.
     pub(crate) head: Option<Position>,
-    /// Commits that were made under the keys of requests, by number.
+    /// Commits that were made under the idempotency keys of requests, by request number.
     keys: Vec<Keyed<'a>>,
     streams: Vec<Stream<'a>>,
 }
@@ -35,12 +36,12 @@ struct Keyed<'a> {
 }
 
 struct Stream<'a> {
-    /// Its number among those of all requests.
+    /// The number of this stream among those of all requests.
     number: usize,
     extent: StreamExtent,
     latest: Latest,
     events: Option<Events<'a>>,
-    /// The end of the page, because this stream has more than was read of it.
+    /// The end of the page if this stream has more events than were read.
     cut: Option<Position>,
 }
 
@@ -78,18 +79,18 @@ impl<'a> Answer<'a> {
         Ok(answer)
     }
 
-    /// The latest event that is named.
+    /// Returns the latest event in this response.
     pub(crate) fn latest(&self) -> Latest {
         let latest = self.streams.iter().map(|stream| stream.latest);
         latest.fold(Latest::default(), Latest::max)
     }
 
-    /// Returns `true` if a page ends before what was requested.
+    /// Returns `true` if a page ends before the requested end.
     pub(crate) fn is_cut(&self) -> bool {
         self.streams.iter().any(|stream| stream.cut.is_some())
     }
 
-    /// Types of events whose names are not known.
+    /// Returns the types of events whose names are not known.
     pub(crate) fn unknown(&self, known: &Types) -> HashSet<i32> {
         let events = self.streams.iter().flat_map(|stream| &stream.events);
         events
@@ -99,7 +100,7 @@ impl<'a> Answer<'a> {
             .collect()
     }
 
-    /// The page of each request. All types are known.
+    /// Returns the page of each request. All types must be known.
     pub(crate) fn pages(
         self,
         requests: &[Arc<ReadStreams>],
@@ -161,7 +162,7 @@ impl<'a> Answer<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// The stream with this number, from 1.
+    /// Reads the stream with this number, counted from 1.
     fn read(stream: usize, row: &'a Row) -> Result<Self, tokio_postgres::Error> {
         let events = row.try_get::<_, Option<_>>(7)?.map(|versions| {
             Ok(Events {
@@ -197,7 +198,7 @@ impl<'a> Stream<'a> {
             *extent = self.extent;
         }
         let Some(events) = &self.events else { return };
-        // One allocation for all of them.
+        // A single allocation for all payloads.
         let bytes = events.payloads.iter().map(|payload| payload.0.len()).sum();
         let mut payloads = BytesMut::with_capacity(bytes);
         page.events.reserve(events.versions.len());

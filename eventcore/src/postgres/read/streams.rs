@@ -1,4 +1,4 @@
-//! Reads: what many tasks ask at once travels in one statement, and is answered from one snapshot.
+//! Stream reads: concurrent requests are combined in one statement, which runs in one snapshot.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -17,9 +17,11 @@ use crate::postgres::{
 };
 use crate::store::{EventStoreError, KeyReused, MAX_PAGE_EVENTS, ReadStreams, StreamsPage};
 
-/// The most events that are read for a request beyond its page rather than to look for where the page ends.
+/// The maximum number of surplus events that are read for a request instead of a search for the end
+/// of its page.
 const SURPLUS: usize = 512;
-/// The most streams of a request that are read without a look at the others: each gives at least one event, of whatever size.
+/// The maximum number of streams of a request that are read independently: each returns at least
+/// one event, of any size.
 const FEW: usize = 4;
 
 const STREAMS: [Type; 8] = [
@@ -49,9 +51,9 @@ const PAGES: [Type; 12] = [
 
 pub(crate) struct Reader {
     pool: Pool,
-    /// Short streams …
+    /// The statement for short requests …
     streams: Query,
-    /// … and whatever else is asked of streams.
+    /// … and the one for all other requests.
     pages: Query,
     names: Query,
     types: KnownTypes,
@@ -82,7 +84,7 @@ impl Reader {
         }
     }
 
-    /// A page of streams.
+    /// Reads a page of streams.
     pub(crate) async fn page(&self, request: ReadStreams) -> Result<StreamsPage, EventStoreError> {
         match self.gather.turn(request).await {
             Turn::Answered(page) => page,
@@ -104,12 +106,13 @@ impl Reader {
         }
     }
 
-    /// Asks for all of them in one statement, and in a second one for the names of types that are not known yet.
+    /// Sends all requests in one statement, and requests unknown type names in a second one.
     async fn pages(
         &self,
         requests: &[Arc<ReadStreams>],
     ) -> Result<Vec<Result<StreamsPage, KeyReused>>, Unread> {
-        // A server that took over may have another history than the one that the names are known from: then without them.
+        // After a failover, the history may not be the one that the cached names belong to; the
+        // second attempt does without them.
         let mut damaged = None;
         for known in [self.types.get(), Arc::default()] {
             let asked = self.bytes.ask();
@@ -142,7 +145,8 @@ impl Reader {
         Err(Unread::Damaged(damaged.unwrap_or_default()))
     }
 
-    /// Learns the names of types; or says which is missing, because it has none, or the server has another history now.
+    /// Requests the names of types. Returns the number of a type without a name, if there is one:
+    /// the row is missing, or the server's history has changed.
     async fn learn(
         &self,
         known: &Types,
@@ -159,7 +163,7 @@ impl Reader {
         Ok(types)
     }
 
-    /// Asks for all of them in one statement.
+    /// Sends all requests in one statement.
     async fn rows(
         &self,
         requests: &[Arc<ReadStreams>],
@@ -198,7 +202,7 @@ impl Reader {
     }
 }
 
-/// Returns `true` if each of its streams may be read without regard to the others.
+/// Returns `true` if each stream of the request may be read independently of the others.
 fn is_short(request: &ReadStreams) -> bool {
     let streams = request.streams.len();
     let events = streams.saturating_mul(request.limit.clamp(1, MAX_PAGE_EVENTS));
@@ -213,7 +217,8 @@ struct Asked<'a> {
     request: Vec<i32>,
     up_to: Vec<i64>,
     limits: Vec<i32>,
-    /// The events and bytes that a stream may have if its request is to be one page without a further look.
+    /// The number of events that each stream may return if the request is to be one page without a
+    /// search for its end.
     shares: Vec<i64>,
     rooms: Vec<i64>,
     keys: Vec<&'a str>,
@@ -242,7 +247,7 @@ impl<'a> Asked<'a> {
     fn add(&mut self, number: i32, request: &'a ReadStreams, bytes: i64) {
         let limit = limit(request.limit);
         let streams = i64::try_from(request.streams.len().max(1)).unwrap_or(i64::MAX);
-        // The events of one stream are bounded anyway.
+        // One stream is limited by its number of events anyway.
         let share = match streams {
             1 => i64::MAX,
             many => i64::from(limit) / many,
@@ -287,7 +292,7 @@ impl From<Failure> for Unread {
     }
 }
 
-/// A row that is not what the statement gives.
+/// Converts the error of a row that does not have the columns of the statement.
 impl From<tokio_postgres::Error> for Unread {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Damaged(error.to_string())

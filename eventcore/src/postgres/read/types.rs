@@ -1,7 +1,7 @@
 //! The interner of event types: pages of streams refer to their names by number.
 //!
-//! Like the names of the feed they hold in one history only, so each page is read with the latest event that they were
-//! learned with, and is none if the log has another event there.
+//! Like the feed's names, they are only valid within one history, so each page is read with the
+//! latest event that they were learned with, and is empty if the log has another event there.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,8 @@ use tokio_postgres::Row;
 
 use crate::postgres::read::interner::Latest;
 
-/// The names of one history. A page is read with the names that it was asked for with, whatever others learn meanwhile.
+/// The type names of one history. A page uses the names with which it was requested, even if other
+/// reads learn more in the meantime.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Types {
     names: HashMap<i32, Arc<str>>,
@@ -24,7 +25,8 @@ impl Types {
         self.names.get(&number)
     }
 
-    /// These, and the ones that were asked for; or the number of one that is still missing.
+    /// Returns these names with the requested ones added, or the number of a name that is still
+    /// missing.
     pub(crate) fn with(
         &self,
         mut unknown: HashSet<i32>,
@@ -44,7 +46,7 @@ impl Types {
     }
 }
 
-/// The names that all readers of one store share.
+/// The type names shared by all readers of a store.
 #[derive(Debug, Default)]
 pub(crate) struct KnownTypes(Mutex<Arc<Types>>);
 

@@ -1,5 +1,5 @@
-//! The checks before a commit: a projection writes to its own schema only, and a rebuilt read model can
-//! replace the live one.
+//! The checks before a commit: a projection may only write to its own schema, and a rebuilt read
+//! model must be able to replace the live one.
 
 use std::sync::atomic::Ordering;
 
@@ -20,9 +20,9 @@ const OUTSIDE: &str = include_str!("../sql/read_model/outside.sql");
 const PROTECTED: &str = include_str!("../sql/read_model/protected.sql");
 
 impl Target {
-    /// Checks what a transaction has done so far. Of a live projection's batches only the first of each lease is checked,
-    /// since a projection that leaves its schema does so from the beginning; of a rebuild's batches each, so that none
-    /// changes the live read model.
+    /// Checks what a transaction has done so far. For a live projection, only the first batch of
+    /// each lease is checked, because a projection that leaves its schema does so from the
+    /// beginning. For a rebuild, each batch is checked, so that none changes the live read model.
     pub(super) async fn check(
         &self,
         transaction: &mut PostgresTransaction,
@@ -100,8 +100,8 @@ impl Target {
         Ok(uses)
     }
 
-    /// Returns what keeps this rebuild from replacing the live read model: objects elsewhere that would be dropped with
-    /// it, and protection of its tables that would be lost.
+    /// Returns the obstacles to replacing the live read model: objects elsewhere that would be
+    /// dropped with it, and protection of its tables that would be lost.
     pub(super) async fn find_obstacles(
         &self,
         open: &mut OpenTransaction,

@@ -1,4 +1,4 @@
-//! The read models of a PostgreSQL store, as the runner of projections sees them.
+//! The read models of a PostgreSQL store, as used by the projection runner.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -18,15 +18,15 @@ use crate::{
     store::EventStoreError,
 };
 
-/// The read model of one projection: the live one, or the one that a rebuild makes in a schema of its own.
+/// The read model of one projection: either the live one, or a rebuild in a separate schema.
 #[derive(Clone)]
 pub struct PostgresReadModel {
     target: Arc<Target>,
 }
 
 impl PostgresConfig {
-    /// Returns the schema that holds the tables of a projection: the projection's name, for a store in the schema `eventcore`;
-    /// otherwise the store's schema, `_` and the projection's name.
+    /// Returns the schema that holds the tables of a projection: the projection's name for a store
+    /// in the schema `eventcore`; otherwise the store's schema, `_` and the projection's name.
     ///
     /// ```
     /// # fn f() -> Result<(), eventcore::EventStoreError> {

@@ -44,7 +44,7 @@ impl Target {
                    VALUES ($1, $2, $3, $4, $5)
                    ON CONFLICT (projection, position) DO UPDATE
                    SET error = $3, attempts = $4, parked_at = $5, to_replay = false";
-        // PostgreSQL keeps no NUL in text.
+        // PostgreSQL's texts cannot contain NUL.
         let error = letter.error.replace('\0', "\u{fffd}");
         let (position, attempts) = (big(letter.position.get()), i64::from(letter.attempts));
         open.execute(

@@ -19,7 +19,7 @@ use crate::{
     store::EventStoreError,
 };
 
-/// Takes the lease of a live read model, which may be the first.
+/// Acquires the lease of a live read model, creating the row if it does not exist.
 const LEAD: &str = "
     INSERT INTO eventcore.projections AS p (name, position, fence, leader, leads_until)
     VALUES ($1, 0, 1, $2, clock_timestamp() + $3::bigint * interval '1 millisecond')
@@ -27,7 +27,7 @@ const LEAD: &str = "
      WHERE p.leader IS NULL OR p.leads_until < clock_timestamp() OR $4
     RETURNING fence, position";
 
-/// Takes the lease of a rebuild, whose row is gone once it has ended.
+/// Acquires the lease of a rebuild, whose row no longer exists once the rebuild has ended.
 const LEAD_REBUILD: &str = "
     UPDATE eventcore.projections p
        SET fence = p.fence + 1, leader = $2, leads_until = clock_timestamp() + $3::bigint * interval '1 millisecond'
@@ -89,8 +89,8 @@ impl Target {
             .map(drop)
     }
 
-    /// Commits a transaction with its checkpoint. The fence is checked under the lock of the projection's row, so a former
-    /// leader cannot commit.
+    /// Commits a transaction with its checkpoint. The fence is checked under the lock of the
+    /// projection's row, so a former leader cannot commit.
     pub(super) async fn commit(
         &self,
         mut transaction: PostgresTransaction,
@@ -109,7 +109,7 @@ impl Target {
         }
     }
 
-    /// Returns `false` if the lease is lost, or the transaction has ended before.
+    /// Returns `false` if the lease is lost, or if the transaction has already ended.
     async fn record_progress(
         &self,
         open: &mut OpenTransaction,
@@ -173,7 +173,7 @@ impl Target {
     }
 }
 
-/// Tells a lost lease from a projection that has ended the transaction itself.
+/// Distinguishes a lost lease from a projection that has ended the transaction itself.
 async fn lost_or_ended(transaction: &mut PostgresTransaction) -> LeaseError {
     const IS_OPEN: &str =
         "SELECT current_setting('eventcore_batch.state', true) IS NOT DISTINCT FROM 'open'";
@@ -215,13 +215,13 @@ fn record(row: &Row) -> Result<ProjectionRecord, tokio_postgres::Error> {
     })
 }
 
-/// A row that does not hold what the schema says.
+/// Converts the error of a row that does not match the schema.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn damaged(error: tokio_postgres::Error) -> EventStoreError {
     corrupt(error.to_string())
 }
 
-/// The longest term, a century: the server's time ends somewhere, too.
+/// The longest term, a century: the server's timestamps are limited, too.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 fn millis(term: Duration) -> i64 {

@@ -1,4 +1,4 @@
-//! Read models in PostgreSQL: each in a schema of its own, which a rebuild replaces as a whole.
+//! Read models in PostgreSQL: each in its own schema, which a rebuild replaces as a whole.
 
 mod check;
 pub(crate) mod database;

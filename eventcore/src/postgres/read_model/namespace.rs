@@ -1,4 +1,4 @@
-//! The schemas that read models may have, and the rights that their roles need.
+//! The schemas that read models may use, and the privileges that their roles need.
 
 use tokio_postgres::Row;
 
@@ -7,21 +7,21 @@ use crate::postgres::{
 };
 use crate::projection::{Forbidden, ForbiddenUse};
 
-/// PostgreSQL cuts longer names off.
+/// PostgreSQL truncates longer names.
 const MAX_NAME_BYTES: usize = 63;
 
 const NAMESPACE: &str = include_str!("../sql/read_model/namespace.sql");
 
-/// A schema, which need not exist, and the role's rights.
+/// A schema, which need not exist, and the role's privileges.
 #[derive(Debug, Default)]
 pub(super) struct Namespace {
     role: String,
     database: String,
-    /// The role may create schemas in the database.
+    /// `true` if the role may create schemas in the database.
     may_create: bool,
     pub(super) oid: Option<u32>,
     owner: Option<String>,
-    /// One of the objects in it.
+    /// The name of one of the objects in it.
     holds: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl Namespace {
     pub(super) async fn look(open: &mut OpenTransaction, schema: &str) -> Result<Self, Failure> {
         let rows = open.query(NAMESPACE, &[&schema]).await?;
         let found = rows.first().map(Self::from_row).transpose()?;
-        // There is always a row.
+        // The query always returns a row.
         Ok(found.unwrap_or_default())
     }
 
@@ -44,7 +44,7 @@ impl Namespace {
         })
     }
 
-    /// Checks that a projection may have this schema for itself, which it has not made yet.
+    /// Checks that a projection may create this schema for its own use.
     pub(super) fn check_free(&self, schema: &str, store: &str) -> Result<(), Forbidden> {
         let named = format!("schema `{schema}`");
         let is_reserved =
@@ -87,7 +87,7 @@ impl Namespace {
         Err(missing)
     }
 
-    /// Checks that a rebuild can create a schema of its own and put it in place of this one.
+    /// Checks that a rebuild can create its own schema and replace this one with it.
     pub(super) fn check_replaceable(&self, schema: &str) -> Result<(), Forbidden> {
         if !self.may_create {
             return Err(self.missing_create());
@@ -126,7 +126,7 @@ impl Namespace {
     }
 }
 
-/// A refusal for one reason.
+/// Creates an error with one forbidden use.
 pub(super) fn forbidden(object: String, reason: String) -> Forbidden {
     Forbidden {
         uses: vec![ForbiddenUse { object, reason }],

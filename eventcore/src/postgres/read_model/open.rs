@@ -1,4 +1,4 @@
-//! An open transaction on a connection of the pool: [`OpenTransaction`].
+//! An open transaction on a pooled connection: [`OpenTransaction`].
 
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ impl OpenTransaction {
         Self::begun(connection, answer).map(|(open, ())| open)
     }
 
-    /// The same, and in the same round trip a query whose parameters are texts.
+    /// Runs the statements that begin a transaction and, in the same round trip, a query whose
+    /// parameters are texts.
     pub(super) async fn begin_with(
         pool: &Pool,
         begin: &str,
@@ -77,7 +78,7 @@ impl OpenTransaction {
         Ok(names?)
     }
 
-    /// Runs the statements that a query makes.
+    /// Runs the statements that a query generates.
     pub(super) async fn run_generated(
         &mut self,
         sql: &str,

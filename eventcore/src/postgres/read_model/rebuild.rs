@@ -1,4 +1,4 @@
-//! The beginning of a rebuild: an empty schema beside the live one.
+//! The start of a rebuild: an empty schema beside the live one.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use crate::postgres::{
 };
 use crate::{projection::Forbidden, store::EventStoreError};
 
-/// Attempts before a rebuild that meets another one at its beginning fails.
+/// The number of attempts to start a rebuild while another one starts at the same time.
 const ATTEMPTS: u32 = 20;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 impl Target {
-    /// Makes this rebuild's schema, empty if `afresh` or if there is none of an interrupted rebuild.
+    /// Creates this rebuild's schema, unless that of an interrupted rebuild can be resumed; with
+    /// `afresh`, always starts with an empty one.
     ///
     /// # Errors
     /// [`EventStoreError::Other`] if this role could not swap it in later.
@@ -93,7 +94,8 @@ impl Target {
         Ok(found.check_free(live, &self.store))
     }
 
-    /// Returns `true` if the row of this name says that its schema was made, `None` if there is no row.
+    /// Returns `true` if the row with this name records that its schema was created, and `None` if
+    /// there is no row.
     pub(super) async fn row(
         &self,
         open: &mut OpenTransaction,

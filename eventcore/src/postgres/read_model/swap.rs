@@ -1,5 +1,5 @@
-//! The swap: in one transaction the live schema is dropped and the rebuilt one takes its name, with the
-//! checkpoint and the dead letters.
+//! The swap: in one transaction the live schema is dropped and the rebuilt one takes its name,
+//! together with the checkpoint and the dead letters.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -23,15 +23,15 @@ const FUNCTION_PATHS: &str = include_str!("../sql/read_model/function_paths.sql"
 const LEFT_BEHIND: &str = include_str!("../sql/read_model/left_behind.sql");
 const BLOCKERS: &str = include_str!("../sql/read_model/blockers.sql");
 
-/// Names in catalogs are returned with their schema when no other is on the path.
+/// Catalog functions qualify names with their schema if no other schema is on the path.
 const BEGIN: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog, pg_temp";
 
-/// Attempts to learn what became of a swap, and the pause between them.
+/// The number of attempts to determine the outcome of a swap, and the pause between them.
 const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// A swap that did not get its locks in time.
+/// A swap that could not acquire its locks in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the swap waits for sessions that use the live read model: {sessions}")]
 struct Blocked {
@@ -39,15 +39,15 @@ struct Blocked {
     source: Failure,
 }
 
-/// The way a swap ended that changed nothing.
+/// The reason why a swap changed nothing.
 enum Halt {
     /// The rebuild's lease is lost.
     Lost,
-    /// The live read model has come further.
+    /// The live read model has advanced further.
     Behind,
     Forbidden(Forbidden),
     Failed(Failure),
-    /// No answer to the commit.
+    /// The commit got no response.
     Unknown(EventStoreError),
 }
 
@@ -64,7 +64,7 @@ impl From<tokio_postgres::Error> for Halt {
 }
 
 impl Target {
-    /// Puts a rebuilt read model in place of this one.
+    /// Replaces this read model with a rebuilt one.
     pub(super) async fn swap(
         &self,
         rebuild: &Self,
@@ -98,12 +98,12 @@ impl Target {
         let is_made = rebuild.row(&mut open, &self.key).await? == Some(true);
         open.run_generated(FUNCTION_PATHS, &[&rebuild.schema, &self.schema])
             .await?;
-        // Readers wait from the lock to the commit, so what can be done before is.
+        // Readers wait from the lock to the commit, so as much as possible is done before.
         if live.oid.is_some() {
             if is_made {
                 self.check_obstacles(&mut open, rebuild).await?;
             } else {
-                // It was made for this projection, and is empty.
+                // The schema was created for this projection, and is empty.
                 live.check_free(&self.schema, &self.store)
                     .map_err(Halt::Forbidden)?;
             }
@@ -134,7 +134,8 @@ impl Target {
             })
     }
 
-    /// Fails if the live read model has come further than the rebuilt one, unless the store's log ends before that.
+    /// Fails if the live read model has advanced further than the rebuilt one, unless the store's
+    /// log ends before that position.
     async fn check_behind(
         &self,
         open: &mut OpenTransaction,
@@ -166,7 +167,7 @@ impl Target {
         Err(Halt::Forbidden(Forbidden { uses }))
     }
 
-    /// Gives the rebuilt schema the grants of the live one, and logs what it does not have.
+    /// Copies the grants of the live schema to the rebuilt one, and logs what it lacks.
     async fn carry_over(&self, open: &mut OpenTransaction, rebuild: &Self) -> Result<(), Failure> {
         let schemas: Parameters<'_> = &[&self.schema, &rebuild.schema];
         for carried in [GRANTS, DEFAULT_PRIVILEGES] {
@@ -207,8 +208,8 @@ impl Target {
         Ok(())
     }
 
-    /// Gathers statistics of a rebuilt read model once, so that the first readers after the swap have them. It goes on
-    /// without if that fails.
+    /// Collects statistics of a rebuilt read model once, so that the first readers after the swap
+    /// benefit from them. The swap continues without them if that fails.
     async fn analyze(&self) {
         if self.analyzed.swap(true, Ordering::Relaxed) {
             return;
@@ -226,10 +227,11 @@ impl Target {
         }
     }
 
-    /// The error of a swap that failed. If it waited for locks in vain, it names the sessions that hold them.
+    /// Converts the failure of a swap. If it timed out waiting for locks, the error names the
+    /// sessions that hold them.
     async fn halted(&self, failure: Failure) -> EventStoreError {
         let error = failure.nothing_written();
-        // A table that was dropped after it was listed is not listed again.
+        // A table that was dropped after it was listed is missing from the next list.
         if !matches!(error, EventStoreError::Busy { .. }) && !failure.is_undefined_table() {
             return error;
         }
@@ -243,13 +245,14 @@ impl Target {
         EventStoreError::Busy { source }
     }
 
-    /// Finds out if a swap was made whose commit was not answered: then the rebuild's row is gone.
+    /// Determines whether a swap was made whose commit got no response: then the rebuild's row no
+    /// longer exists.
     async fn settle_swap(
         &self,
         rebuild: &Self,
         unknown: EventStoreError,
     ) -> Result<bool, LeaseError> {
-        // It waits for the commit, should the server still be at work on it.
+        // Waits for the commit if the server is still processing it.
         let sql = "SELECT fence FROM eventcore.projections WHERE name = $1 FOR UPDATE";
         let mut source = unknown;
         for _ in 0..ATTEMPTS {

@@ -1,4 +1,5 @@
-//! The place of a read model: its schema, its row in `projections`, and the path of its transactions.
+//! The target of a read model: its schema, its row in `projections`, and the search path of its
+//! transactions.
 
 use std::sync::{
     Arc,
@@ -17,15 +18,15 @@ use crate::postgres::{
 };
 use crate::store::EventStoreError;
 
-/// The schema of a store whose read models are in schemas named just like their projections.
+/// The store schema for which the schemas of read models have just the names of their projections.
 const DEFAULT_STORE: &str = "eventcore";
 
-/// A read model of a store: the live one, or the one that a rebuild makes.
+/// A read model of a store: either the live one, or a rebuild.
 pub(crate) struct Target {
     pub(super) pool: Pool,
     /// The schema of the store.
     pub(super) store: Box<str>,
-    /// The projection.
+    /// The name of the projection.
     pub(super) name: Box<str>,
     /// The name of its row in `projections`, also used in `dead_letters`.
     pub(super) key: Box<str>,
@@ -34,11 +35,11 @@ pub(crate) struct Target {
     /// The schema of the live read model.
     pub(super) live_schema: Box<str>,
     pub(super) kind: Kind,
-    /// Makes unqualified names of a transaction those of the schema.
+    /// The statement that makes a transaction resolve unqualified names in the schema.
     pub(super) enter: String,
     /// The fence of the last lease whose first batch was checked.
     pub(super) checked: AtomicU64,
-    /// The tables of a rebuild were analyzed.
+    /// `true` if the tables of a rebuild were analyzed.
     pub(super) analyzed: AtomicBool,
 }
 
@@ -53,7 +54,7 @@ impl Target {
         Self::new(pool, store, name, Kind::Live)
     }
 
-    /// The target of a rebuild of the same projection.
+    /// Returns the target of a rebuild of the same projection.
     pub(super) fn rebuild(&self) -> Arc<Self> {
         Self::new(self.pool.clone(), &self.store, &self.name, Kind::Rebuild)
     }
@@ -79,12 +80,12 @@ impl Target {
         })
     }
 
-    /// A statement that is written for a store in the schema `eventcore`.
+    /// Rewrites a statement for the schema `eventcore` for this store.
     pub(super) fn sql(&self, sql: &str) -> String {
         of_schema(sql, &self.store)
     }
 
-    /// Runs one statement in a transaction of its own.
+    /// Runs one statement in its own transaction.
     pub(super) async fn query(
         &self,
         sql: &str,
@@ -96,7 +97,8 @@ impl Target {
             if connection.prepares() {
                 return connection.query_sql(QUALIFIED, &sql, parameters).await;
             }
-            // A pooler sends what is outside of a transaction to any connection, a statement and its parts, too.
+            // Outside a transaction, a pooler may send each statement, and even each part of one,
+            // over another connection.
             drop(connection);
             let mut open = OpenTransaction::begin(&self.pool, "BEGIN").await?;
             let rows = open.query(&sql, parameters).await?;
@@ -109,8 +111,8 @@ impl Target {
     }
 }
 
-/// The schema of a live read model. Read models of a store that is not in the default schema have its
-/// name before theirs, so that several stores in one database can run the same projections.
+/// Returns the schema of a live read model. For a store outside the default schema, the name begins
+/// with the store's schema, so that several stores in one database can run the same projections.
 pub(crate) fn live_schema(store: &str, name: &str) -> String {
     if store == DEFAULT_STORE {
         name.to_owned()
@@ -126,7 +128,7 @@ fn rebuild_schema(store: &str, name: &str) -> String {
     )
 }
 
-/// FNV-1a, which is the same in every build: a rebuild is resumed by its name.
+/// Computes FNV-1a, which is the same in every build: a rebuild is resumed by its name.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -22,28 +22,30 @@ use crate::{
     store::EventStoreError,
 };
 
-/// The most statements that are under way.
+/// The maximum number of statements in flight.
 const UNDER_WAY: usize = 128;
 
-/// A transaction of the database that holds the events, for a projection to write through.
+/// A transaction of the database that holds the events, through which a projection writes.
 ///
-/// It begins when it is first used, and takes a connection then. Table names without a schema are those of the
-/// projection's read model, which has a schema of its own; in a rebuild, those of the schema where the new read model
-/// is made. The schema is made by the first transaction that is used. Statements are prepared once for each connection.
+/// It begins when it is first used, and only then takes a connection. Unqualified table names refer
+/// to the schema of the projection's read model or, in a rebuild, to the schema of the new read
+/// model. The first transaction that is used creates the schema. Statements are prepared once for
+/// each connection.
 ///
-/// The errors name what the server says; [`tokio_postgres::Error`] is the source of their source.
+/// Errors contain the server's message; [`tokio_postgres::Error`] is the source of their source.
 pub struct PostgresTransaction {
     target: Arc<Target>,
     open: Option<OpenTransaction>,
     /// The schema that unqualified names refer to.
     scope: Scope,
-    /// This transaction has made the schema.
+    /// `true` if this transaction has created the schema.
     makes_schema: bool,
-    /// The projection has used it.
+    /// `true` if the projection has used it.
     is_used: bool,
-    /// Statements that were sent and not answered yet, in order.
+    /// Statements that were sent and have no response yet, in order.
     queued: VecDeque<Queued>,
-    /// A server that hangs or is gone, or a deadlock: no fault of the event.
+    /// `true` after a failure that is not the event's fault: a server that hangs or is gone, or a
+    /// deadlock.
     broken: bool,
     forbidden: Option<Forbidden>,
 }
@@ -62,7 +64,7 @@ impl PostgresTransaction {
         }
     }
 
-    /// Begins it for the projection's own statements, unless it has begun.
+    /// Begins the transaction for the projection's own statements, unless it has begun.
     async fn begin(&mut self) -> Result<(), EventStoreError> {
         if self.forbidden.is_none() && self.open.is_none() {
             self.is_used = true;
@@ -121,7 +123,7 @@ impl PostgresTransaction {
         error
     }
 
-    /// Waits for the answers to what is queued, until no more than so many are missing.
+    /// Waits for the responses to queued statements until at most `missing` are outstanding.
     async fn settle(&mut self, missing: usize) -> Result<(), Failure> {
         while self.queued.len() > missing
             && let Some(queued) = self.queued.pop_front()
@@ -131,8 +133,8 @@ impl PostgresTransaction {
         Ok(())
     }
 
-    /// Runs what waits for its answer. What was queued has its answer by then, and its failure comes first: the server
-    /// refuses all that follows.
+    /// Runs a statement and waits for its response. By then the queued statements have theirs, and
+    /// their failure takes precedence: the server refuses everything that follows.
     async fn run<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut Connection, Scope) -> Result<T, Failure>,
@@ -144,7 +146,7 @@ impl PostgresTransaction {
             Err(failure) => Err(failure),
         };
         let ran = match self.settle(0).await {
-            // What the server said is worth more than that it was gone afterwards.
+            // The first error of the server is more useful than a connection lost afterwards.
             Err(first)
                 if first.is_of_server() || !ran.as_ref().is_err_and(Failure::is_of_server) =>
             {
@@ -155,14 +157,16 @@ impl PostgresTransaction {
         ran.map_err(|failure| self.failed(&failure))
     }
 
-    /// Sends one statement, and does not wait for its answer: hundreds take one round trip rather than one each.
+    /// Sends one statement without waiting for its response: hundreds take one round trip rather
+    /// than one each.
     ///
-    /// If it fails, the next [`execute`](Self::execute) or [`query`](Self::query) says so, or the end of the batch, and the
-    /// projection's events are applied once more, one by one, to find which one it was.
+    /// A failure is returned by the next [`execute`](Self::execute) or [`query`](Self::query), or
+    /// at the end of the batch. The batch's events are then applied again one by one, to find the
+    /// one that caused it.
     ///
     /// # Errors
-    /// What the server says of an earlier statement or of the text of this one, after which the transaction can only be
-    /// undone.
+    /// The error from the server for an earlier statement, or for preparing this one. After an
+    /// error the transaction can only be rolled back.
     ///
     /// ```no_run
     /// # async fn apply(tx: &mut eventcore::postgres::PostgresTransaction) -> Result<(), eventcore::EventStoreError> {
@@ -189,7 +193,7 @@ impl PostgresTransaction {
         let queued = self.connection()?.queue_sql(scope, sql, parameters).await;
         match queued {
             Ok(queued) => self.queued.extend(queued),
-            // It could not be prepared, perhaps because of what was queued before.
+            // It could not be prepared, perhaps because of an earlier queued statement.
             Err(failure) => {
                 self.settle(0).await?;
                 return Err(failure);
@@ -198,19 +202,20 @@ impl PostgresTransaction {
         Ok(())
     }
 
-    /// Waits for all that was [queued](Self::queue).
+    /// Waits for all [queued](Self::queue) statements.
     ///
     /// # Errors
-    /// What the server says of the first that failed, after which the transaction can only be undone.
+    /// The error from the server for the first statement that failed. After an error the
+    /// transaction can only be rolled back.
     pub async fn flush(&mut self) -> Result<(), EventStoreError> {
         let settled = self.settle(0).await;
         settled.map_err(|failure| self.failed(&failure))
     }
 
-    /// Runs one statement; says how many rows it changed.
+    /// Runs one statement and returns the number of rows that it changed.
     ///
     /// # Errors
-    /// What the server says, after which the transaction can only be undone.
+    /// The error from the server. After an error the transaction can only be rolled back.
     pub async fn execute(
         &mut self,
         sql: &str,
@@ -222,10 +227,10 @@ impl PostgresTransaction {
         .await
     }
 
-    /// Reads rows, what the transaction has written included.
+    /// Reads rows, including what the transaction has written.
     ///
     /// # Errors
-    /// What the server says, after which the transaction can only be undone.
+    /// The error from the server. After an error the transaction can only be rolled back.
     pub async fn query(
         &mut self,
         sql: &str,
@@ -240,7 +245,7 @@ impl PostgresTransaction {
     /// Runs several statements without parameters.
     ///
     /// # Errors
-    /// What the server says, after which the transaction can only be undone.
+    /// The error from the server. After an error the transaction can only be rolled back.
     pub async fn execute_batch(&mut self, sql: &str) -> Result<(), EventStoreError> {
         self.run(async |connection: &mut Connection, _| connection.batch(sql).await)
             .await
@@ -259,13 +264,13 @@ impl PostgresTransaction {
         self.is_used
     }
 
-    /// The schema that this transaction has made, for `projections`.
+    /// Returns the schema that this transaction has created, for `projections`.
     pub(super) fn made_schema(&self) -> Option<&str> {
         self.makes_schema.then_some(&*self.target.schema)
     }
 
-    /// Returns the open transaction for statements of the runner, whose names have their schema; begins it if the projection has
-    /// not used it.
+    /// Returns the open transaction for the runner's statements, whose names are qualified. Begins
+    /// it if the projection has not used it.
     pub(super) async fn own(&mut self) -> Result<&mut OpenTransaction, Failure> {
         self.settle(0).await?;
         let open = match self.open.take() {
@@ -275,7 +280,7 @@ impl PostgresTransaction {
         Ok(self.open.insert(open))
     }
 
-    /// Ends it with a commit.
+    /// Commits the transaction.
     pub(super) async fn commit(mut self) -> Result<(), LeaseError> {
         self.flush().await?;
         let Some(open) = self.open.take() else {
@@ -291,9 +296,10 @@ impl PostgresTransaction {
     }
 }
 
-/// Begins a transaction for a projection. What it commits is durable a moment later: what a crash takes back, it takes
-/// back together with the checkpoint. Statements are planned as they would be elsewhere. The state is gone when the
-/// transaction is: a projection that ends the transaction itself is found by that.
+/// Begins a transaction for a projection. Its commit becomes durable a moment later: a crash undoes
+/// the rows together with the checkpoint. Statements are planned with the server's default
+/// settings. The setting `eventcore_batch.state` disappears with the transaction, which reveals a
+/// projection that ends the transaction itself.
 const BEGIN_USED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off;
      SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL plan_cache_mode TO DEFAULT;
      SET LOCAL row_security TO DEFAULT;
@@ -303,7 +309,8 @@ const BEGIN_USED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchr
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off;
      SET LOCAL eventcore_batch.state = 'open'";
 
-/// Makes the schema of a read model, or says why it may not; returns its object id.
+/// Creates the schema of a read model and returns its object id, or the reason why it may not be
+/// created.
 async fn make_schema(
     open: &mut OpenTransaction,
     target: &Target,

@@ -14,7 +14,7 @@ use crate::{
     store::{AppendEvents, IdempotencyKey},
 };
 
-/// The arguments of `append`, by its own names and in its order. All numbers count from 1.
+/// The arguments of `append`, with the same names and in the same order. All numbers count from 1.
 pub(crate) struct Arguments<'a> {
     stream_names: Vec<&'a str>,
     stream_categories: Vec<i32>,
@@ -100,7 +100,7 @@ impl<'a> Arguments<'a> {
         self.commit_ids.push(request.commit_id().as_uuid());
         self.commit_firsts.push(int(self.event_streams.len() + 1));
         self.commit_counts.push(int(request.events().len()));
-        // How many events each stream has got, and the last of them.
+        // The number of events that each stream has got so far, and the last of them.
         let mut got = vec![(0, 0); request.expected().len()];
         for event in request.events() {
             let stream = streams_before + event.stream;
@@ -121,7 +121,7 @@ impl<'a> Arguments<'a> {
             let before = self.event_streams.len();
             *count += 1;
             if *count > 1 || self.event_numbers.is_some() {
-                // Until a stream has two events, none is numbered.
+                // Events are numbered only once a stream has two of them.
                 let numbers = self.event_numbers.get_or_insert_with(|| vec![1; before]);
                 numbers.push(*count);
                 let previous = self.event_previous.get_or_insert_with(|| vec![0; before]);
@@ -159,7 +159,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// The numbers of the categories and of the types that a batch has named so far.
+/// The numbers of the categories and types that occur in a batch so far.
 #[derive(Default)]
 struct Names<'a> {
     categories: HashMap<&'a str, i32>,

@@ -1,9 +1,10 @@
 //! Selection of the queued commits that are sent together. This file knows neither SQL nor connections.
 //!
-//! The server checks all commits of a batch against the versions before the batch. So no commit goes along with an earlier
-//! one that writes to a stream which it names, or that has its idempotency key: it waits for the next batch, with the
-//! outcome known. Commits that are bound to be refused, by what the last batch taught, change nothing and hinder nobody;
-//! without them, many tasks on one stream would be refused one batch at a time.
+//! The server checks all commits of a batch against the versions before the batch. So a commit is
+//! not sent together with an earlier one that writes to a stream which it names, or that has the
+//! same idempotency key: it waits for the next batch, when the outcome is known. Commits that are
+//! known to be refused, from the results of the last batch, change nothing and block no other
+//! commit; otherwise, many tasks on one stream would be refused one batch at a time.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -16,28 +17,28 @@ use crate::{
     stream::StreamId,
 };
 
-/// The most commits of one batch.
+/// The maximum number of commits in a batch.
 const COMMITS: usize = 1024;
-/// A batch takes no further commit beyond this many events …
+/// A batch takes no further commit once it has this many events …
 const EVENTS: usize = 20_000;
 /// … or bytes of payload.
 const BYTES: usize = 8 * 1024 * 1024;
 
-/// A commit to make.
+/// A queued commit.
 pub(crate) struct Job {
     pub(crate) request: AppendEvents,
     pub(crate) reply: Reply<Appended>,
 }
 
-/// The commits that wait, in the order in which they came.
+/// The queued commits, in the order of their arrival.
 #[derive(Default)]
 pub(crate) struct Waiting {
     jobs: VecDeque<Job>,
     learned: Learned,
 }
 
-/// Lower bounds of versions, and used keys, from the last batch. Only a hint: where it is
-/// wrong, the server refuses the batch as a whole and its commits are made one by one.
+/// Lower bounds of versions, and used keys, from the last batch. They need not be right: if they
+/// are wrong, the server refuses the batch as a whole and its commits are made one by one.
 #[derive(Default)]
 pub(crate) struct Learned {
     versions: HashMap<StreamId, u64>,
@@ -53,7 +54,8 @@ impl Waiting {
         self.jobs.is_empty()
     }
 
-    /// The next commits that may go together, without those whose callers are gone.
+    /// Returns the next commits that may be sent together, without those whose callers were
+    /// dropped.
     pub(crate) fn next(&mut self) -> Vec<Job> {
         let mut batch = Batch::default();
         let mut chosen = Vec::new();
@@ -78,7 +80,7 @@ impl Waiting {
         chosen
     }
 
-    /// Takes note of how a batch ended, if anything waits that this could help.
+    /// Records the result of a commit, if any queued commit could use it.
     pub(crate) fn learn(&mut self, job: &Job, result: &Result<Appended, EventStoreError>) {
         if self.jobs.is_empty() {
             return;
@@ -88,7 +90,7 @@ impl Waiting {
             Ok(_) => {
                 for event in job.request.events() {
                     if let Some(target) = job.request.expected().get(event.stream) {
-                        // One event more is enough to know.
+                        // A lower bound of one event is enough.
                         let version = target.version.get().saturating_add(1);
                         learned.versions.insert(target.stream.clone(), version);
                     }
@@ -105,7 +107,7 @@ impl Waiting {
     }
 }
 
-/// The changes that a batch makes.
+/// The changes made by a batch.
 #[derive(Default)]
 struct Batch {
     written: HashSet<StreamId>,
@@ -120,7 +122,7 @@ impl Batch {
         self.commits >= COMMITS || self.events >= EVENTS || self.bytes >= BYTES
     }
 
-    /// Counts the commit in, unless it has to wait for one that is in already.
+    /// Adds the commit, unless it has to wait for one that is already in the batch.
     fn takes(&mut self, request: &AppendEvents, learned: &Learned) -> bool {
         let refused = request
             .idempotency_key()

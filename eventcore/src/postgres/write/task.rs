@@ -1,8 +1,9 @@
-//! Group commit: one task sends what is queued, all of it in one statement and one round trip.
+//! Group commit: one task sends all queued commits in one statement and one round trip.
 //!
-//! The statement calls the function `append` (`sql/schema_1.sql`), which locks the sequencer, checks, and inserts. The
-//! lock lives from there to the commit of the statement, inside the server. While one batch is under way the next one
-//! gathers; a commit that comes alone is sent at once.
+//! The statement calls the function `append` (`sql/schema_1.sql`), which locks the sequencer,
+//! checks, and inserts. The lock is held from there until the statement commits, inside the server.
+//! While a batch is in flight, the commits for the next one accumulate; a single commit is sent at
+//! once.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::{
     },
 };
 
-/// The most commits that are taken out of the queue at a time.
+/// The maximum number of commits that are taken from the queue at a time.
 const TAKE: usize = 4096;
 
 const APPEND: &str =
@@ -54,7 +55,7 @@ const TYPES: [Type; 19] = [
 
 pub(crate) enum Message {
     Append(Job),
-    /// Finish what is queued and end. The sender is dropped then.
+    /// Finish the queued commits and stop. The sender is dropped then.
     Close(oneshot::Sender<()>),
 }
 
@@ -63,7 +64,7 @@ pub(crate) struct Writer {
     append: Query,
     /// The waiters of this process …
     feed: Arc<Feed>,
-    /// … and how others hear of it.
+    /// … and the announcer for other processes.
     announcer: Option<Announcer>,
 }
 
@@ -82,7 +83,7 @@ impl Writer {
         }
     }
 
-    /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
+    /// Runs until the store is closed or its last handle is dropped, and the queue is empty.
     pub(crate) async fn run(self, mut queue: mpsc::Receiver<Message>) {
         let (mut messages, mut waiting, mut closing) = (Vec::new(), Waiting::default(), Vec::new());
         loop {
@@ -127,7 +128,8 @@ impl Writer {
         }
     }
 
-    /// Makes a batch, and where one of its commits may have broken it, each commit by itself.
+    /// Makes a batch of commits. If a single commit may have broken it, makes each commit
+    /// separately.
     async fn commit(&self, jobs: Vec<Job>) -> Vec<(Job, Result<Appended, EventStoreError>)> {
         if jobs.is_empty() {
             return Vec::new();
@@ -178,7 +180,7 @@ fn other(error: &serde_json::Error) -> EventStoreError {
     }
 }
 
-/// The progress of a batch that failed.
+/// The failure of a batch, by whether it was sent.
 enum Sent {
     No(Failure),
     Yes(Failure),
@@ -239,7 +241,7 @@ fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStore
     Ok(results.collect())
 }
 
-/// The conflict on the stream with this number, from 1, among those of all jobs.
+/// Returns the conflict on the stream with this number, counted from 1, among those of all jobs.
 fn conflict(jobs: &[Job], index: usize, stream: i32, actual: i64) -> EventStoreError {
     let before: usize = jobs
         .iter()

@@ -1,7 +1,7 @@
-//! Pages of a feed, found at a cost that grows with the matching events and not with the log.
+//! Pages of a feed, read at a cost that grows with the number of matching events, not with the log.
 //!
-//! The index on types gives the positions of what matches, a window of positions at a time; where they are dense, the
-//! events are then read in one scan, else one by one.
+//! The index on types gives the positions of matching events, one window of positions at a time.
+//! Where they are dense, the events are then read in one scan, otherwise one by one.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -29,14 +29,14 @@ macro_rules! select_events {
     };
 }
 
-/// Columns of these queries.
+/// Column numbers in these queries.
 const PAYLOAD: usize = 6;
 const METADATA: usize = 7;
 
 const SCAN: &str = select_events!("position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3");
 const ONE: &str = select_events!("position = ?1");
 const STREAM: &str = select_events!("stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3");
-/// An integer primary key is part of every index, so this touches nothing but the index.
+/// An integer primary key is part of every index, so this query reads only the index.
 const POSITIONS: &str = "SELECT position FROM events INDEXED BY events_by_type
      WHERE type IN (SELECT value FROM json_each(?1)) AND position > ?2 AND position <= ?3";
 
@@ -124,10 +124,10 @@ impl Reader {
         Ok(())
     }
 
-    /// The first `limit` positions of events of these types, in ascending order.
+    /// Returns the first `limit` positions of events of these types, in ascending order.
     ///
-    /// A type's positions are ordered in the index, those of several types are not, so they are taken by windows of the
-    /// log. Each window is as large as the last one lets expect to be needed.
+    /// The index orders the positions of one type, but not those of several types, so they are read
+    /// in windows of the log. The size of each window is estimated from the previous one.
     pub(crate) fn positions(
         &self,
         types: &[i64],
@@ -168,7 +168,8 @@ impl Reader {
         Ok(positions)
     }
 
-    /// The version of a stream's latest event at or before a position, by bisection: versions and positions both rise.
+    /// Returns the version of a stream's latest event at or before a position, by bisection:
+    /// versions and positions both increase.
     fn version_at(&self, stream: i64, position: Position) -> Result<Version, EventStoreError> {
         let latest = "SELECT max(version) FROM events WHERE stream = ?1";
         let of_version = "SELECT position FROM events WHERE stream = ?1 AND version = ?2";
@@ -202,8 +203,8 @@ impl Reader {
         Ok(Version::new(low))
     }
 
-    /// Reads the events of a query whose type is wanted, until the page is full. A row that is missing among them is an
-    /// error, not a gap.
+    /// Reads the events of a query that have a wanted type, until the page is full. A missing row
+    /// is an error, not a gap.
     fn read(
         &mut self,
         query: &str,
@@ -234,15 +235,15 @@ impl Reader {
     }
 }
 
-/// The events of a page as far as it is read.
+/// The events of a page that have been read so far.
 struct Found {
     events: Vec<RecordedEvent>,
     room: Room,
-    /// `true` if there was no room for an event.
+    /// `true` if an event did not fit.
     is_full: bool,
 }
 
-/// The number that rows of a query have without a gap, from the one after this.
+/// The column whose values must be consecutive in the rows of a query, with its previous value.
 enum Follow {
     Positions(Position),
     Versions(Version),
@@ -269,7 +270,7 @@ impl Follow {
     }
 }
 
-/// The length of a text, 0 for null.
+/// Returns the length of a text, or 0 for null.
 fn bytes_of(row: &Row<'_>, column: usize) -> Result<usize, EventStoreError> {
     let text = row.get_ref(column).map_err(of_read)?;
     let bytes = text.as_bytes_or_null();

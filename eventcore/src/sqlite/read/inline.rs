@@ -1,9 +1,10 @@
-//! Work on the caller's own thread while few calls are under way, because a change of threads would cost more: short
-//! reads, and a short spin for the answer to an append.
+//! Work on the caller's own thread while few calls are in progress, when a thread switch would cost
+//! more: short reads, and a short spin for the response to an append.
 //!
-//! The caller may be a worker of an async runtime, so what it does itself is bounded: few streams, events and bytes, no
-//! wait for a lock; and while the disk answers slowly, all reads are left to the threads, which also make better use of
-//! one snapshot when many calls are under way. A caller that stays awake lets the runtime's other tasks run.
+//! The caller may be a worker of an async runtime, so inline work is bounded: few streams, events
+//! and bytes, and no waiting for a lock. While the disk is slow, all reads go to the threads; under
+//! high load they do too, because one snapshot then serves many reads. A caller that spins yields
+//! to the runtime's other tasks.
 
 use std::{
     path::Path,
@@ -27,7 +28,7 @@ use crate::sqlite::{
 };
 use crate::store::{EventStoreError, ReadStreams, StreamsPage};
 
-/// With more calls under way than this, reads go to the threads.
+/// The maximum number of calls in progress for inline reads; above it, reads go to the threads.
 const FEW_CALLS: usize = 4;
 const FEW_STREAMS: usize = 16;
 const SHORT: Most = Most {
@@ -35,16 +36,17 @@ const SHORT: Most = Most {
     bytes: 64 * 1024,
     is_strict: true,
 };
-/// A short read takes some 10 µs; one that takes this long has waited for a disk.
+/// A short read takes about 10 µs; one that takes this long has waited for the disk.
 const SLOW: Duration = Duration::from_millis(1);
-/// The number of reads that are left to the threads after a slow one.
+/// The number of reads that go to the threads after a slow one.
 const PAUSE: u32 = 100;
-/// The longest spin of a lone caller: a few commits on a fast disk, and little beside one on a slow disk.
+/// The longest spin of a lone caller: a few commits on a fast disk, and a small fraction of one on
+/// a slow disk.
 const AWAKE: Duration = Duration::from_micros(400);
 
 pub(crate) struct Direct {
     calls: AtomicUsize,
-    /// Staying awake leaves a processor to the writer.
+    /// `true` if spinning leaves a processor for the writer.
     has_company: bool,
     /// `None` once the store is closed.
     connection: Mutex<Option<Short>>,
@@ -55,7 +57,7 @@ struct Short {
     pause: u32,
 }
 
-/// A call that is under way.
+/// A call in progress.
 pub(crate) struct Call<'d>(&'d Direct);
 
 impl Direct {
@@ -84,7 +86,8 @@ impl Direct {
 }
 
 impl Call<'_> {
-    /// The page, if it can be read at once and is short. A failure is none: the threads will say what is wrong.
+    /// Returns the page if it is short and can be read immediately. A failed read returns `None`;
+    /// the threads will report the error.
     pub(crate) fn read(&self, request: &ReadStreams) -> Option<StreamsPage> {
         if self.0.calls.load(Ordering::Relaxed) > FEW_CALLS || request.streams.len() > FEW_STREAMS {
             return None;
@@ -103,7 +106,7 @@ impl Call<'_> {
         page
     }
 
-    /// The answer, if it comes soon and this is the only call under way.
+    /// Returns the response if it arrives soon and this is the only call in progress.
     pub(crate) async fn stay_awake<T>(&self, answer: &mut Receiver<T>) -> Option<T> {
         let started = Instant::now();
         while self.0.has_company
@@ -139,7 +142,8 @@ mod tests {
         store::{MAX_PAGE_EVENTS, StreamCursor},
     };
 
-    /// A file with 31 short events, 32 short ones and 2 long ones, each in a stream of its own.
+    /// Creates a file with 31 short events, 32 short ones and 2 long ones, each group in its own
+    /// stream.
     fn file(folder: &tempfile::TempDir) -> Direct {
         let path = folder.path().join("direct.db");
         let connection = schema::open(&path).unwrap();
@@ -182,7 +186,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let direct = file(&folder);
         let read = |request: &ReadStreams| {
-            // However slow the disk was just now.
+            // Ignore how slow the disk was just now.
             direct.connection.lock().unwrap().as_mut().unwrap().pause = 0;
             direct.call().read(request).map(|page| page.events.len())
         };

@@ -1,4 +1,4 @@
-//! The interner of names. Rows of streams and types never change once they are committed.
+//! The interner of names. The rows of streams and types never change once they are committed.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,11 @@ use crate::{
     stream::StreamId,
 };
 
-/// Streams that are remembered, in each direction.
+/// The number of streams that are cached, in each direction.
 const CACHE: usize = 100_000;
 
-/// The ids of streams that are committed, as far as the threads of a store have met them. Cloning gives another handle.
+/// The ids of committed streams that a store's threads have seen. A clone is another handle to the
+/// same ids.
 #[derive(Clone, Default)]
 pub(crate) struct StreamIds(Arc<RwLock<HashMap<StreamId, i64>>>);
 
@@ -26,13 +27,13 @@ impl StreamIds {
         ids.get(stream).copied()
     }
 
-    /// Those of some streams, in order.
+    /// Returns the ids of some streams, in order.
     pub(crate) fn of<'s>(&self, streams: impl Iterator<Item = &'s StreamId>) -> Vec<Option<i64>> {
         let ids = self.0.read().unwrap_or_else(PoisonError::into_inner);
         streams.map(|stream| ids.get(stream).copied()).collect()
     }
 
-    /// Remembers what is committed.
+    /// Adds committed streams.
     pub(crate) fn learn(&self, committed: impl IntoIterator<Item = (StreamId, i64)>) {
         let mut ids = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if ids.len() >= CACHE {
@@ -42,7 +43,7 @@ impl StreamIds {
     }
 }
 
-/// The row of a stream, if it has one.
+/// Returns the row of a stream, if it has one.
 pub(crate) fn find(connection: &Connection, stream: &StreamId) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT id FROM streams WHERE name = ?1")?
@@ -50,11 +51,11 @@ pub(crate) fn find(connection: &Connection, stream: &StreamId) -> rusqlite::Resu
         .optional()
 }
 
-/// The names that a reader knows.
+/// The names that a reader has cached.
 pub(crate) struct Names {
     ids: StreamIds,
     streams: HashMap<i64, StreamId>,
-    /// The type with id n stands at n - 1.
+    /// The type with id n is at index n - 1.
     types: Vec<EventType>,
 }
 
@@ -63,7 +64,7 @@ struct EventType {
     name: Arc<str>,
 }
 
-/// The event types that a filter selects.
+/// The event types selected by a filter.
 pub(crate) enum Selected {
     Every,
     /// In ascending order.
@@ -137,7 +138,7 @@ impl Names {
         self.types.get(place)
     }
 
-    /// The types that are there in the present snapshot and selected.
+    /// Returns the selected types that exist in the current snapshot.
     pub(crate) fn select(
         &mut self,
         connection: &Connection,
@@ -159,7 +160,8 @@ impl Names {
         })
     }
 
-    /// Reads the types that have come since. Their ids are dense from 1: none is ever removed.
+    /// Reads the types added since the last call. Their ids are dense from 1: no type is ever
+    /// removed.
     fn learn_types(&mut self, connection: &Connection) -> Result<(), EventStoreError> {
         let known = i64::try_from(self.types.len()).unwrap_or(i64::MAX);
         let sql = "SELECT id, category, name FROM event_types WHERE id > ?1 ORDER BY id";

@@ -1,5 +1,5 @@
-//! Waiters for the next event, and their notification: by the writer thread at once, and by a poll of the file every
-//! few milliseconds for the commits of other processes, as long as there are waiters.
+//! Waiters for the next event. The writer thread notifies them directly; while there are waiters,
+//! the file is also polled every few milliseconds for the commits of other processes.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,13 +16,13 @@ use crate::{
     sqlite::{error::of_read, read::thread::head, schema, spawn},
 };
 
-/// The time between checks of the file while someone waits.
+/// The time between checks of the file while there are waiters.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// The watch thread and those who wait. Dropping it ends the thread.
+/// The watch thread and its waiters. Dropping this ends the thread.
 pub(crate) struct Watch(Arc<Inner>);
 
-/// Tells those who wait what was committed in this process.
+/// Notifies the waiters of commits made in this process.
 pub(crate) struct Publisher(Arc<Inner>);
 
 struct Inner {
@@ -34,7 +34,7 @@ struct Inner {
 #[derive(Default)]
 struct Seen {
     head: Position,
-    /// Counts failed looks: waiters read for themselves, and so meet the error.
+    /// The number of failed checks. They wake the waiters, whose own reads then return the error.
     failures: u64,
     closed: bool,
 }
@@ -45,7 +45,7 @@ struct Demand {
     closing: bool,
 }
 
-/// One who waits, until it is dropped.
+/// A registered waiter; deregistered on drop.
 struct Waiter<'a>(&'a Inner);
 
 impl Watch {
@@ -78,14 +78,14 @@ impl Watch {
         }
     }
 
-    /// Begins the end: the thread closes its connection.
+    /// Signals the watch thread to stop and close its connection.
     pub(crate) fn close(&self) {
         self.0.demand().closing = true;
         self.0.changed.notify_all();
     }
 
     pub(crate) async fn closed(&self) {
-        // Its sender lives as long as `self`.
+        // The sender lives as long as `self`.
         let _ = self.0.seen.subscribe().wait_for(|seen| seen.closed).await;
     }
 }
@@ -97,7 +97,7 @@ impl Drop for Watch {
 }
 
 impl Publisher {
-    /// There are events up to here.
+    /// Notifies the waiters that there are events up to this position.
     pub(crate) fn publish(&self, head: Position) {
         self.0.publish(head);
     }
@@ -117,7 +117,8 @@ impl Inner {
     }
 
     fn run(&self, path: &Path) {
-        // The connection is opened when somebody waits: a process that only runs commands needs none.
+        // The connection is opened for the first waiter: a process that only runs commands does not
+        // need it.
         let mut file: Option<File> = None;
         loop {
             let demand = self.demand();
@@ -160,7 +161,7 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// The file as others change it.
+/// Detects commits made by other connections.
 struct File {
     connection: Connection,
     data_version: Option<i64>,
@@ -174,7 +175,7 @@ impl File {
         })
     }
 
-    /// The latest position, if anything was committed since the last look.
+    /// Returns the latest position if anything was committed since the last check.
     fn look(&mut self) -> Result<Option<Position>, EventStoreError> {
         let seen: i64 = self
             .connection

@@ -1,4 +1,4 @@
-//! Reads. A reader thread answers what is queued, each batch in one snapshot.
+//! Reader threads. Each answers the queued reads in batches, one snapshot per batch.
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row, params};
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The most reads answered from one snapshot.
+/// The maximum number of reads answered from one snapshot.
 const BATCH: usize = 256;
 
 pub(crate) enum Job {
@@ -30,23 +30,24 @@ pub(crate) enum Job {
         request: ReadFeed,
         reply: Reply<FeedPage>,
     },
-    /// Finish what is queued and end. The sender is dropped when the connection is closed.
+    /// Finish the queued reads and stop. The sender is dropped when the connection is closed.
     Close(oneshot::Sender<()>),
 }
 
 /// The limits of a page.
 struct Bounds {
-    /// No event behind it is visible.
+    /// The last visible position.
     snapshot: Position,
-    /// No event behind it belongs to the page.
+    /// The last position that belongs to the page.
     page: Position,
     limit: usize,
-    /// For a reader that refuses longer pages, the bytes that it may still read.
+    /// The number of bytes that may still be read, for a reader that refuses longer pages.
     left: Option<usize>,
 }
 
 impl Bounds {
-    /// There is more behind the last of these events, and not in this page.
+    /// Ends the page after the last of these events: the events that follow it are left to later
+    /// pages.
     fn end_after(&mut self, events: &[StreamEvent]) {
         if let Some(last) = events.last() {
             self.page = self.page.min(last.position);
@@ -54,12 +55,13 @@ impl Bounds {
     }
 }
 
-/// The longest page that a reader reads.
+/// The maximum size of a page.
 #[derive(Clone, Copy)]
 pub(crate) struct Most {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
-    /// `true` if a page with more bytes is refused, rather than ended before the event with which it would have more.
+    /// `true` if a page with more bytes is refused rather than ended before the event that exceeds
+    /// the limit.
     pub(crate) is_strict: bool,
 }
 
@@ -77,7 +79,7 @@ pub(crate) struct Reader {
     pub(crate) connection: Connection,
     pub(crate) names: Names,
     pub(crate) most: Most,
-    /// The latest position in the snapshot, once it was asked for.
+    /// The latest position in the snapshot, once it has been read.
     head: Option<Position>,
 }
 
@@ -91,7 +93,7 @@ impl Reader {
         }
     }
 
-    /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
+    /// Runs until the store is closed or its last handle is dropped, and the queue is empty.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let (mut jobs, mut closing) = (Vec::new(), Vec::new());
         while queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
@@ -119,16 +121,17 @@ impl Reader {
                 }
             }
             if self.statement("COMMIT").is_err() {
-                // Or the next BEGIN would be within this one.
+                // Otherwise the next BEGIN would be inside this transaction.
                 let _ = self.statement("ROLLBACK");
             }
         }
-        // Whoever waits for the end waits for the connection too.
+        // A caller that waits for the end also waits for the connection to close.
         drop(self);
         drop(closing);
     }
 
-    /// A page in a snapshot of its own, unless it is longer than this reader's most, or fails.
+    /// Reads a page in its own snapshot. Returns `None` if the page exceeds this reader's limits or
+    /// the read fails.
     pub(crate) fn short_page(&mut self, request: &ReadStreams) -> Option<StreamsPage> {
         self.begin().ok()?;
         let page = self.page(request);
@@ -168,7 +171,7 @@ impl Reader {
         let limit = request.limit.clamp(1, self.most.events);
         let mut streams = Vec::with_capacity(request.streams.len());
         let mut events = Vec::new();
-        // Once the page is full, what is behind its last event is not read from further streams.
+        // Once the page is full, further streams are not read beyond its last event.
         let mut bounds = Bounds {
             snapshot,
             page: snapshot,
@@ -190,7 +193,7 @@ impl Reader {
         })
     }
 
-    /// Ends the page where it is full, after the events of another stream have come to it.
+    /// Ends the page where it is full, after the events of another stream were added.
     fn merge(&self, bounds: &mut Bounds, events: &mut Vec<StreamEvent>) {
         events.sort_by_key(|event| event.position);
         let mut room = Room::new(bounds.limit, self.most.bytes);
@@ -203,9 +206,11 @@ impl Reader {
         }
     }
 
-    /// Reads those events of one stream that can be in the page; returns what else the snapshot holds of it.
+    /// Reads the events of one stream that can be in the page; returns the extent of the stream in
+    /// the snapshot.
     ///
-    /// The event at the cursor is looked at as well: its id tells a reader whether the stream is the one that it knows.
+    /// The event at the cursor is read as well: by its id, a reader can tell whether this is still
+    /// the stream that it has read before.
     fn stream(
         &mut self,
         number: usize,
@@ -270,7 +275,8 @@ impl Reader {
         if is_full {
             bounds.end_after(events);
         }
-        // Where the events ran out, the stream ends; if there was none, `after` may be beyond its end.
+        // If there are no more events, the stream ends here; if there were none at all, `after` may
+        // be beyond its end.
         let ended = passed_snapshot || !passed_page && !is_full;
         if ended && (extent.head != StreamHead::EMPTY || cursor.after == Version::EMPTY) {
             return Ok(extent);
@@ -299,14 +305,15 @@ impl Reader {
     }
 }
 
-/// Only met by a reader of short pages, whose failures nobody sees.
+/// The error of a page that exceeds the limits. It is only returned to the inline reader, which
+/// falls back to the threads on any error.
 fn too_long() -> EventStoreError {
     EventStoreError::Other {
         source: "the page has more bytes than this reader reads".into(),
     }
 }
 
-/// The position of the latest event.
+/// Returns the position of the latest event.
 pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Position> {
     let sql = "SELECT max(position) FROM events";
     let head: Option<u64> = connection
@@ -315,10 +322,10 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Position> {
     Ok(Position::new(head.unwrap_or(0)))
 }
 
-/// The bytes of a payload. The next row is in their place.
+/// Returns the bytes of a payload, which are valid until the next row.
 ///
-/// They are not checked for UTF-8 here: a payload that cannot be read is the fault of one event, which decoding it names, and
-/// the events around it are read.
+/// They are not checked for UTF-8 here: an unreadable payload affects one event, which the decoder
+/// reports, and the events around it stay readable.
 pub(crate) fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], EventStoreError> {
     let text = row.get_ref(column).map_err(of_read)?;
     text.as_bytes().map_err(|error| corrupt(error.to_string()))

@@ -1,4 +1,4 @@
-//! The read model of a projection in a file of its own: checkpoint, lease and dead letters.
+//! The read model of a projection in its own file: checkpoint, lease and dead letters.
 
 use std::{
     future::Future,
@@ -23,16 +23,17 @@ use crate::{
     store::EventStoreError,
 };
 
-/// The read model of one projection, in a file beside the store's: the live one, or the one that a rebuild makes.
+/// The read model of one projection, in a file beside the store's: either the live one or a
+/// rebuild.
 #[derive(Clone)]
 pub struct SqliteReadModel {
     target: Arc<Target>,
-    /// The birth mark of what a rebuild fills; of the live one any is right.
+    /// The birth mark of the rebuild; `None` for the live read model, which is not checked.
     birth: Option<i64>,
 }
 
 impl SqliteReadModel {
-    /// Returns the path of its file. See [`SqliteEventStore::read_model`].
+    /// Returns the path of the read model's file. See [`SqliteEventStore::read_model`].
     pub fn path(&self) -> &Path {
         self.target.path()
     }
@@ -46,7 +47,7 @@ impl std::fmt::Debug for SqliteReadModel {
     }
 }
 
-/// Another process has begun the rebuild from the start, or has swapped it in.
+/// The error when another process has restarted the rebuild or swapped it in.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "another rebuild of this read model was begun or swapped in after this one began; look at its status before another \
@@ -75,7 +76,8 @@ impl ProjectionDatabase for SqliteEventStore {
 
 impl ReadModel for SqliteReadModel {
     type Transaction = SqliteTransaction;
-    // Others do not wait for it: it bounds how late readers see the first event of a batch.
+    // No other task waits for this transaction; the limit only bounds how late readers see the
+    // first event of a batch.
     const OPEN: Duration = Duration::from_millis(50);
     const ROLLS_BACK: bool = true;
 
@@ -83,13 +85,13 @@ impl ReadModel for SqliteReadModel {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, EventStoreError> {
-        // What writes runs in a thread that may block, its commit included.
+        // Writes, including the commit, run on a thread that may block.
         let runtime = tokio::runtime::Handle::current();
         threads::run(move || runtime.block_on(work)).await
     }
 
     async fn lead(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
-        // Most of those who stand by find it held, which takes no lock.
+        // A standby usually finds the lease held, which this detects without taking a lock.
         if let Some(leader) = self.record().await?.and_then(|record| record.leader) {
             return Ok(Leadership::Held { leader });
         }
@@ -135,7 +137,7 @@ impl ReadModel for SqliteReadModel {
         transaction.forbidden()
     }
 
-    /// The fence is checked while nobody else can write, so a leader of old cannot commit.
+    /// Checks the fence while no other connection can write, so a former leader cannot commit.
     async fn commit(
         &self,
         mut transaction: SqliteTransaction,
@@ -176,7 +178,8 @@ impl ReadModel for SqliteReadModel {
     }
 
     async fn replay(&self, position: Option<Position>) -> Result<usize, EventStoreError> {
-        // A projection that never ran has parked nothing, and gets no file by being asked for.
+        // A projection that never ran has no dead letters, and reading them must not create its
+        // file.
         if self.record().await?.is_none_or(|record| record.parked == 0) {
             return Ok(0);
         }
@@ -239,7 +242,8 @@ impl SqliteReadModel {
     }
 }
 
-/// Moves the checkpoint, in the transaction that holds the rows; `false` if the lease is another's by now.
+/// Moves the checkpoint, in the transaction that holds the rows. Returns `false` if the lease was
+/// lost.
 fn advance(connection: &Connection, lease: &Lease, progress: &Progress) -> rusqlite::Result<bool> {
     let update = "UPDATE eventcore_projections SET position = ?1, leads_until = ?2, error = NULL WHERE fence = ?3 AND position = ?4";
     let values = params![
@@ -320,7 +324,8 @@ fn dead_letters(connection: &Connection, after: Position) -> rusqlite::Result<Ve
         .collect()
 }
 
-/// A time from now, in milliseconds. The processes that share a file share its machine's clock.
+/// Returns the time at which a term that begins now ends, in milliseconds. The processes that share
+/// a file share the machine's clock.
 fn until(term: Duration) -> i64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,7 +1,7 @@
 //! The file of a read model: its path, its tables, and the connections to it.
 //!
-//! Rows and checkpoint of a read model are in one file, since with a write-ahead log a commit over several attached files
-//! is not atomic in a crash.
+//! Rows and checkpoint of a read model are in one file, because with a write-ahead log a commit
+//! over several attached files is not atomic in a crash.
 
 use std::{
     ffi::OsString,
@@ -20,10 +20,11 @@ use crate::sqlite::{
     schema::{BUSY, tune},
 };
 
-/// `evr1`, in the header of every file of a read model: version 1 of the tables below. `user_version` is left to users.
+/// `evr1`, in the header of every read-model file: version 1 of the tables below. `user_version` is
+/// left to the application.
 const APPLICATION_ID: i32 = 0x6576_7231;
 
-/// The tables that a projection cannot reach.
+/// The tables that a projection cannot access.
 const TABLES: &str = "
 CREATE TABLE eventcore_projections (
     name           TEXT PRIMARY KEY,
@@ -45,15 +46,16 @@ CREATE TABLE eventcore_dead_letters (
 ) STRICT;
 ";
 
-/// A projection has two files: the one that is read, and the one in which a rebuild works.
+/// One of the two files of a projection: the live one, and the one that a rebuild fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
     Live,
     Rebuild,
 }
 
-/// Returns the path of a read model's file, beside the store's. The name of a projection is safe in a path; of another
-/// text everything that is not is escaped, so that the path leads to no file of anybody.
+/// Returns the path of a read model's file, beside the store's. The name of a projection is safe in
+/// a path; in any other text, unsafe characters are escaped, so that the path cannot lead to
+/// another file.
 pub(crate) fn path(store: &Path, name: &str, side: Side) -> PathBuf {
     use std::fmt::Write;
     let mut end = String::from(".");
@@ -64,7 +66,8 @@ pub(crate) fn path(store: &Path, name: &str, side: Side) -> PathBuf {
             let _ = write!(end, "%{byte:02x}");
         }
     }
-    // The dot before this keeps the files of one read model apart from the log of another, such as of `x` and `x-wal`.
+    // The dot before this distinguishes the files of one read model from the log of another, for
+    // example those of `x` and `x-wal`.
     end.push_str(match side {
         Side::Live => ".db",
         Side::Rebuild => ".rebuild",
@@ -74,12 +77,13 @@ pub(crate) fn path(store: &Path, name: &str, side: Side) -> PathBuf {
     path.into()
 }
 
-/// Opens the file of a read model for writing, and creates it if it is not there, with the mode of the store's file.
+/// Opens the file of a read model for writing. Creates it if it does not exist, with the mode of
+/// the store's file.
 ///
-/// What is committed is durable with the next checkpoint of the log; until then a power failure may take back rows together
-/// with the position up to which they are applied.
+/// Commits become durable with the next checkpoint of the log; until then a power failure may undo
+/// rows together with the position up to which they are applied.
 pub(crate) fn open(path: &Path, store: &Path, name: &str) -> rusqlite::Result<Connection> {
-    // SQLite does not wait for the lock that turns a file to WAL mode.
+    // SQLite does not wait for the lock that switches a file to WAL mode.
     const PAUSE: Duration = Duration::from_millis(5);
     let started = Instant::now();
     loop {
@@ -95,7 +99,7 @@ fn try_open(path: &Path, store: &Path, name: &str) -> rusqlite::Result<Connectio
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
-    // Before anything is written, WAL mode included.
+    // Check the file before anything is written, including WAL mode.
     let look = connection.transaction()?;
     let is_ours = is_ours(&look, name)?;
     look.finish()?;
@@ -118,7 +122,7 @@ fn try_open(path: &Path, store: &Path, name: &str) -> rusqlite::Result<Connectio
     Ok(connection)
 }
 
-/// Opens the file of a read model for reading; `None` if it is not there yet.
+/// Opens the file of a read model for reading. Returns `None` if it does not exist yet.
 pub(crate) fn open_reader(path: &Path, name: &str) -> rusqlite::Result<Option<Connection>> {
     if !path
         .try_exists()
@@ -137,16 +141,16 @@ pub(crate) fn open_reader(path: &Path, name: &str) -> rusqlite::Result<Option<Co
     Ok(Some(connection))
 }
 
-/// Returns a read model in memory that is as empty as a new one, to be copied over another.
+/// Returns a new, empty read model in memory, to be copied over another one.
 pub(crate) fn empty(page_size: i64, name: &str) -> rusqlite::Result<Connection> {
     let connection = Connection::open_in_memory()?;
-    // The size of a database with a write-ahead log cannot change.
+    // The page size of a database with a write-ahead log cannot change.
     connection.pragma_update(None, "page_size", page_size)?;
     begin(&connection, name, 0)?;
     Ok(connection)
 }
 
-/// Makes the tables, and with them a new birth mark.
+/// Creates the tables with a new birth mark.
 fn begin(connection: &Connection, name: &str, fence: u64) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     connection.execute(
@@ -156,7 +160,8 @@ fn begin(connection: &Connection, name: &str, fence: u64) -> rusqlite::Result<()
     connection.pragma_update(None, "application_id", APPLICATION_ID)
 }
 
-/// Returns `false` for an empty file, and an error for one that holds something else than this read model.
+/// Returns `true` if the file holds this read model, `false` if it is empty, and an error if it
+/// holds anything else.
 fn is_ours(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let number = |query| connection.query_row(query, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
@@ -185,7 +190,8 @@ fn is_ours(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     }
 }
 
-/// Creates an empty file with the mode and owner of the store's: SQLite gives the log the mode of its database.
+/// Creates an empty file with the mode and owner of the store's file: SQLite gives the log the mode
+/// of its database.
 fn create(path: &Path, store: &Path) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -193,7 +199,7 @@ fn create(path: &Path, store: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        // Not open to others for a moment either.
+        // The file must not be accessible to others even briefly.
         options.mode(like.permissions().mode() & 0o777);
     }
     let file = match options.open(path) {
@@ -204,7 +210,8 @@ fn create(path: &Path, store: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt, fchown};
-        // Only a privileged user may, and any other one makes files of its own.
+        // Only a privileged user may change the owner; for any other user the file is already its
+        // own.
         let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
     }
     file.set_permissions(like.permissions())

@@ -1,8 +1,8 @@
 //! The limits of a projection's statements: [`Guard`].
 //!
-//! A connection of a projection opens nothing but its read model's file, and SQLite asks the guard for each thing that a
-//! statement would do, while it compiles it. So a projection cannot reach the checkpoint, another file, or the end of the
-//! transaction, in its own statements as well as in triggers.
+//! A projection's connection opens only the file of its read model, and SQLite calls the guard for
+//! each action of a statement while it compiles it. So neither the projection's statements nor its
+//! triggers can access the checkpoint or another file, or end the transaction.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -16,8 +16,8 @@ use rusqlite::{
 
 use crate::projection::{Forbidden, ForbiddenUse};
 
-/// The pragmas that change nothing outside of the file and nothing of the connection. FTS5 asks for the first,
-/// and R-trees ask for the size of a page.
+/// The pragmas that change nothing, neither outside the file nor on the connection. FTS5 uses the
+/// first, and R-trees use the page size.
 const PRAGMAS: [&str; 4] = [
     "data_version",
     "optimize",
@@ -26,19 +26,20 @@ const PRAGMAS: [&str; 4] = [
 ];
 const PRAGMA_ENDINGS: [&str; 3] = ["_info", "_list", "_check"];
 
-/// Decides for one connection what its statements may do. Cloning gives another handle to it.
+/// Decides what the statements of one connection may do. A clone is another handle to the same
+/// guard.
 #[derive(Clone, Default)]
 pub(crate) struct Guard(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// The statements that are compiled now are the store's own.
+    /// `true` while the statements being compiled are the store's own.
     lifted: AtomicBool,
-    /// The uses that were refused in the present transaction.
+    /// The uses that were refused in the current transaction.
     refused: Mutex<Vec<ForbiddenUse>>,
 }
 
-/// As long as it lives, everything is allowed.
+/// Allows everything until it is dropped.
 pub(crate) struct Lifted<'a>(&'a Inner);
 
 impl Guard {
@@ -63,12 +64,12 @@ impl Guard {
         Lifted(&self.0)
     }
 
-    /// Forgets what was refused before.
+    /// Clears the refused uses.
     pub(crate) fn clear(&self) {
         self.0.refused().clear();
     }
 
-    /// Returns what was refused since.
+    /// Returns the uses refused since the last [`clear`](Self::clear).
     pub(crate) fn forbidden(&self) -> Option<Forbidden> {
         let mut uses = self.0.refused().clone();
         uses.dedup();
@@ -149,8 +150,8 @@ fn refusal(context: &AuthContext<'_>) -> Option<ForbiddenUse> {
         _ => {}
     }
     if let Some(table) = table(&context.action) {
-        // An `ALTER TABLE` looks for views and triggers among the temporary ones, and the list of them is asked for before
-        // the object itself.
+        // `ALTER TABLE` searches the temporary views and triggers, and reads the list of them
+        // before the object itself.
         let is_look = matches!(context.action, A::Read { .. } | A::Update { .. })
             || table.starts_with("sqlite_");
         if context.database_name == Some("temp") && !is_look {
@@ -164,7 +165,7 @@ fn refusal(context: &AuthContext<'_>) -> Option<ForbiddenUse> {
     None
 }
 
-/// Returns the table or view that an action is about.
+/// Returns the table or view that an action applies to.
 fn table<'a>(action: &AuthAction<'a>) -> Option<&'a str> {
     use AuthAction as A;
     match *action {

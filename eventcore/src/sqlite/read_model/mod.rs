@@ -1,4 +1,5 @@
-//! Read models in SQLite: a file for each, which the projection writes alone and a rebuild replaces page by page.
+//! Read models in SQLite: one file for each, written only by its projection and replaced page by
+//! page in a rebuild.
 
 pub(crate) mod database;
 pub(crate) mod file;

@@ -1,9 +1,11 @@
-//! Replaces the contents of a whole file: an empty read model over a rebuild's, and a rebuilt one over the live one.
+//! Replaces the contents of a whole file: a rebuild's with an empty read model, and the live one
+//! with the rebuilt one.
 //!
-//! The backup API copies pages, so no kind of table, index, view or trigger needs code of its own. The copy is one
-//! transaction of the target: readers keep their snapshot, later statements see the new contents and are compiled again,
-//! and a crash leaves the one or the other. A file that others may have open is never unlinked: the log of the old one would
-//! be played into the new one.
+//! The backup API copies pages, so tables, indexes, views and triggers of any kind need no special
+//! handling. The copy is one transaction of the target: readers keep their snapshot, later
+//! statements see the new contents and are recompiled, and a crash leaves either the old or the new
+//! contents. A file that others may have open is never unlinked: the old log would be replayed into
+//! the new file.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -29,7 +31,7 @@ use crate::{
     store::EventStoreError,
 };
 
-/// Makes a rebuild's file ready, and returns the birth mark of what is in it.
+/// Prepares a rebuild's file, and returns the birth mark of its contents.
 pub(crate) async fn open(
     live: &Arc<Target>,
     rebuild: &Arc<Target>,
@@ -40,7 +42,7 @@ pub(crate) async fn open(
         let _turn = target.turns.take(BUSY).ok_or_else(busy)?;
         let mut connection = target.connect()?;
         let birth = birth(&connection)?;
-        // The mark of the live one is that of a rebuild which was swapped in before its process could clean up.
+        // If the marks are equal, this rebuild was swapped in, but its process did not clean up.
         if !afresh && birth != self::birth(&live.connect()?)? {
             return Ok(birth);
         }
@@ -64,12 +66,12 @@ pub(crate) async fn swap(
 ) -> Result<bool, LeaseError> {
     let (target, source, lease) = (live.clone(), rebuild.clone(), lease.clone());
     let swapped = move || {
-        // What this process writes to the two is finished first; SQLite's locks keep other processes away.
+        // Waits for this process's writes to both files; SQLite's locks keep other processes out.
         let _live = target.turns.take(BUSY).ok_or_else(busy)?;
         let _rebuild = source.turns.take(BUSY).ok_or_else(busy)?;
         let swapped = replace(&target, &source, &lease, head)?;
         if let Swapped::Done(birth) = swapped {
-            // The swap is made. What is left is also found by the mark.
+            // The swap is done. Whatever remains is recognized by its birth mark later.
             if let Err(error) = clean_up(&target, &source, birth) {
                 tracing::warn!(projection = &*target.name, %error, "the file of the rebuild could not be emptied");
             }
@@ -85,11 +87,11 @@ pub(crate) async fn swap(
 }
 
 enum Swapped {
-    /// With this birth mark.
+    /// Swapped in, with this birth mark.
     Done(i64),
-    /// The live one has come further.
+    /// The live read model has advanced further.
     Behind,
-    /// Another process leads the rebuild, or has ended it.
+    /// Another process leads the rebuild or has ended it.
     Lost,
 }
 
@@ -101,17 +103,18 @@ fn replace(
 ) -> rusqlite::Result<Swapped> {
     let (source, note) = (rebuild.connect()?, rebuild.connect()?);
     let (mut target, look) = (live.connect()?, live.connect()?);
-    // Otherwise a power failure could bring the old one back after the rebuild's file was emptied.
+    // Otherwise a power failure after the rebuild's file was emptied could restore the old
+    // contents.
     target.pragma_update(None, "synchronous", "FULL")?;
     let backup = Backup::new(&source, &mut target)?;
-    // No page is copied yet, but from now on nobody else writes to the live file.
+    // No page is copied yet, but from now on no other connection can write to the live file.
     locked(backup.step(0)?)?;
     let (position, fence): (i64, i64) = look.query_row(
         "SELECT position, fence FROM eventcore_projections",
         [],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    // The fence rises above both, so that a leader of either finds out.
+    // The fence rises above both, so that the leaders of both read models detect the swap.
     let noted = note
         .query_row(
             "UPDATE eventcore_projections SET fence = max(fence, ?1) + 1, leader = NULL, leads_until = 0, error = NULL
@@ -123,7 +126,7 @@ fn replace(
     let Some((built, birth)) = noted else {
         return Ok(Swapped::Lost);
     };
-    // What is beyond the store's head was made of events that the store has lost.
+    // A position beyond the store's head comes from events that the store has lost.
     if position > built && position <= sql(head.get()) {
         return Ok(Swapped::Behind);
     }
@@ -138,20 +141,21 @@ fn replace(
     }
 }
 
-/// Leaves an empty read model where the rebuilt one was, and shortens the logs that now hold two copies of it.
+/// Empties the rebuild's file, and truncates the logs, which now hold two copies of the read model.
 fn clean_up(live: &Target, rebuild: &Target, birth: i64) -> rusqlite::Result<()> {
     let (target, mut connection) = (live.connect()?, rebuild.connect()?);
     let page_size = target.pragma_query_value(None, "page_size", |row| row.get(0))?;
     empty(rebuild, &mut connection, page_size, Some(birth))?;
     for connection in [&target, &connection] {
-        // A reader may keep it from being cut off; later checkpoints bring the log into the file as usual.
+        // A reader may prevent the truncation; later checkpoints move the log into the file as
+        // usual.
         let _ = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE);
     }
     Ok(())
 }
 
-/// Replaces what is in a rebuild's file by an empty read model, if it has the birth mark that is given. A rebuild that works
-/// on it finds another fence.
+/// Replaces the contents of a rebuild's file with an empty read model, if it has the given birth
+/// mark. A rebuild in progress on it detects the change by the fence.
 fn empty(
     target: &Target,
     connection: &mut Connection,
@@ -181,7 +185,7 @@ fn birth(connection: &Connection) -> rusqlite::Result<i64> {
     })
 }
 
-/// The backup reports a lock of others as a step that was not made.
+/// Converts a backup step that was blocked by a lock of another connection into an error.
 fn locked(step: StepResult) -> rusqlite::Result<()> {
     match step {
         StepResult::Done | StepResult::More => Ok(()),
@@ -189,7 +193,8 @@ fn locked(step: StepResult) -> rusqlite::Result<()> {
     }
 }
 
-/// Indexes, views and triggers that somebody else made in the live file are not in the new one.
+/// Warns of indexes, views and triggers that were created in the live file by other means and are
+/// missing from the new one.
 fn warn_of_lost(live: &Target, old: &Connection, new: &Connection) -> rusqlite::Result<()> {
     let names = |connection: &Connection| -> rusqlite::Result<BTreeSet<String>> {
         let mut statement =

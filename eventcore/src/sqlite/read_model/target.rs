@@ -21,9 +21,9 @@ use crate::sqlite::{
 };
 use crate::store::EventStoreError;
 
-/// The read models of a store that this process has open.
+/// The read models of a store that are open in this process.
 pub(crate) struct Targets {
-    /// The store's file, without links, so that each read model has one path.
+    /// The store's file with symbolic links resolved, so that each read model has a single path.
     store: PathBuf,
     open: Mutex<Open>,
 }
@@ -69,14 +69,14 @@ impl Targets {
         if open.closed {
             target.slot().closed = true;
         } else {
-            // Names that somebody has only asked for are forgotten again.
+            // Forget targets that are no longer in use.
             open.targets.retain(|_, target| target.strong_count() > 0);
             open.targets.insert(key, Arc::downgrade(&target));
         }
         target
     }
 
-    /// Closes all of them, for ever.
+    /// Closes all targets permanently.
     pub(crate) fn close(&self) {
         let targets = {
             let mut open = self.open();
@@ -93,17 +93,17 @@ pub(crate) struct Target {
     pub(crate) name: Box<str>,
     path: PathBuf,
     store: PathBuf,
-    /// The order in which tasks of this process write; SQLite's own lock is not fair.
+    /// The write lock of this process. It is fair; SQLite's own lock is not.
     pub(crate) turns: Turns,
     pub(crate) disk: Disk,
     slot: Mutex<Slot>,
-    /// The connection that answers what is asked about the projection while a batch is under way.
+    /// The connection for queries about the projection while a batch is in progress.
     reader: Mutex<Option<Connection>>,
 }
 
 #[derive(Default)]
 struct Slot {
-    /// Opened at the first use, and taken out of here by the task whose turn it is.
+    /// Opened at the first use, and taken by the task that holds the write lock.
     connection: Option<Writer>,
     closed: bool,
 }
@@ -118,7 +118,7 @@ impl Slot {
     }
 }
 
-/// The connection that writes, with the limits of what a projection may do on it.
+/// The connection that writes, with the guard that limits what a projection may do on it.
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
     pub(crate) guard: Guard,
@@ -133,7 +133,7 @@ impl Target {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the connection to the task whose turn it is.
+    /// Returns the connection to the task that holds the write lock.
     pub(crate) fn take(&self) -> rusqlite::Result<Writer> {
         let mut slot = self.slot();
         slot.check()?;
@@ -157,21 +157,21 @@ impl Target {
         }
     }
 
-    /// Opens a connection of its own to the file, which is created if it is not there.
+    /// Opens a separate connection to the file, which is created if it does not exist.
     pub(crate) fn connect(&self) -> rusqlite::Result<Connection> {
         file::open(&self.path, &self.store, &self.name)
     }
 
-    /// Closes the connections, for ever.
+    /// Closes the connections permanently.
     fn close(&self) {
-        // What is being written is finished first.
+        // Wait for the write in progress.
         let _turn = self.turns.take(BUSY);
         self.slot().closed = true;
         self.disconnect();
     }
 
     fn disconnect(&self) {
-        // The last connection checks the log in, unless the disk has failed.
+        // The last connection checkpoints the log, unless the disk has failed.
         *self.reader() = None;
         if let Some(writer) = self.slot().connection.take() {
             self.disk.close(writer.connection);
@@ -189,7 +189,7 @@ impl Target {
         of_file(error, Some(&self.path))
     }
 
-    /// Asks the file, in a thread that may block; `None` if it is not there yet.
+    /// Queries the file on a thread that may block. Returns `None` if the file does not exist yet.
     pub(crate) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -207,7 +207,7 @@ impl Target {
         read.map_err(|error| self.failed(error))
     }
 
-    /// Runs a write in a transaction of its own, in a thread that may block.
+    /// Runs a write in its own transaction, on a thread that may block.
     pub(crate) async fn write<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -230,7 +230,7 @@ impl Drop for Target {
     }
 }
 
-/// Runs work that may block for a moment.
+/// Runs work that may block briefly.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, EventStoreError> {

@@ -1,7 +1,7 @@
-//! Threads for a projection's work, which may block for as long as the projection likes.
+//! Threads for a projection's work, which may block for an arbitrary time.
 //!
-//! They are not the runtime's: a runtime that is shut down waits for its blocking threads, and a projection that waits for
-//! ever would keep the process from ending.
+//! They are not the runtime's blocking threads: a runtime waits for those when it shuts down, and a
+//! projection that blocks indefinitely would keep the process from ending.
 
 use std::{
     sync::{
@@ -21,20 +21,20 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The time after which an idle thread ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// The threads that wait for work.
+/// The idle threads.
 static WAITING: Mutex<Vec<(thread::ThreadId, mpsc::Sender<Job>)>> = Mutex::new(Vec::new());
 
 fn waiting() -> MutexGuard<'static, Vec<(thread::ThreadId, mpsc::Sender<Job>)>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs work in a thread that may block.
+/// Runs work on a thread that may block.
 pub(crate) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, EventStoreError> {
     let (answer, answered) = oneshot::channel();
     let job = Box::new(move || {
-        // Nobody waits any longer if the runtime was shut down.
+        // If the runtime was shut down, the receiver is gone.
         let _ = answer.send(work());
     });
     spawn(job).map_err(|error| EventStoreError::Busy {
@@ -59,7 +59,7 @@ fn spawn(mut job: Job) -> std::io::Result<()> {
     thread.spawn(|| work_from(job)).map(drop)
 }
 
-/// Does this job and all that follow, until none has come for a while.
+/// Runs this job and all that follow, until the thread has been idle for a while.
 fn work_from(mut job: Job) {
     let (sender, jobs) = mpsc::channel();
     let own = thread::current().id();
@@ -76,7 +76,7 @@ fn work_from(mut job: Job) {
                     return;
                 }
                 drop(waiting);
-                // Somebody has taken it out, and sends a job.
+                // Another task has removed this thread from the list and is about to send a job.
                 match jobs.recv() {
                     Ok(next) => next,
                     Err(mpsc::RecvError) => return,
@@ -94,7 +94,7 @@ mod tests {
     async fn a_thread_is_used_again_and_a_panic_ends_only_one() {
         let id = || thread::current().id();
         let first = run(id).await.unwrap();
-        // It waits for work a moment after it has answered.
+        // The thread registers as idle shortly after it has replied.
         while !waiting().iter().any(|(thread, _)| *thread == first) {
             thread::yield_now();
         }

@@ -16,34 +16,35 @@ use crate::{
     },
 };
 
-/// A transaction of the read model's file, for a projection to write through.
+/// A transaction of the read model's file, through which a projection writes.
 ///
-/// It begins when it is first used; from then on nobody else writes to this file until the runner commits it. Commands
-/// write to another file and do not wait for it. In a rebuild it is a transaction of the file that will replace the live
-/// one.
+/// It begins when it is first used; from then on no other connection can write to this file until
+/// the runner commits. Commands write to another file and do not wait for it. In a rebuild it is a
+/// transaction of the file that will replace the live one.
 ///
-/// A projection makes and uses tables, indexes, views and triggers as it likes. It cannot attach other databases, begin or
-/// end transactions, make temporary objects, or use tables whose names begin with `eventcore_`: such a statement is
-/// refused, and ends the projection with [`ProjectionError::Forbidden`](crate::projection::ProjectionError::Forbidden).
+/// A projection may create and use any tables, indexes, views and triggers. It cannot attach other
+/// databases, begin or end transactions, create temporary objects, or use tables whose names begin
+/// with `eventcore_`: such a statement is refused, and stops the projection with
+/// [`ProjectionError::Forbidden`](crate::projection::ProjectionError::Forbidden).
 ///
-/// Statements are prepared once and kept.
+/// Statements are prepared once and cached.
 pub struct SqliteTransaction {
     target: Arc<Target>,
     open: Option<Open>,
-    /// It could not begin.
+    /// `true` if the transaction could not begin.
     failed: bool,
 }
 
 /// The resources that are held from the first use.
 struct Open {
     writer: Writer,
-    /// A statement of the projection asked for a rollback in case of a conflict, and there was one.
+    /// `true` if a conflict clause of the projection's statement rolled the transaction back.
     undone: Cell<bool>,
     _turn: Turn,
 }
 
-// The comments keep these texts apart from those of projections, for which the cache would return a statement that has
-// been allowed already.
+// The comments distinguish these texts from a projection's statements, for which the cache would
+// otherwise return a statement that is already authorized.
 const BEGIN: &str = "/* eventcore */ BEGIN IMMEDIATE";
 const COMMIT: &str = "/* eventcore */ COMMIT";
 const ROLLBACK: &str = "/* eventcore */ ROLLBACK";
@@ -57,10 +58,10 @@ impl SqliteTransaction {
         }
     }
 
-    /// Returns the connection, for everything that the methods here do not offer.
+    /// Returns the connection, for anything that the methods here do not offer.
     ///
     /// # Errors
-    /// `SQLITE_BUSY` when others write to the read model for too long.
+    /// `SQLITE_BUSY` if other writers hold the read model's lock for too long.
     pub fn connection(&mut self) -> rusqlite::Result<&Connection> {
         self.open().map(|open| &open.writer.connection)
     }
@@ -72,7 +73,7 @@ impl SqliteTransaction {
             self.failed = false;
         }
         let open = self.open.as_ref().ok_or_else(busy)?;
-        // Or what follows would be committed by itself, without the checkpoint.
+        // Otherwise what follows would be committed separately, without the checkpoint.
         if open.writer.connection.is_autocommit() {
             let why = "an earlier statement that failed has rolled back the transaction".to_owned();
             return Err(failure(ffi::SQLITE_ABORT_ROLLBACK, why));
@@ -98,7 +99,7 @@ impl SqliteTransaction {
         }
     }
 
-    /// Runs statements of the store itself, which may do everything.
+    /// Runs the store's own statements, which are not restricted.
     pub(crate) fn lifted<T>(
         &mut self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -108,10 +109,10 @@ impl SqliteTransaction {
         work(&writer.connection)
     }
 
-    /// Runs one statement; returns the number of rows that it changed.
+    /// Runs one statement and returns the number of rows that it changed.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// The error from SQLite.
     pub fn execute(&mut self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
         let open = self.open()?;
         let statement = open.writer.connection.prepare_cached(sql);
@@ -122,17 +123,17 @@ impl SqliteTransaction {
     /// Runs several statements without parameters.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// The error from SQLite.
     pub fn execute_batch(&mut self, sql: &str) -> rusqlite::Result<()> {
         let open = self.open()?;
         let executed = open.writer.connection.execute_batch(sql);
         executed.map_err(|error| open.explain(error))
     }
 
-    /// Reads one row, what the transaction has written included.
+    /// Reads one row, including what the transaction has written.
     ///
     /// # Errors
-    /// What SQLite says; `QueryReturnedNoRows` if there is none.
+    /// The error from SQLite; `QueryReturnedNoRows` if there is no row.
     pub fn query_row<T>(
         &mut self,
         sql: &str,
@@ -145,8 +146,8 @@ impl SqliteTransaction {
         row.map_err(|error| open.explain(error))
     }
 
-    /// Returns `false` if it could not begin, or if what was written is lost through no fault of the projection: a full disk,
-    /// for one, makes SQLite roll back by itself.
+    /// Returns `true` unless the transaction could not begin, or its writes were lost through no
+    /// fault of the projection: for example, SQLite rolls back by itself when the disk is full.
     pub(crate) fn is_usable(&self) -> bool {
         let is_sound = |open: &Open| !open.writer.connection.is_autocommit() || open.undone.get();
         !self.failed && self.open.as_ref().is_none_or(is_sound)
@@ -159,7 +160,7 @@ impl SqliteTransaction {
             .and_then(|open| open.writer.guard.forbidden())
     }
 
-    /// Ends it with a commit.
+    /// Commits the transaction.
     pub(crate) fn commit(mut self) -> rusqlite::Result<()> {
         let target = self.target.clone();
         let writer = &self.open()?.writer;
@@ -179,7 +180,8 @@ fn run(writer: &Writer, sql: &str) -> rusqlite::Result<()> {
 }
 
 impl Open {
-    /// Explains an error of a projection's statement: SQLite says only that one is not authorized.
+    /// Adds the reason to the error of a projection's statement: SQLite only reports that it is not
+    /// authorized.
     fn explain(&self, error: rusqlite::Error) -> rusqlite::Error {
         let Writer { connection, guard } = &self.writer;
         match error.sqlite_error_code() {
@@ -202,7 +204,7 @@ impl Drop for SqliteTransaction {
             if !open.writer.connection.is_autocommit() {
                 let _ = run(&open.writer, ROLLBACK);
             }
-            // Before the turn ends, so that the next one finds it.
+            // Before the lock is released, so that the next holder finds it.
             self.target.give_back(open.writer);
         }
     }
@@ -216,7 +218,7 @@ impl std::fmt::Debug for SqliteTransaction {
     }
 }
 
-/// A task of this process writes for too long.
+/// Returns the error of a timed-out wait for this process's write lock.
 pub(crate) fn busy() -> rusqlite::Error {
     let why = "others have been writing to this read model for too long".to_owned();
     failure(ffi::SQLITE_BUSY, why)

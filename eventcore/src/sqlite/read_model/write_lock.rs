@@ -1,4 +1,5 @@
-//! Whose turn it is to write, within this process: SQLite has one write lock for a file, and whoever waits for it polls.
+//! The write lock within this process: SQLite has one write lock for a file, and waits for it by
+//! polling.
 
 use std::{
     collections::VecDeque,
@@ -6,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A lock that is given in the order in which it was asked for. Cloning gives another handle to it.
+/// A fair lock, granted in the order of the requests. A clone is another handle to it.
 #[derive(Clone, Default)]
 pub(crate) struct Turns(Arc<Inner>);
 
@@ -19,11 +20,11 @@ struct Inner {
 #[derive(Default)]
 struct Queue {
     next: u64,
-    /// The first has its turn.
+    /// The first in the queue holds the lock.
     waiting: VecDeque<u64>,
 }
 
-/// The right to write, until it is dropped.
+/// Holds the lock until it is dropped.
 pub(crate) struct Turn {
     turns: Turns,
     number: u64,
@@ -34,13 +35,13 @@ impl Turns {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn, which may block the thread; `None` if it does not come in time.
+    /// Waits for the lock, which may block the thread. Returns `None` on timeout.
     pub(crate) fn take(&self, timeout: Duration) -> Option<Turn> {
         let mut queue = self.queue();
         let number = queue.next;
         queue.next += 1;
         queue.waiting.push_back(number);
-        // Leaves the queue however this ends.
+        // Leaves the queue on every path.
         let turn = Turn {
             turns: self.clone(),
             number,

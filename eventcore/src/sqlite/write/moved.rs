@@ -1,7 +1,8 @@
 //! Detects that the file was deleted, moved or replaced while it was open.
 //!
-//! The system keeps such a file for those who have it open, so commits to it succeed, and are gone at the next open. The file
-//! itself must not be opened here to find out: closing it would give up the locks that SQLite holds on it in this process.
+//! The system keeps such a file for the processes that have it open, so commits to it succeed, but
+//! are gone at the next open. The check must not open the file itself: closing it would release the
+//! locks that SQLite holds on it in this process.
 
 use std::{
     io,
@@ -10,7 +11,7 @@ use std::{
 
 use rusqlite::ffi;
 
-/// The database file and its log, as they were when the store was opened.
+/// The identities of the database file and its log when the store was opened.
 pub(crate) struct Files([File; 2]);
 
 struct File {
@@ -18,7 +19,8 @@ struct File {
     id: Id,
 }
 
-/// Names a file as long as it exists, wherever it is. While somebody has a file open, no other one gets its number.
+/// Identifies a file as long as it exists, wherever it is. While a file is open, its number is not
+/// reused.
 #[cfg(unix)]
 type Id = (u64, u64);
 
@@ -29,7 +31,7 @@ fn id(path: &Path) -> io::Result<Id> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Elsewhere the system lets nobody delete, move or replace a file that is open.
+/// Other systems do not allow an open file to be deleted, moved or replaced.
 #[cfg(not(unix))]
 type Id = ();
 
@@ -39,20 +41,20 @@ fn id(_: &Path) -> io::Result<Id> {
 }
 
 impl Files {
-    /// The files of a database that is open, its log included.
+    /// Returns the files of an open database, including its log.
     pub(crate) fn of(database: &Path) -> rusqlite::Result<Self> {
         let file = |path: PathBuf| match id(&path) {
             Ok(id) => Ok(File { path, id }),
             Err(_) => Err(moved(&path)),
         };
-        // Beside the file that a link leads to.
+        // Symbolic links are followed: the log is beside the real file.
         let target = database.canonicalize().map_err(|_| moved(database))?;
         let mut log = target.into_os_string();
         log.push("-wal");
         Ok(Self([file(database.to_owned())?, file(log.into())?]))
     }
 
-    /// Fails if one of them is not at its path any more.
+    /// Fails if one of the files is no longer at its path.
     pub(crate) fn check(&self) -> rusqlite::Result<()> {
         match self
             .0
@@ -65,7 +67,7 @@ impl Files {
     }
 }
 
-/// SQLite has a code for this, which it uses in other journal modes.
+/// Returns the error of a moved file, with the code that SQLite uses for it in other journal modes.
 fn moved(path: &Path) -> rusqlite::Error {
     let why = format!(
         "{} was deleted, moved or replaced while it was open",
@@ -75,7 +77,7 @@ fn moved(path: &Path) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(code, Some(why))
 }
 
-/// Returns `true` for the error of a file that is not at its path any more.
+/// Returns `true` for the error of a file that is no longer at its path.
 pub(crate) fn is_moved(error: &rusqlite::Error) -> bool {
     error
         .sqlite_error()

@@ -1,8 +1,10 @@
-//! Stops all writes after a failed one, and checkpoints the write-ahead log, whose failures SQLite would hide.
+//! Stops all writes after a failed one, and checkpoints the write-ahead log, because SQLite does
+//! not report failed automatic checkpoints.
 //!
-//! The system drops what it could not write and reports success for the next fsync (see Rebello et al., "Can Applications
-//! Recover from fsync Failures?", USENIX ATC 2020), so nothing is written to the file after a failed write. PostgreSQL
-//! panics in this case. Everything acknowledged before is in the part of the log that reached the disk.
+//! The system drops what it could not write and reports success for the next fsync (see Rebello et
+//! al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020), so nothing is written to
+//! the file after a failed write. PostgreSQL panics in this case. Every commit acknowledged before
+//! is in the part of the log that reached the disk.
 
 use std::{
     sync::{
@@ -16,26 +18,26 @@ use rusqlite::{Connection, config::DbConfig, ffi};
 
 use crate::sqlite::{schema::BUSY, write::moved::is_moved};
 
-/// The number of pages from which the log is checkpointed: 16 MiB, and not SQLite's default of 4 MiB, so that many commits
-/// write the same page of an index to the file once.
+/// The log size in pages at which it is checkpointed: 16 MiB instead of SQLite's default of 4 MiB,
+/// so that an index page changed by many commits is written to the file only once.
 const CHECKPOINT_PAGES: i32 = 4000;
-/// The size to which the log's file is cut when the log starts over: that of [`CHECKPOINT_PAGES`].
+/// The size to which the log file is truncated when the log restarts: that of [`CHECKPOINT_PAGES`].
 const KEPT_LOG_BYTES: i32 = CHECKPOINT_PAGES * 4096;
-/// The number of pages from which a checkpoint waits for readers: 64 MiB. The log can only start over while no reader uses
-/// it, and overlapping readers leave no such moment.
+/// The log size in pages at which a checkpoint waits for readers: 64 MiB. The log can only restart
+/// while no reader uses it, and overlapping readers leave no such moment.
 const WAIT_FOR_READERS_PAGES: i32 = 4 * CHECKPOINT_PAGES;
-/// The longest wait for readers, during which commits wait too. A reader that takes longer is waited for again when the
-/// log has grown by [`CHECKPOINT_PAGES`].
+/// The longest wait for readers, during which commits wait too. If a reader takes longer, the next
+/// attempt is made when the log has grown by [`CHECKPOINT_PAGES`].
 const READER_WAIT: Duration = Duration::from_millis(100);
 
-/// State that the connections that write to one file share. Cloning returns another handle.
+/// State shared by the connections that write to one file. A clone is another handle to it.
 #[derive(Clone, Default)]
 pub(crate) struct Disk(Arc<Inner>);
 
 struct Inner {
-    /// The first write that failed, and its message.
+    /// The first failed write, and its message.
     failure: OnceLock<(ffi::Error, String)>,
-    /// The number of pages from which the next checkpoint waits for readers.
+    /// The log size in pages at which the next checkpoint waits for readers.
     wait_at: AtomicI32,
 }
 
@@ -61,7 +63,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Refuses to write after a write has failed.
+    /// Returns an error if a write has failed.
     pub(crate) fn check(&self) -> rusqlite::Result<()> {
         match self.0.failure.get() {
             None => Ok(()),
@@ -72,7 +74,8 @@ impl Disk {
         }
     }
 
-    /// Remembers an error that says that the disk failed to write, or that the file is not at its path any more.
+    /// Records an error that means that a disk write failed or that the file is no longer at its
+    /// path.
     pub(crate) fn note(&self, error: &rusqlite::Error) {
         if (is_failed_write(error) || is_moved(error))
             && let Some(failure) = error.sqlite_error()
@@ -82,7 +85,7 @@ impl Disk {
         }
     }
 
-    /// Before the last connection is closed: after a failure, what the log holds stays there.
+    /// Closes a connection that may be the last one: after a failure, the log is left as it is.
     pub(crate) fn close(&self, connection: Connection) {
         if self.check().is_err() {
             let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
@@ -91,13 +94,14 @@ impl Disk {
         drop(connection);
     }
 
-    /// Checkpoints the log if it is long, and lets it start over if it is too long.
+    /// Checkpoints the log if it is long, and waits for readers so that it can restart if it is too
+    /// long.
     pub(crate) fn check_in(&self, connection: &Connection) {
         if self.check().is_err() {
             return;
         }
         if let Err(error) = self.checkpoint(connection) {
-            // Other failures, such as a full disk, pass: the log only grows.
+            // Other failures, such as a full disk, are temporary: the log only grows.
             self.note(&error);
         }
     }
@@ -110,7 +114,8 @@ impl Disk {
         if log < self.0.wait_at.load(Ordering::Relaxed) {
             return Checkpoint::run(connection, "PRAGMA wal_checkpoint(PASSIVE)").map(drop);
         }
-        // New readers use the file meanwhile, so this waits for the longest read and not for a moment without readers.
+        // New readers meanwhile read the database file, so this waits for the longest read, not for
+        // a moment without readers.
         connection.busy_timeout(READER_WAIT)?;
         let truncated = Checkpoint::run(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
         connection.busy_timeout(BUSY)?;
@@ -125,7 +130,7 @@ impl Disk {
 
 /// The result of a checkpoint.
 struct Checkpoint {
-    /// `true` if readers or writers were in the way.
+    /// `true` if readers or writers blocked the checkpoint.
     is_busy: bool,
     /// The number of pages in the log.
     log_pages: i32,
@@ -142,7 +147,7 @@ impl Checkpoint {
     }
 }
 
-/// Returns `true` for a write that the system accepted and the disk refused.
+/// Returns `true` for a write that the system accepted but the disk refused.
 pub(crate) fn is_failed_write(error: &rusqlite::Error) -> bool {
     const FAILED: [i32; 4] = [
         ffi::SQLITE_IOERR_WRITE,
@@ -223,7 +228,7 @@ mod tests {
         let store = SqliteEventStore::start(path.clone(), disk.clone()).unwrap();
         append(&store, 0, 5).await.unwrap();
         let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-        // What a disk says when it cannot be read, or is full, says nothing about what it keeps.
+        // A failed read or a full disk does not mean that a write was lost.
         for passing in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_FULL, ffi::SQLITE_BUSY] {
             disk.note(&failed(passing));
         }
@@ -257,7 +262,8 @@ mod tests {
         store.wait(Position::START).await.unwrap();
     }
 
-    /// Reads from a connection of its own, as another process would, so that at every moment one such read is under way.
+    /// Reads on a separate connection, as another process would, so that a read is in progress at
+    /// every moment.
     struct Overlapping {
         connections: [Connection; 2],
         current: usize,
@@ -282,7 +288,7 @@ mod tests {
             assert!(count > 0);
         }
 
-        /// Begins the next read, then ends the last one.
+        /// Begins the next read, then ends the previous one.
         fn next(&mut self) {
             let other = 1 - self.current;
             self.begin(other);
@@ -310,7 +316,8 @@ mod tests {
                 }
             }
         });
-        // Each 16 MiB there is another try, should one of the reads take long on a busy machine.
+        // Another attempt is made every 16 MiB, in case one of the reads takes long on a busy
+        // machine.
         let (mut before, mut starts, mut version) = (log(&path), 0, 1);
         while starts < 2 && version < 1500 {
             append(&store, version, 1 << 20).await.unwrap();
@@ -370,7 +377,7 @@ mod tests {
             matches!(refused, Err(EventStoreError::StorageFailed { .. })),
             "{refused:?}"
         );
-        // The events are in another file, of which this says nothing.
+        // The events are in another file, which this failure does not affect.
         append(&store, 1, 5).await.unwrap();
         let rows = |connection: &Connection| {
             connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0))

@@ -1,7 +1,7 @@
 //! The writer thread: group commit.
 //!
-//! It drains what is queued, checks and inserts each commit (`batch.rs`), and makes the whole batch durable with one COMMIT;
-//! answers go out after it.
+//! It drains the queue, checks and inserts each commit (`transaction.rs`), and makes the whole
+//! batch durable with one COMMIT, after which it replies to the callers.
 
 use std::{
     hint,
@@ -28,21 +28,22 @@ use crate::{
     stream::StreamId,
 };
 
-/// The most commits of one batch.
+/// The maximum number of commits in a batch.
 const BATCH: usize = 1024;
-/// The time for which the thread spins for the next request.
+/// The time for which the thread spins while waiting for the next request.
 const AWAKE: Duration = Duration::from_micros(100);
 
 pub(crate) enum Message {
     Append(Job),
-    /// Finish what is queued and end. The sender is dropped when the connection is closed.
+    /// Finish the queued commits and stop. The sender is dropped when the connection is closed.
     Close(oneshot::Sender<()>),
 }
 
-/// A commit to make.
+/// A queued commit.
 pub(crate) struct Job {
     request: AppendEvents,
-    /// The rows of its streams, as far as whoever asks for it knows them: the writer has the least time to look.
+    /// The row ids of its streams, if known, looked up by the caller to keep the writer thread
+    /// free.
     ids: Vec<Option<i64>>,
     reply: Reply<Appended>,
 }
@@ -61,21 +62,22 @@ impl Job {
 pub(crate) struct Writer {
     connection: Connection,
     cache: Cache,
-    /// Rows of streams, shared with the readers.
+    /// The row ids of streams, shared with the readers.
     ids: StreamIds,
-    /// Streams that got a row in the present batch.
+    /// The streams that got a row in the current batch.
     interned: Vec<(StreamId, i64)>,
-    /// Changes when another connection commits; then the cached heads are stale.
+    /// Changes when another connection commits; the cached heads are stale then.
     data_version: i64,
     watch: Publisher,
     disk: Disk,
     files: Files,
 }
 
-/// A wait for the next request that spins for a moment before it sleeps.
+/// A wait for the next request that spins briefly before it sleeps.
 ///
-/// To put a thread to sleep and wake it costs a lone client more than everything else that its command does here. So
-/// where the last request came soon, the next one is waited for awake, if that leaves a processor to whoever makes it.
+/// For a lone client, putting a thread to sleep and waking it costs more than the rest of its
+/// command. So if the last request came soon, the thread spins for the next one, provided that this
+/// leaves a processor for the client.
 struct Patience {
     has_company: bool,
     soon: bool,
@@ -114,7 +116,8 @@ impl Writer {
     ) -> Result<Self, EventStoreError> {
         let failed = |error| Shared::from(error).nothing_written(Some(path));
         Disk::attach(&connection).map_err(failed)?;
-        // They keep others from changing what is there. This connection only inserts, and never in the place of a row.
+        // The triggers protect against other writers. This connection only inserts and never
+        // replaces a row.
         let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
         connection.set_db_config(triggers, false).map_err(failed)?;
         let writer = Self {
@@ -131,7 +134,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Runs until the store is closed, or its last handle dropped, and the queue is empty.
+    /// Runs until the store is closed or its last handle is dropped, and the queue is empty.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let (mut messages, mut closing) = (Vec::new(), Vec::new());
         let mut patience = Patience::new();
@@ -139,7 +142,7 @@ impl Writer {
             let mut jobs = Vec::with_capacity(messages.len());
             for message in messages.drain(..) {
                 match message {
-                    // Callers that are gone get nothing written.
+                    // If the caller was dropped, nothing is written for it.
                     Message::Append(job) if job.reply.is_closed() => {}
                     Message::Append(job) => jobs.push(job),
                     Message::Close(closed) => {
@@ -152,7 +155,7 @@ impl Writer {
                 self.batch(jobs);
             }
         }
-        // Whoever waits for the end waits for the connection too.
+        // A caller that waits for the end also waits for the connection to close.
         self.disk.close(self.connection);
         drop(closing);
     }
@@ -160,7 +163,7 @@ impl Writer {
     fn batch(&mut self, jobs: Vec<Job>) {
         match self.try_batch(&jobs) {
             Ok(results) => {
-                // Before the answers: to whoever has one, the event is there.
+                // Before the replies: a caller that has its reply must find the streams.
                 if !self.interned.is_empty() {
                     self.ids.learn(self.interned.drain(..));
                 }
@@ -170,10 +173,10 @@ impl Writer {
                 for (job, result) in jobs.into_iter().zip(results) {
                     let _ = job.reply.send(result);
                 }
-                // After the answers, which need not wait for it.
+                // After the replies, which need not wait for it.
                 self.disk.check_in(&self.connection);
             }
-            // One commit may be what breaks the batch, so each gets its own transaction.
+            // A single commit may have broken the batch, so each gets its own transaction.
             Err(failed) if failed.may_be_one_commit() && jobs.len() > 1 => {
                 for job in jobs {
                     self.batch(vec![job]);
@@ -196,7 +199,8 @@ impl Writer {
         if let Err(failed) = &outcome {
             self.cache = Cache::default();
             self.disk.note(failed.cause());
-            // After a failed COMMIT the transaction may or may not be open; without one this is a harmless error.
+            // After a failed COMMIT the transaction may or may not be open; if it is not, this
+            // error is harmless.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         outcome
@@ -250,13 +254,13 @@ impl Writer {
     }
 }
 
-/// The progress of a failed batch.
+/// The stage at which a batch failed.
 enum Failed {
-    /// It did not begin, whatever is in it.
+    /// The transaction could not begin, regardless of its contents.
     Begin(Shared),
-    /// One of its commits was not taken.
+    /// One of the commits could not be inserted.
     Insert(Shared),
-    /// COMMIT itself failed.
+    /// The COMMIT itself failed.
     Commit(Shared),
 }
 
@@ -273,7 +277,8 @@ impl Failed {
         }
     }
 
-    /// Returns `true` if a smaller batch may succeed. Not if the batch did not begin: each commit would wait for the lock again.
+    /// Returns `true` if a smaller batch may succeed. If the batch could not begin, each commit
+    /// would only wait for the lock again.
     fn may_be_one_commit(&self) -> bool {
         match self {
             Self::Begin(_) => false,

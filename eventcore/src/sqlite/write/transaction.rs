@@ -1,7 +1,7 @@
-//! The commits of one transaction: each is checked, and inserted if its checks have passed.
+//! The commits of one transaction: each is checked, and inserted if its checks pass.
 //!
-//! All of a commit's checks come before its first write, so a refused commit leaves no trace in the batch and no savepoints
-//! are needed.
+//! All checks of a commit come before its first write, so a refused commit leaves no trace in the
+//! batch and no savepoints are needed.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ use crate::{
     stream::StreamId,
 };
 
-/// Streams whose head is remembered.
+/// The number of streams whose head is cached.
 pub(crate) const CACHE: usize = 100_000;
 
 /// The writer's cache.
@@ -30,18 +30,19 @@ pub(crate) const CACHE: usize = 100_000;
 pub(crate) struct Cache {
     pub(crate) position: Option<u64>,
     pub(crate) heads: HashMap<i64, StreamHead>,
-    /// By name, then by category: few names are in more than one.
+    /// By name, then by category: few names occur in more than one category.
     types: HashMap<&'static str, Vec<(Box<str>, i64)>>,
 }
 
 impl Cache {
-    /// Forgets what others may have changed: rows of streams and types never are, positions and heads are.
+    /// Forgets what other connections may have changed: positions and heads. Rows of streams and
+    /// types never change.
     pub(crate) fn others_wrote(&mut self) {
         self.position = None;
         self.heads.clear();
     }
 
-    /// The id of an event type, which gets a row if it has none.
+    /// Returns the id of an event type, adding a row if it has none.
     fn event_type(
         &mut self,
         connection: &Connection,
@@ -68,11 +69,11 @@ impl Cache {
     }
 }
 
-/// The reason why a commit is not in the batch.
+/// The scope of a failure to add a commit to the batch.
 pub(crate) enum Refused {
-    /// This one only.
+    /// Only this commit is refused.
     Alone(EventStoreError),
-    /// The transaction is broken.
+    /// The whole transaction is broken.
     Batch(Shared),
 }
 
@@ -88,16 +89,16 @@ impl From<EventStoreError> for Refused {
     }
 }
 
-/// A transaction that is being filled.
+/// A transaction to which commits are added.
 pub(crate) struct Batch<'w> {
     connection: &'w Connection,
     cache: &'w mut Cache,
-    /// Gets the streams that got a row.
+    /// Collects the streams that got a row.
     interned: &'w mut Vec<(StreamId, i64)>,
     insert: CachedStatement<'w>,
-    /// The time at which the events were recorded, in microseconds since 1970.
+    /// The time at which the events are recorded, in microseconds since 1970.
     now: i64,
-    /// The streams of the present commit.
+    /// The streams of the current commit.
     streams: Vec<Stream>,
 }
 
@@ -130,7 +131,7 @@ impl<'w> Batch<'w> {
         })
     }
 
-    /// Makes a commit whose streams have these rows, as far as they are known.
+    /// Adds a commit, given the row ids of its streams that are already known.
     pub(crate) fn append(
         &mut self,
         request: &AppendEvents,
@@ -168,7 +169,7 @@ impl<'w> Batch<'w> {
         self.insert(request)
     }
 
-    /// Writes a commit whose checks have passed.
+    /// Inserts a commit whose checks have passed.
     fn insert(&mut self, request: &AppendEvents) -> Result<Appended, Refused> {
         let mut position = self.position()?;
         let metadata = metadata(request.metadata())?;
@@ -236,7 +237,7 @@ impl<'w> Batch<'w> {
     fn stream(&mut self, stream: &StreamId, id: Option<i64>) -> Result<Stream, Refused> {
         let id = match id {
             Some(id) => Some(id),
-            // It may have got a row since, perhaps in this batch.
+            // It may have got a row in the meantime, perhaps in this batch.
             None => find(self.connection, stream)?,
         };
         let head = match id {
@@ -278,7 +279,8 @@ impl<'w> Batch<'w> {
         Ok(position)
     }
 
-    /// The result of this very commit, if it was made before: then its first event follows the expected version.
+    /// Returns the result of this same commit if it was made before: its first event then follows
+    /// the expected version.
     fn own_commit(&self, request: &AppendEvents) -> Result<Option<Appended>, Refused> {
         let Some(target) = request
             .events()
@@ -313,7 +315,7 @@ impl<'w> Batch<'w> {
     }
 }
 
-/// Gives a row to a stream that has none.
+/// Adds a row for a stream that has none.
 fn intern(connection: &Connection, stream: &str) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("INSERT INTO streams (name) VALUES (?1)")?

@@ -12,7 +12,8 @@ use crate::{
     },
 };
 
-/// A log of `events` events of one stream of the category `busy`, a hundred of `rare` evenly among them.
+/// Creates a log of `events` events in one stream of the category `busy`, with a hundred events of
+/// `rare` spread evenly among them.
 fn log(folder: &tempfile::TempDir, events: u64) -> Reader {
     let path = folder.path().join(format!("{events}.db"));
     let connection = schema::open(&path).unwrap();
@@ -42,7 +43,7 @@ fn page(reader: &mut Reader, filter: EventFilter, limit: usize) -> FeedPage {
     reader.feed(&request).unwrap()
 }
 
-/// Returns the number of steps of SQLite's virtual machine for the statements that read events.
+/// Returns the number of virtual machine steps of the statements that read events.
 fn steps(connection: &Connection) -> i32 {
     [SCAN, ONE, STREAM, POSITIONS]
         .map(|query| {

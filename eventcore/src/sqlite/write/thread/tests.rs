@@ -1,5 +1,5 @@
-//! Group commit, batch by batch, beside a model that makes one commit after the other; with others who write to the file,
-//! a locked file, a full one and a COMMIT that fails.
+//! Group commit, batch by batch, compared with a model that makes one commit at a time; with other
+//! writers to the file, a locked file, a full disk and a COMMIT that fails.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use crate::{
 
 /// The number of streams.
 const STREAMS: u64 = 6;
-/// The type of a stream's events is the one with the stream's number, or what is left of it.
+/// A stream's events have the type with the stream's number, modulo the number of types.
 const TYPES: [&str; 4] = ["Wrote", "Drew", "Sang", "Danced"];
 
 struct File {
@@ -48,7 +48,7 @@ impl File {
         }
     }
 
-    /// A writer that does not wait for a lock, and whose COMMIT fails on demand.
+    /// Creates a writer that does not wait for locks and whose COMMIT fails on demand.
     fn writer(&self) -> Writer {
         let mut connection = schema::open(&self.path).unwrap();
         let (waits, fails) = (self.waits.clone(), self.fails.clone());
@@ -208,32 +208,32 @@ fn a_caller_that_is_gone_before_its_turn_gets_nothing_written() {
 /// A planned commit, relative to the model when the commit is run.
 #[derive(Debug, Clone)]
 struct Commit {
-    /// Streams, how far off the expected version is (mostly it is right), and which event is expected there.
+    /// Streams, the offset of the expected version (mostly 0), and the event expected there.
     streams: Vec<(u64, (i64, Named))>,
     written: usize,
     length: usize,
     key: Option<u8>,
-    /// Not a new one, but one of those before, sent again.
+    /// Repeats one of the earlier commits instead of making a new one.
     again: Option<prop::sample::Index>,
 }
 
 /// The event that a commit expects at the expected version.
 #[derive(Debug, Clone, Copy)]
 enum Named {
-    /// Any.
+    /// Any event.
     Nothing,
-    /// The last one of the stream.
+    /// The last event of the stream.
     Last,
-    /// One that is not there.
+    /// An event that does not exist.
     Another,
 }
 
 #[derive(Debug, Clone)]
 enum Fault {
     None,
-    /// Somebody else holds the lock.
+    /// Another connection holds the lock.
     Locked,
-    /// The file may have only so many pages more.
+    /// The file may grow by this many pages only.
     Full(u32),
     CommitFails,
 }
@@ -283,7 +283,7 @@ fn round() -> impl Strategy<Value = Round> {
     })
 }
 
-/// One commit after the other, without a file.
+/// A store without a file that makes one commit at a time.
 #[derive(Clone, Default)]
 struct Model {
     /// The stream, version and id of each event, in commit order.
@@ -382,7 +382,7 @@ fn log(file: &File) -> Vec<(String, u64, EventId)> {
     rows.into_iter().map(|(row, _)| row).collect()
 }
 
-/// The rows of streams as the readers know them.
+/// Checks that the readers' cached stream ids are those of the file.
 fn assert_ids_are_those_of_the_file(file: &File) {
     let sql = "SELECT name, id FROM streams";
     let connection = file.sql();
@@ -395,7 +395,7 @@ fn assert_ids_are_those_of_the_file(file: &File) {
     }
 }
 
-/// The file may have so many pages.
+/// Limits the file to this many pages.
 fn allow_pages(writer: &Writer, pages: u32) {
     writer
         .connection
@@ -414,7 +414,7 @@ fn play(rounds: Vec<Round>) -> Result<(), TestCaseError> {
             model.append(&request).unwrap();
             prop_assert!(batch(&mut other, vec![request])[0].is_ok());
         }
-        // What each would meet if all went well.
+        // The expected result if nothing fails.
         let mut expected = model.clone();
         let mut requests = Vec::new();
         for commit in round.commits {
