@@ -1,9 +1,9 @@
 //! The derives of [eventcore](https://docs.rs/eventcore): [`Command`], [`StreamKey`], [`Event`] and [`EventFeed`].
 //!
-//! Use them through `eventcore`, which re-exports them. Each derive works in three steps, one module
-//! each: *parse* the attributes, build a *model* of the type, *expand* the model into code. Errors are
-//! collected and reported together, each at the mistake. The part of the input that is correct is
-//! expanded even then, so that an editor can still complete.
+//! Use them through `eventcore`, which re-exports them. Each derive works in three steps, each in a
+//! module of its own: *parse* the attributes, build a *model* of the type, *expand* the model into
+//! code. Errors are collected and reported together, each at the location of the mistake. The
+//! correct part of the input is expanded even then, so that editors can still offer completions.
 
 mod attributes;
 mod command;
@@ -15,7 +15,8 @@ mod stream_key;
 
 use proc_macro::TokenStream;
 
-/// Makes a struct with named fields a command: implements `CommandStreams` and generates its handles and events.
+/// Makes a struct with named fields a command: implements `CommandStreams` and generates its
+/// handles and events.
 ///
 /// ```ignore
 /// #[derive(Command)]
@@ -46,27 +47,28 @@ use proc_macro::TokenStream;
 /// | attribute | meaning |
 /// | --- | --- |
 /// | `#[command(discovers(slot: Type, …))]` | streams that `StreamResolver` finds from the state; generates `…Discovered` |
-/// | `#[command(cached)]` | the folded state is remembered for the next such command with the same streams; see below |
-/// | `#[command(streams = Name)]` | another name than `…Streams` |
-/// | `#[command(event = Name)]` | another name than `…Event` |
-/// | `#[command(discovered = Name)]` | another name than `…Discovered` |
-/// | `#[command(crate = path)]` | where `eventcore` is, if not at `::eventcore` |
+/// | `#[command(cached)]` | the folded state is cached for the next such command with the same streams; see below |
+/// | `#[command(streams = Name)]` | a name other than `…Streams` |
+/// | `#[command(event = Name)]` | a name other than `…Event` |
+/// | `#[command(discovered = Name)]` | a name other than `…Discovered` |
+/// | `#[command(crate = path)]` | the path of `eventcore`, if not `::eventcore` |
 ///
 /// A slot takes the same attributes as a field: `discovers(#[stream(read)] prices: Option<PriceListId>)`. Its type
 /// must implement `Default`, as `Option` and `Vec` do.
 ///
 /// # Cached
 ///
-/// With `#[command(cached)]`, the process remembers the folded state, and the next command of this type with the same
-/// streams reads only what is new: for streams that grow long. It takes a `State` that is `Clone`, `Send`, `Sync` and
-/// `'static`, a command that is `'static`, no `discovers`, and a promise: `apply` looks at no field but those of the
-/// streams. A test with `eventcore::testing::given` finds out who breaks it.
+/// With `#[command(cached)]`, the process caches the folded state, and the next command of this
+/// type with the same streams reads only newer events; this is useful for long streams. It requires
+/// a `State` that is `Clone`, `Send`, `Sync` and `'static`, a command that is `'static`, no
+/// `discovers`, and a promise: `apply` uses no fields other than those of the streams. A test with
+/// `eventcore::testing::given` detects commands that break the promise.
 ///
 /// # Generics
 ///
-/// The generated types take those generics of the struct that its stream fields use, after a lifetime of their own:
-/// `struct Audit<'a, K, T> { #[stream] log: K, note: &'a T }` generates `AuditStreams<'s, K>`. Bounds that name other
-/// generics are left out.
+/// The generated types take those generics of the struct that its stream fields use, preceded by a
+/// lifetime of their own: `struct Audit<'a, K, T> { #[stream] log: K, note: &'a T }` generates
+/// `AuditStreams<'s, K>`. Bounds that mention other generics are left out.
 #[proc_macro_derive(Command, attributes(stream, command))]
 pub fn derive_command(input: TokenStream) -> TokenStream {
     derive(input, command::expand)
@@ -85,21 +87,23 @@ pub fn derive_command(input: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// The stored name of a variant is the enum's name without `Event`, followed by the variant's; that of a struct is its
-/// own name. The payload is the variant's own fields; serde's attributes on them are honoured.
+/// The stored name of a variant is the enum's name without `Event`, followed by the variant's name;
+/// that of a struct is its own name. The payload consists of the variant's own fields; serde's
+/// attributes on them are honoured.
 ///
 /// | attribute | on | meaning |
 /// | --- | --- | --- |
 /// | `#[event(name = "…")]` | variant, struct | the stored name |
-/// | `#[event(alias = "…")]` | variant, struct | a further name that is read; may be repeated |
+/// | `#[event(alias = "…")]` | variant, struct | another name that is read; may be repeated |
 /// | `#[event(upcast(from = V1, with = f))]` | variant, enum, struct | reads events of the type `V1` with `f: fn(V1) -> Self`; may be repeated |
-/// | `#[event(crate = path)]` | enum, struct | where `eventcore` is, if not at `::eventcore` |
+/// | `#[event(crate = path)]` | enum, struct | the path of `eventcore`, if not `::eventcore` |
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
     derive(input, event::expand)
 }
 
-/// Makes a newtype a stream key: says which category of streams it names, and which events they hold.
+/// Makes a newtype a stream key: defines which category of streams it names and which events they
+/// hold.
 ///
 /// ```ignore
 /// #[derive(StreamKey)]
@@ -107,8 +111,8 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 /// struct AccountId(Uuid);
 /// ```
 ///
-/// The inner type needs `Display` and `FromStr`. `#[stream_key(…, crate = path)]` says where `eventcore` is, if not at
-/// `::eventcore`.
+/// The inner type must implement `Display` and `FromStr`. `#[stream_key(…, crate = path)]` sets the
+/// path of `eventcore`, if it is not `::eventcore`.
 #[proc_macro_derive(StreamKey, attributes(stream_key))]
 pub fn derive_stream_key(input: TokenStream) -> TokenStream {
     derive(input, stream_key::expand)
@@ -125,18 +129,19 @@ pub fn derive_stream_key(input: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// Each variant holds the key of a stream (`derive(StreamKey)`) and the event type that this key names. The filter of
-/// the feed selects the categories of the keys, whatever is stored there. So an event that the event type does not know
-/// is met, and is an error; it is never passed over silently.
+/// Each variant holds the key of a stream (`derive(StreamKey)`) and the event type that this key
+/// names. The filter of the feed selects the categories of the keys, whatever events are stored
+/// there. An event that the event type does not know is therefore read and causes an error; it is
+/// never skipped silently.
 ///
 /// | attribute | on | meaning |
 /// | --- | --- | --- |
-/// | `#[event_feed(only("…", …))]` | variant | of the category only events stored under these names; others are passed over, on purpose |
-/// | `#[event_feed(crate = path)]` | enum | where `eventcore` is, if not at `::eventcore` |
+/// | `#[event_feed(only("…", …))]` | variant | selects only the events of the category that are stored under these names; others are skipped on purpose |
+/// | `#[event_feed(crate = path)]` | enum | the path of `eventcore`, if not `::eventcore` |
 ///
-/// The names in `only` are stored names, one by one: where events were once stored under an alias, list it, too. The
-/// compiler checks that the event type knows each of them, and that no category has two variants. (Of a generic enum it
-/// checks this where the filter is used.)
+/// The names in `only` are individual stored names: if events were once stored under an alias, list
+/// it as well. The compiler checks that the event type knows each of them, and that no category has
+/// two variants. (For a generic enum it checks this where the filter is used.)
 #[proc_macro_derive(EventFeed, attributes(event_feed))]
 pub fn derive_event_feed(input: TokenStream) -> TokenStream {
     derive(input, event_feed::expand)
@@ -151,7 +156,7 @@ fn derive(
         .into()
 }
 
-/// Parses the type that a derive is given. `syn` accepts `_` as the name of a field, Rust does not.
+/// Parses the input of a derive. `syn` accepts `_` as the name of a field; Rust does not.
 fn read(tokens: proc_macro2::TokenStream) -> syn::Result<syn::DeriveInput> {
     let input: syn::DeriveInput = syn::parse2(tokens)?;
     let fields: Vec<&syn::Fields> = match &input.data {

@@ -1,5 +1,5 @@
-//! The expansions of `ui-tests/expand/*.rs`, as committed beside them. `UPDATE_SNAPSHOTS=1`
-//! rewrites them.
+//! Tests that compare the expansions of `ui-tests/expand/*.rs` with those committed beside them.
+//! `UPDATE_SNAPSHOTS=1` rewrites them.
 
 use std::{
     cell::Cell,
@@ -22,7 +22,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui-tests/expand")
 }
 
-/// The expansions of all our derives in a file, formatted.
+/// Returns the formatted expansions of all our derives in a file.
 fn expand(source: &str) -> String {
     let file = syn::parse_file(source).unwrap();
     let mut code = TokenStream::new();
@@ -94,7 +94,7 @@ fn expansions_are_as_committed() {
     );
 }
 
-/// The method calls in some code.
+/// The method calls in a piece of code.
 #[derive(Default)]
 struct MethodCalls(Vec<String>);
 
@@ -105,7 +105,7 @@ impl<'ast> Visit<'ast> for MethodCalls {
     }
 }
 
-/// A trait of the user's with a method of the same name could be called in its place.
+/// A user's trait with a method of the same name could otherwise be called instead.
 #[test]
 fn generated_code_calls_no_method() {
     let mut cases = 0;
@@ -123,7 +123,7 @@ fn generated_code_calls_no_method() {
     assert!(cases > 0, "there are no cases in {}", folder().display());
 }
 
-/// `tokens` with one token left out, for each of its tokens, those in groups included.
+/// Returns the variants of `tokens` in which one token is left out, including tokens inside groups.
 fn without_one(tokens: &TokenStream) -> Vec<TokenStream> {
     let trees: Vec<TokenTree> = tokens.clone().into_iter().collect();
     let with = |index: usize, middle: Option<TokenTree>| -> TokenStream {
@@ -149,7 +149,7 @@ fn without_one(tokens: &TokenStream) -> Vec<TokenStream> {
     all
 }
 
-/// Every item in the cases.
+/// Returns every item in the test cases.
 fn items() -> Vec<TokenStream> {
     let mut items = Vec::new();
     for entry in fs::read_dir(folder()).unwrap() {
@@ -162,8 +162,8 @@ fn items() -> Vec<TokenStream> {
     items
 }
 
-/// Gives the tokens to every derive. Whatever they are, code comes back, errors among it or not. Says whether they are
-/// a type at all; rustc gives no others to a derive.
+/// Passes the tokens to every derive and checks that each returns code, with or without errors.
+/// Returns `true` if the tokens are a type at all; rustc passes nothing else to a derive.
 fn answers_with_code(tokens: TokenStream) -> bool {
     let Ok(input) = read(tokens) else {
         return false;
@@ -180,7 +180,7 @@ fn answers_with_code(tokens: TokenStream) -> bool {
     true
 }
 
-/// Found by `no_tokens_make_a_derive_panic`.
+/// A regression test, found by `no_tokens_make_a_derive_panic`.
 #[test]
 fn a_field_without_a_name_is_an_error_and_gives_no_code_around_it() {
     for tokens in [
@@ -203,7 +203,7 @@ fn no_token_left_out_makes_a_derive_panic() {
     assert!(inputs > 100, "{inputs}");
 }
 
-/// A change at the place `at` among all tokens, modulo how many there are.
+/// A change at the index `at` among all tokens, modulo their number.
 #[derive(Debug, Clone)]
 struct Edit {
     at: usize,
@@ -214,11 +214,11 @@ struct Edit {
 enum What {
     Delete,
     Duplicate,
-    /// Exchanges it with the next token.
+    /// Swaps the token with the next one.
     Swap,
-    /// Puts this instead.
+    /// Replaces the token with this text.
     Replace(&'static str),
-    /// Puts the token from another place instead, with all that is in it.
+    /// Replaces the token with a copy of the one at this index, including its contents.
     Copy(usize),
 }
 
@@ -274,7 +274,7 @@ const REPLACEMENTS: &[&str] = &[
     "&'a T",
 ];
 
-/// The number of tokens, including those in groups.
+/// Returns the number of tokens, including those in groups.
 fn size(tokens: &TokenStream) -> usize {
     let inner = |tree| match tree {
         TokenTree::Group(group) => 1 + size(&group.stream()),
@@ -298,7 +298,7 @@ fn token_at(tokens: &TokenStream, at: &mut usize) -> Option<TokenTree> {
     None
 }
 
-/// `tokens` with `change` in the place of token `at` and of the one behind it.
+/// Returns `tokens` with the token `at` and the one after it replaced by the result of `change`.
 fn changed(
     tokens: &TokenStream,
     at: &mut Option<usize>,
@@ -356,7 +356,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     (any::<usize>(), what).prop_map(|(at, what)| Edit { at, what })
 }
 
-/// Each token in turn, replaced by each of a few that are unusual in any place.
+/// Replaces each token in turn with each of several tokens that are unusual anywhere.
 #[test]
 fn no_odd_token_makes_a_derive_panic() {
     let mut types = 0;
@@ -371,7 +371,7 @@ fn no_odd_token_makes_a_derive_panic() {
     assert!(types > 500, "only {types} were types");
 }
 
-/// Tokens deleted, doubled, exchanged and replaced at random, several at once.
+/// Deletes, duplicates, swaps and replaces tokens at random, several at once.
 #[test]
 fn no_tokens_make_a_derive_panic() {
     let items = items();
@@ -380,7 +380,7 @@ fn no_tokens_make_a_derive_panic() {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    // Some seconds of cases, or as many as it says.
+    // A few seconds of cases, or the number in the environment variable.
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = 2_000;
     }
@@ -396,6 +396,6 @@ fn no_tokens_make_a_derive_panic() {
     if let Err(failure) = result {
         panic!("{failure}");
     }
-    // Else the tokens are mostly no types and nothing is tested.
+    // Otherwise, most inputs would not be types, and nothing would be tested.
     assert!(types.get() > 300, "only {} were types", types.get());
 }

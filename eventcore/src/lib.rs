@@ -1,9 +1,10 @@
 //! Event sourcing whose commands are typed, atomic across many streams, and checked by the compiler.
 //!
-//! A command is a plain struct. Its `#[stream]` fields say which event streams it belongs to; `#[derive(Command)]`
-//! turns them into a typed boundary; [`execute()`] reads those streams, folds them into state, asks the command for its
-//! decision, and commits the new events to all of them atomically, or to none. **A command cannot write to a stream
-//! that it did not declare, and the compiler enforces it.**
+//! A command is a plain struct. Its `#[stream]` fields name the event streams that it works on;
+//! `#[derive(Command)]` turns them into a typed boundary. [`execute()`] reads those streams, folds
+//! their events into a state, lets the command decide, and commits the new events to all of the
+//! streams atomically, or to none. **A command cannot write to a stream that it did not declare,
+//! and the compiler enforces it.**
 //!
 //! Dependencies point one way: ids → [`Event`] → [`store`] → [`command`] → [`execute()`] → [`projection`] → the backends
 //! [`sqlite`] and [`postgres`].
@@ -13,12 +14,12 @@
 //! | write a command | [`CommandLogic`], [`derive(Command)`](derive@Command) |
 //! | define events and stream keys | [`Event`](trait@Event), [`StreamKey`](trait@StreamKey) |
 //! | run commands | [`execute()`], [`ExecuteOptions`], [`RetryPolicy`] |
-//! | follow events as they are committed | [`projection::subscribe`] |
+//! | read events as they are committed | [`projection::subscribe`] |
 //! | keep events in a file | [`sqlite::SqliteEventStore`] |
 //! | share events among many machines | [`postgres::PostgresEventStore`] |
 //! | test | [`testing`], [`memory::MemoryEventStore`] |
 //! | write an event store | [`EventStore`] |
-//! | read on | [`guide`] |
+//! | learn more | [`guide`] |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -57,7 +58,7 @@ pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError, StreamKey};
 
 /// Returns an error from `handle` unless a condition holds: `require!(funds >= amount, TransferError::Insufficient)`.
 ///
-/// The error converts into the function's error type as with `?`.
+/// The error is converted into the function's error type, as with `?`.
 ///
 /// ```
 /// fn withdraw(balance: u64, amount: u64) -> Result<u64, String> {

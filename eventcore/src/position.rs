@@ -1,4 +1,4 @@
-//! Numbers of events: [`Version`] in a stream, [`Position`] in the whole store.
+//! Numbers of events: [`Version`] within a stream, [`Position`] within the whole store.
 
 use std::fmt;
 
@@ -16,17 +16,18 @@ macro_rules! count {
             #[doc = $start_doc]
             pub const $start: Self = Self(0);
 
-            /// From a number.
+            /// Creates a value from a number.
             pub const fn new(number: u64) -> Self {
                 Self(number)
             }
 
-            /// As a number.
+            /// Returns the value as a number.
             pub const fn get(self) -> u64 {
                 self.0
             }
 
-            /// `count` further on; stays at the largest number rather than wrapping.
+            /// Returns the value that is `count` higher, saturating at the maximum instead of
+            /// overflowing.
             pub const fn plus(self, count: u64) -> Self {
                 Self(self.0.saturating_add(count))
             }

@@ -1,6 +1,7 @@
-//! Names of streams: [`StreamId`], the checked name, and [`StreamKey`], the user's own typed key.
+//! Names of streams: [`StreamId`], the checked name, and [`StreamKey`], the application's own typed
+//! key.
 //!
-//! This module knows names only. It does not know what is stored under them.
+//! This module deals with names only, not with what is stored under them.
 
 use std::{
     collections::HashMap,
@@ -16,14 +17,14 @@ use crate::event::Event;
 /// The longest stream id, in characters (Unicode scalar values, not bytes).
 pub const MAX_STREAM_ID_CHARS: usize = 255;
 
-/// Between the category and the key of a stream id: `account-42`.
+/// The separator between the category and the key of a stream id: `account-42`.
 const SEPARATOR: char = '-';
 
 /// The checked name of a stream: `category-key`, such as `account-42`.
 ///
-/// From 1 to 255 characters, without control characters (NUL included) and without the glob characters
-/// `* ? [ ] { }`, which tools give a meaning. The category is what stands before the first `-`; neither it nor the
-/// key is empty. Cloning is cheap: the text is shared.
+/// A stream id has 1 to 255 characters, without control characters (NUL included) and without the
+/// glob characters `* ? [ ] { }`, which shells and tools interpret. The category is the part before
+/// the first `-`; neither it nor the key is empty. Cloning is cheap: the text is shared.
 ///
 /// ```
 /// use eventcore::StreamId;
@@ -38,17 +39,17 @@ const SEPARATOR: char = '-';
 pub struct StreamId(Arc<str>);
 
 impl StreamId {
-    /// Checks `text` and makes it a stream id.
+    /// Checks `text` and converts it into a stream id.
     ///
     /// # Errors
-    /// [`StreamIdError`] says which rule the text breaks, and where.
+    /// Returns a [`StreamIdError`] that says which rule the text breaks, and where.
     pub fn new(text: impl AsRef<str>) -> Result<Self, StreamIdError> {
         let text = text.as_ref();
         check(text)?;
         Ok(Self(text.into()))
     }
 
-    /// The whole id, `category-key`.
+    /// Returns the whole id, `category-key`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -58,7 +59,7 @@ impl StreamId {
         self.parts().0
     }
 
-    /// Returns the part after the first `-`; it may contain further ones.
+    /// Returns the part after the first `-`, which may contain further ones.
     pub fn key(&self) -> &str {
         self.parts().1
     }
@@ -68,7 +69,8 @@ impl StreamId {
     }
 }
 
-/// Returns the indices in `names` of the first stream that is named twice. For a few names, comparing all pairs is faster than hashing.
+/// Returns the indices in `names` of the first stream that is named twice. For a few names,
+/// comparing all pairs is faster than hashing.
 pub(crate) fn named_twice<'a>(
     names: impl ExactSizeIterator<Item = &'a StreamId> + Clone,
 ) -> Option<(usize, usize)> {
@@ -151,7 +153,8 @@ impl From<StreamId> for String {
     }
 }
 
-/// The error of a text that is not a stream id, or of a stream id that is not a key of a type.
+/// The error for a text that is not a stream id, or a stream id that is not a key of the expected
+/// type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamIdError {
@@ -174,10 +177,10 @@ pub enum StreamIdError {
     ForbiddenCharacter {
         /// The character.
         found: char,
-        /// Its offset in bytes.
+        /// The offset of the character in bytes.
         index: usize,
     },
-    /// The text has no `-`, so that it is not clear what its category is.
+    /// The text has no `-`, so its category is unclear.
     #[error(
         "stream id `{id}` has no `-` between category and key; write `category-key`, such as `account-42`"
     )]
@@ -185,13 +188,13 @@ pub enum StreamIdError {
         /// The text.
         id: String,
     },
-    /// Nothing stands before the first `-`.
+    /// The part before the first `-` is empty.
     #[error("stream id `{id}` has an empty category; write `category-key`, such as `account-42`")]
     EmptyCategory {
         /// The text.
         id: String,
     },
-    /// Nothing stands after the first `-`.
+    /// The part after the first `-` is empty.
     #[error("stream id `{id}` has an empty key; write `category-key`, such as `account-42`")]
     EmptyKey {
         /// The text.
@@ -205,7 +208,7 @@ pub enum StreamIdError {
         /// The category.
         category: String,
     },
-    /// The `Display` of the key failed.
+    /// The `Display` implementation of the key failed.
     #[error(
         "the key of a stream of category `{category}` has no text: its `Display` returned an error; return `Ok` there"
     )]
@@ -213,7 +216,7 @@ pub enum StreamIdError {
         /// The category of the key type.
         category: &'static str,
     },
-    /// The stream belongs to another category than the key type.
+    /// The stream belongs to a category other than that of the key type.
     #[error("stream `{id}` is not of category `{expected}`")]
     OtherCategory {
         /// The stream.
@@ -221,7 +224,7 @@ pub enum StreamIdError {
         /// The category of the key type.
         expected: &'static str,
     },
-    /// The key part of the stream id is no value of the key type.
+    /// The key part of the stream id is not a value of the key type.
     #[error("the key of stream `{id}` cannot be read as its key type: {reason}")]
     InvalidKey {
         /// The stream.
@@ -231,9 +234,9 @@ pub enum StreamIdError {
     },
 }
 
-/// A typed key of a stream: which category of streams, which key among them, and which events they hold.
+/// A typed key of a stream: its category, its key within the category, and the type of its events.
 ///
-/// Derive it on a newtype around anything with `Display` and `FromStr`:
+/// Derive it on a newtype around any type with `Display` and `FromStr`:
 ///
 /// ```
 /// # use serde::{Serialize, Deserialize};
@@ -260,31 +263,32 @@ pub enum StreamIdError {
     note = "a field for one stream or none is an `Option` of a key, a field for several streams is a `Vec` of keys; a raw `StreamId` field names its events: `#[stream(event = MyEvent)]`"
 )]
 pub trait StreamKey: Sized {
-    /// The events of the streams that this key names.
+    /// The type of the events in the streams that this key names.
     type Event: Event;
 
     /// The category: the part of the stream id before the first `-`. It must not be empty or contain `-`.
     const CATEGORY: &'static str;
 
-    /// The key itself: the part of the stream id after the first `-`. [`parse_key`](Self::parse_key) reads it back.
+    /// Returns the key itself: the part of the stream id after the first `-`.
+    /// [`parse_key`](Self::parse_key) reads it back.
     fn key(&self) -> impl fmt::Display;
 
-    /// Reads a key that [`key`](Self::key) wrote; the error is what makes it no key of this type.
+    /// Parses a key that [`key`](Self::key) wrote.
     ///
     /// # Errors
-    /// A text that is no key of this type.
+    /// Returns the reason if the text is not a valid key of this type.
     fn parse_key(key: &str) -> Result<Self, String>;
 
-    /// The id of the stream that this key names.
+    /// Returns the id of the stream that this key names.
     ///
     /// # Errors
-    /// [`StreamIdError`] when category and key together break a rule of [`StreamId`].
+    /// Returns [`StreamIdError`] if the category and the key together break a rule of [`StreamId`].
     fn stream_id(&self) -> Result<StreamId, StreamIdError> {
         if Self::CATEGORY.contains(SEPARATOR) {
             let category = Self::CATEGORY.to_owned();
             return Err(StreamIdError::SeparatorInCategory { category });
         }
-        // Not `format!`, which panics where a `Display` fails.
+        // `format!` would panic if a `Display` fails.
         let mut id = String::new();
         match write!(id, "{}{SEPARATOR}{}", Self::CATEGORY, self.key()) {
             Ok(()) => StreamId::new(id),
@@ -294,10 +298,11 @@ pub trait StreamKey: Sized {
         }
     }
 
-    /// The key of the stream `id`.
+    /// Returns the key of the stream `id`.
     ///
     /// # Errors
-    /// [`StreamIdError::OtherCategory`] or [`StreamIdError::InvalidKey`].
+    /// Returns [`StreamIdError::OtherCategory`] or [`StreamIdError::InvalidKey`] if `id` is not the
+    /// id of such a key.
     fn from_stream_id(id: &StreamId) -> Result<Self, StreamIdError> {
         if id.category() != Self::CATEGORY {
             return Err(StreamIdError::OtherCategory {

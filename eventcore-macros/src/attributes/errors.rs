@@ -31,7 +31,7 @@ impl Errors {
         self.0.is_none()
     }
 
-    /// Hands the errors to darling, which reads a list inside an argument.
+    /// Returns the errors to darling, which reads a list inside an argument.
     pub(super) fn finish(self) -> darling::Result<()> {
         match self.0 {
             None => Ok(()),

@@ -1,6 +1,7 @@
 //! The forms of a single argument, for `#[darling(with = …)]`.
 //!
-//! darling's own conversions also accept quoted text, and say "Unexpected type" of the rest.
+//! darling's own conversions also accept quoted text, and report "Unexpected type" for other
+//! mistakes.
 
 use darling::util::Flag;
 use proc_macro2::{Span, TokenStream};
@@ -12,7 +13,7 @@ use syn::{
 
 use super::tokens::parse_located;
 
-/// `name`, without a value.
+/// Reads `name`, without a value.
 pub(crate) fn flag(item: &Meta) -> darling::Result<Flag> {
     use darling::FromMeta;
 
@@ -26,12 +27,12 @@ pub(crate) fn flag(item: &Meta) -> darling::Result<Flag> {
     }
 }
 
-/// `name = T`.
+/// Reads `name = T`.
 pub(crate) fn value<T: Parse>(item: &Meta) -> darling::Result<Option<T>> {
     assigned(item, T::parse).map(Some)
 }
 
-/// `name = path::to::a::module`.
+/// Reads `name = path::to::a::module`.
 pub(crate) fn path(item: &Meta) -> darling::Result<Option<Path>> {
     let parse = |input: ParseStream| {
         if input.peek(LitStr) {
@@ -49,12 +50,12 @@ pub(crate) fn path(item: &Meta) -> darling::Result<Option<Path>> {
 
 /// The tokens in the parentheses of `name(…)`.
 pub(crate) struct List {
-    /// The place of `name`.
+    /// The span of `name`.
     pub(crate) word: Span,
     pub(crate) tokens: TokenStream,
 }
 
-/// `name(…)`; the caller reads the tokens.
+/// Reads `name(…)`; the caller parses the tokens.
 pub(crate) fn list(item: &Meta) -> darling::Result<Option<List>> {
     parenthesized(item).map(|tokens| {
         Some(List {
@@ -64,7 +65,7 @@ pub(crate) fn list(item: &Meta) -> darling::Result<Option<List>> {
     })
 }
 
-/// The tokens in the parentheses of `name(…)`.
+/// Returns the tokens in the parentheses of `name(…)`.
 pub(crate) fn parenthesized(item: &Meta) -> darling::Result<&TokenStream> {
     match item {
         Meta::List(list) => Ok(&list.tokens),
@@ -91,7 +92,7 @@ pub(crate) fn assigned<T>(
     }
 }
 
-/// An error at `span`.
+/// Returns an error at `span`.
 pub(crate) fn refused(span: Span, message: impl std::fmt::Display) -> darling::Error {
     syn::Error::new(span, message).into()
 }

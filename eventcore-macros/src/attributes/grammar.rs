@@ -1,4 +1,4 @@
-//! The names and the examples of an attribute's arguments, around the struct that darling fills.
+//! The names and examples of an attribute's arguments, for use with the struct that darling fills.
 
 use darling::{FromMeta, ast::NestedMeta};
 use proc_macro2::{Ident, TokenStream};
@@ -20,14 +20,14 @@ use super::{
 pub(crate) struct Grammar {
     name: &'static str,
     examples: &'static [&'static str],
-    /// Words that are no argument, and the advice for each.
+    /// Words that are not arguments, and the advice for each.
     hints: &'static [(&'static str, &'static str)],
     bare: bool,
     nested: bool,
 }
 
 impl Grammar {
-    /// `#[name(…)]`.
+    /// Creates the grammar of `#[name(…)]`.
     pub(crate) const fn new(name: &'static str, examples: &'static [&'static str]) -> Self {
         Self {
             name,
@@ -38,7 +38,7 @@ impl Grammar {
         }
     }
 
-    /// `name(…)`, an argument of an attribute.
+    /// Creates the grammar of `name(…)`, an argument of an attribute.
     pub(crate) const fn nested(name: &'static str, examples: &'static [&'static str]) -> Self {
         Self {
             nested: true,
@@ -55,8 +55,8 @@ impl Grammar {
         Self { hints, ..self }
     }
 
-    /// Reads the attributes that stand on one item into one struct. An argument with a mistake is
-    /// reported and left out.
+    /// Reads the attributes on one item into one struct. An argument with a mistake is reported and
+    /// left out.
     pub(crate) fn read<'a, T: FromMeta + Default>(
         &self,
         attributes: impl IntoIterator<Item = &'a Attribute>,
@@ -84,7 +84,7 @@ impl Grammar {
         filled.value
     }
 
-    /// Reads the list of an argument. Its errors get the example of that argument appended.
+    /// Reads the list of an argument. The example of that argument is appended to its errors.
     pub(crate) fn read_nested<T: FromMeta + Default>(&self, item: &Meta) -> darling::Result<T> {
         let mut errors = Errors::default();
         let mut filled = Filled::default();
@@ -92,7 +92,7 @@ impl Grammar {
         errors.finish().map(|()| filled.value)
     }
 
-    /// The example of the argument `word`.
+    /// Returns the example of the argument `word`.
     fn example(&self, word: &str) -> Option<&'static str> {
         self.examples
             .iter()
@@ -121,7 +121,7 @@ impl Grammar {
         }
     }
 
-    /// The advice behind an error in the argument of this example.
+    /// Returns the advice that follows an error in the argument of this example.
     fn remedy(&self, example: &str) -> String {
         if self.nested {
             String::new()
@@ -134,14 +134,14 @@ impl Grammar {
         format!("`#[{}({arguments})]`", self.name)
     }
 
-    /// All ways to write the attribute.
+    /// Returns all ways to write the attribute.
     fn usage(&self) -> String {
         let bare = self.bare.then(|| format!("`#[{}]`", self.name));
         let others = self.examples.iter().map(|example| self.with(example));
         list(bare.into_iter().chain(others))
     }
 
-    /// The error where the name of an argument is missing.
+    /// Returns the error for a missing argument name.
     fn nameless(&self) -> String {
         let expected = "expected the name of an argument";
         if self.nested {
@@ -151,7 +151,7 @@ impl Grammar {
         }
     }
 
-    /// Asserts that darling reads each example, alone and all of them in one list.
+    /// Asserts that darling reads each example, both alone and together in one list.
     #[cfg(test)]
     pub(crate) fn assert_examples_are_read<T: FromMeta + Default>(&self) {
         let all = self.examples.join(", ");
@@ -165,13 +165,13 @@ impl Grammar {
     }
 }
 
-/// The word that an example begins with.
+/// Returns the word that an example begins with.
 fn name(example: &str) -> &str {
     let end = example.find(|c: char| c != '_' && !c.is_alphanumeric());
     example.split_at(end.unwrap_or(example.len())).0
 }
 
-/// A struct, and the arguments that it was filled from.
+/// A struct, and the arguments from which it was filled.
 struct Filled<T> {
     items: Vec<NestedMeta>,
     value: T,
@@ -208,7 +208,8 @@ impl<T: FromMeta> Filled<T> {
         let remedy = grammar.remedy(example);
         let only_word = matches!(meta, Meta::Path(_));
         let item = NestedMeta::Meta(meta);
-        // Alone, so that a mistake costs only its own argument: darling reads all or nothing.
+        // Each argument is read alone, so that a mistake affects only that argument: darling reads
+        // all or nothing.
         let alone = T::from_list(std::slice::from_ref(&item));
         if let Some(place) = surplus {
             let expected = match (only_word, example) {
@@ -234,7 +235,7 @@ impl<T: FromMeta> Filled<T> {
         if let Ok(value) = T::from_list(&self.items) {
             self.value = value;
         } else {
-            // Every item is correct alone, so this one is a repetition.
+            // Every item is correct on its own, so this one is a repetition.
             self.items.pop();
             errors.at_span(
                 word.span(),
@@ -266,7 +267,7 @@ mod tests {
         list: Option<form::List>,
     }
 
-    /// The messages about `attribute`, and the arguments that were read.
+    /// Returns the messages about `attribute`, and the arguments that were read.
     fn read(attribute: &str, grammar: Grammar) -> (Vec<String>, String) {
         let attributes = Attribute::parse_outer
             .parse_str(attribute)
@@ -334,7 +335,8 @@ mod tests {
         }
     }
 
-    /// `syn` says where an argument is wrong, or this module does; the example follows either.
+    /// The location of a mistake comes from `syn` or from this module; the example follows in both
+    /// cases.
     #[test]
     fn a_mistake_in_an_argument_is_told_with_its_example_and_costs_only_that_argument() {
         for (argument, said) in [
@@ -361,7 +363,7 @@ mod tests {
         }
     }
 
-    /// A value that was refused is not the first of two.
+    /// A refused value does not count as the first of two.
     #[test]
     fn a_second_value_is_used_if_the_first_is_wrong() {
         let (said, read) = read("#[test(value = 5, value = A)]", TEST);

@@ -1,7 +1,7 @@
 //! Splits the list of an attribute into arguments.
 //!
-//! darling would lose the whole list to one syntax error. Here an argument with a mistake costs
-//! only itself.
+//! darling would lose the whole list because of one syntax error. Here, a mistake affects only the
+//! argument that contains it.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::{
@@ -15,11 +15,11 @@ use syn::{
 pub(super) struct Item {
     pub(super) word: Ident,
     pub(super) meta: Meta,
-    /// The first token after the argument that is no comma.
+    /// The first token after the argument, if it is not a comma.
     pub(super) surplus: Option<Span>,
 }
 
-/// The arguments in `tokens`, each with a name; or the place where a name was expected.
+/// Returns the arguments in `tokens`, each with a name; or the span at which a name was expected.
 pub(super) fn items(tokens: TokenStream) -> Vec<Result<Item, Span>> {
     let mut items = Vec::new();
     let read = |input: ParseStream| {
@@ -71,7 +71,7 @@ fn item(input: ParseStream) -> syn::Result<Result<Item, Span>> {
     }))
 }
 
-/// The tokens of a value. A comma ends it, unless it is inside a type or an expression, such as in
+/// Reads the tokens of a value. A comma ends it, unless it is inside a type or an expression, as in
 /// `Foo<A, B>`.
 fn value(input: ParseStream) -> syn::Result<TokenStream> {
     let ends = [
@@ -95,7 +95,7 @@ fn value(input: ParseStream) -> syn::Result<TokenStream> {
     }
 }
 
-/// The input after what `parse` accepts, if the argument ends there.
+/// Returns the input that follows what `parse` accepts, if the argument ends there.
 fn after(
     input: ParseStream<'_>,
     parse: impl FnOnce(ParseStream) -> bool,

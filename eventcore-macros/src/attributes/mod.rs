@@ -1,9 +1,10 @@
-//! The part that the derives share: reading `#[name(argument, …)]`, and small helpers for expansion.
+//! The code that the derives share: reading `#[name(argument, …)]`, and small helpers for
+//! expansion.
 //!
 //! darling fills a struct from an attribute, so the structs in each `parse.rs` are the grammar. The
-//! files here surround it with diagnostics: [`items`] splits the list and recovers from mistakes,
-//! [`grammar`] checks the names, [`form`] reads one argument, [`suggest`] finds misspellings, and
-//! [`errors`] collects what is wrong.
+//! files here add diagnostics: [`items`] splits the list and recovers from mistakes, [`grammar`]
+//! checks the names, [`form`] reads one argument, [`suggest`] finds misspellings, and [`errors`]
+//! collects the errors.
 //!
 //! This module does not know what the arguments mean.
 
@@ -22,7 +23,7 @@ pub(crate) use tokens::{
     default_crate, doc, ident_at, joined, location, parse_located, path_at, text,
 };
 
-/// The attributes of this name.
+/// Returns the attributes with this name.
 pub(crate) fn named<'a>(
     attributes: &'a [Attribute],
     name: &'static str,

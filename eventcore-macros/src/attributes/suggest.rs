@@ -12,7 +12,7 @@ pub(super) fn closest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// The number of characters to insert, remove or replace to get from `a` to `b`.
+/// Returns the number of characters to insert, remove or replace to get from `a` to `b`.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (line, x) in a.chars().enumerate() {

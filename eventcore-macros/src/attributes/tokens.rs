@@ -1,4 +1,4 @@
-//! Small helpers for names, places and text in generated code.
+//! Small helpers for names, spans and text in generated code.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -9,40 +9,40 @@ use syn::{
     spanned::Spanned,
 };
 
-/// `::eventcore`, for items that name no other path.
+/// Returns `::eventcore`, the path for items that name no other.
 pub(crate) fn default_crate() -> Path {
     syn::parse_quote!(::eventcore)
 }
 
-/// The span of `tokens` with the hygiene of the derive: errors point there, lints do not.
+/// Returns the span of `tokens` with the hygiene of the derive: errors point there, lints do not.
 pub(crate) fn location(tokens: &impl ToTokens) -> Span {
     Span::call_site().located_at(tokens.span())
 }
 
-/// The same name with another span.
+/// Returns the same name with another span.
 pub(crate) fn ident_at(ident: &Ident, span: Span) -> Ident {
     let mut ident = ident.clone();
     ident.set_span(span);
     ident
 }
 
-/// The name as it is stored and shown, without `r#`.
+/// Returns the name as it is stored and displayed, without `r#`.
 pub(crate) fn text(ident: &Ident) -> String {
     ident.unraw().to_string()
 }
 
-/// `prefix` and `suffix` in one name, with the span of `prefix`.
+/// Joins `prefix` and `suffix` into one name, with the span of `prefix`.
 pub(crate) fn joined(prefix: &Ident, suffix: &str) -> Ident {
     Ident::new(&format!("{}{suffix}", prefix.unraw()), prefix.span())
 }
 
-/// A doc comment.
+/// Returns a doc comment.
 pub(crate) fn doc(text: &str) -> TokenStream {
     let text = format!(" {text}");
     quote!(#[doc = #text])
 }
 
-/// The path with another span, so that an error in the code after it points there.
+/// Returns the path with another span, so that an error in the code after it points there.
 pub(crate) fn path_at(path: &Path, span: Span) -> TokenStream {
     let respan = |mut token: TokenTree| {
         token.set_span(span);
@@ -51,7 +51,7 @@ pub(crate) fn path_at(path: &Path, span: Span) -> TokenStream {
     path.to_token_stream().into_iter().map(respan).collect()
 }
 
-/// `a, b or c`.
+/// Formats a list as `a, b or c`.
 pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     let mut items: Vec<String> = items.collect();
     match items.pop() {

@@ -1,4 +1,5 @@
-//! The code of a command: the struct of handles, the enum of events, the slots, and `impl CommandStreams`.
+//! Generates the code of a command: the struct of handles, the enum of events, the slots, and `impl
+//! CommandStreams`.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -18,7 +19,7 @@ pub(super) fn expand(command: &Command, errors: &Errors) -> TokenStream {
         .as_ref()
         .map(|discovered| discovered_struct(command, discovered));
     let command_streams = command_streams(command, errors);
-    // What is missing is only told once the rest is right.
+    // Missing impls are reported only once everything else is correct.
     let cached = command
         .cached
         .filter(|_| errors.is_empty())
@@ -48,7 +49,7 @@ fn streams_struct(command: &Command) -> TokenStream {
         let ty = field_type(command, field, "FieldHandle");
         quote!(#(#docs)* #vis #ident: #ty)
     });
-    // Only after an error; the lifetime must be in use.
+    // Only after an error: the lifetime must be used.
     let unused = command
         .fields
         .is_empty()
@@ -103,7 +104,7 @@ fn event_enum(command: &Command) -> TokenStream {
     }
 }
 
-/// `FieldHandle<'a, Type, Access, Source>`, as far as it differs from the defaults.
+/// Returns `FieldHandle<'a, Type, Access, Source>`, without the arguments that have their defaults.
 fn field_type(command: &Command, field: &Field, alias: &str) -> TokenStream {
     let Field {
         ty,
@@ -195,7 +196,7 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
         .enumerate()
         .map(|(number, field)| decode_arm(command, number, field));
     let discovered_type = discovered_type(command);
-    // Parameters that are not used say so.
+    // Unused parameters get names with an underscore.
     let has_slots = fields.iter().any(|field| field.is_slot);
     let discovered_name = parameter("discovered", has_slots);
     let handles_name = parameter("handles", !fields.is_empty());
@@ -204,7 +205,7 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
         .discovered
         .as_ref()
         .map(|_| declare_slots(command, declare(true)));
-    // What is missing is only told once the rest is right.
+    // A missing impl is reported only once everything else is correct.
     let resolve = command
         .discovered
         .as_ref()
@@ -254,7 +255,7 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
     }
 }
 
-/// The fields of the struct of handles, each with its handle.
+/// Returns the fields of the struct of handles, each initialized with its handle.
 fn handles(command: &Command) -> TokenStream {
     let fields = &command.fields;
     let handles = fields.iter().map(|field| {
@@ -283,7 +284,7 @@ fn handles(command: &Command) -> TokenStream {
     quote!(#(#handles,)*)
 }
 
-/// The name of a parameter.
+/// Returns the name of a parameter, with an underscore if it is unused.
 fn parameter(name: &str, is_used: bool) -> Ident {
     let name = if is_used {
         name.to_owned()
@@ -293,10 +294,11 @@ fn parameter(name: &str, is_used: bool) -> Ident {
     Ident::new(&name, Span::call_site())
 }
 
-/// Generated code calls every function by its path: a trait of the user's that has a method of the same name, and `self`
-/// in place of `&self`, would be called instead of a method.
+/// Returns the code that declares the streams of a field. Generated code calls every function by
+/// its path: otherwise, a user's trait with a method of the same name that takes `self` instead of
+/// `&self` would be called.
 fn declare(command: &Command, field: &Field) -> TokenStream {
-    // An `event = …` that does not belong there is reported on itself.
+    // An `event = …` that does not belong there is reported at its own position.
     let span = field
         .event
         .as_ref()
@@ -335,7 +337,7 @@ fn decode_arm(command: &Command, number: usize, field: &Field) -> TokenStream {
     quote_spanned!(span=> #number => ::core::result::Result::Ok(#event::#variant(#decoded)),)
 }
 
-/// `&self.field` or `&discovered.slot`.
+/// Returns `&self.field` or `&discovered.slot`.
 fn place(field: &Field, span: Span) -> TokenStream {
     let name = ident_at(&field.ident, span);
     if field.is_slot {
@@ -345,7 +347,7 @@ fn place(field: &Field, span: Span) -> TokenStream {
     }
 }
 
-/// `::<Event, _>` of a raw stream id.
+/// Returns `::<Event, _>` for a raw stream id.
 fn raw(field: &Field, span: Span, inferred: usize) -> Option<TokenStream> {
     let event = field.event.as_ref()?;
     let inferred = std::iter::repeat_n(quote_spanned!(span=> _), inferred);
@@ -390,7 +392,7 @@ fn caching(command: &Command, word: Span) -> TokenStream {
     }
 }
 
-/// The compiler checks here that the state can be remembered.
+/// Returns code in which the compiler checks that the state can be cached.
 fn cached(command: &Command, word: Span) -> TokenStream {
     let ident = &command.ident;
     let (impl_generics, type_generics, where_clause) = command.generics.split_for_impl();
@@ -415,7 +417,7 @@ fn discovered_type(command: &Command) -> TokenStream {
     quote!(#ident #arguments)
 }
 
-/// `<'a, K, N>`.
+/// Returns `<'a, K, N>`.
 fn arguments(lifetime: Option<&Lifetime>, generics: &Generics) -> Option<TokenStream> {
     let names = generics.params.iter().map(|parameter| match parameter {
         GenericParam::Lifetime(parameter) => parameter.lifetime.to_token_stream(),

@@ -11,7 +11,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The names in some piece of code that could be generics; lifetimes with their apostrophe.
+/// The names in a piece of code that could be generics; lifetimes include their apostrophe.
 #[derive(Default)]
 struct Mentions(HashSet<String>);
 
@@ -61,14 +61,14 @@ fn name(parameter: &GenericParam) -> String {
     }
 }
 
-/// Returns whether a type mentions `Self`, which is another type in generated types.
+/// Returns `true` if a type mentions `Self`, which is a different type in generated types.
 pub(super) fn mentions_self(ty: &Type) -> bool {
     Mentions::of(|mentions| mentions.visit_type(ty))
         .0
         .contains("Self")
 }
 
-/// Those of `generics` that `types` use, with the bounds that speak of them alone.
+/// Returns those of `generics` that `types` use, with the bounds that mention no other generics.
 pub(super) fn used_by<'t>(generics: &Generics, types: impl Iterator<Item = &'t Type>) -> Generics {
     let used = Mentions::of(|mentions| types.for_each(|ty| mentions.visit_type(ty)));
     let narrowing = Narrowing {
@@ -141,8 +141,8 @@ impl Narrowing {
         parameter
     }
 
-    /// Removes defaults that mention dropped parameters. A default is only allowed if all parameters
-    /// after it have one, so those before go with it.
+    /// Removes defaults that mention dropped parameters. A default is only allowed if all
+    /// parameters after it have one, so earlier defaults are removed as well.
     fn defaults(&self, generics: &mut Generics) {
         let mut trailing = true;
         for parameter in generics.params.iter_mut().rev() {
@@ -164,7 +164,7 @@ impl Narrowing {
         }
     }
 
-    /// Returns whether the code that is visited mentions no dropped parameter.
+    /// Returns `true` if the visited code mentions no dropped parameter.
     fn keeps(&self, visit: impl FnOnce(&mut Mentions)) -> bool {
         Mentions::of(visit).0.is_disjoint(&self.dropped)
     }
@@ -204,7 +204,7 @@ impl Narrowing {
     }
 }
 
-/// `generics` behind the lifetime that all of them outlive.
+/// Returns `generics` preceded by a lifetime that all of them outlive.
 pub(super) fn within(lifetime: &Lifetime, generics: &Generics) -> Generics {
     let mut generics = generics.clone();
     let outlive: Vec<WherePredicate> = generics
@@ -229,7 +229,7 @@ pub(super) fn within(lifetime: &Lifetime, generics: &Generics) -> Generics {
     generics
 }
 
-/// A lifetime that occurs neither in `generics` nor in `types`: `'a`, if it is free.
+/// Returns a lifetime that occurs neither in `generics` nor in `types`: `'a`, if it is free.
 pub(super) fn fresh_lifetime<'t>(
     generics: &Generics,
     types: impl Iterator<Item = &'t Type>,

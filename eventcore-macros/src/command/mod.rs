@@ -1,4 +1,5 @@
-//! `derive(Command)`: the `#[stream]` fields of a struct become its declarations, its handles and its events.
+//! `derive(Command)`: turns the `#[stream]` fields of a struct into its declarations, its handles
+//! and its events.
 
 mod expand;
 mod generics;

@@ -1,4 +1,4 @@
-//! The model of a command: its streams in order, and the names of the types that are generated.
+//! The model of a command: its streams in order, and the names of the generated types.
 
 use std::collections::HashMap;
 
@@ -20,20 +20,20 @@ pub(super) struct Command {
     pub(super) ident: Ident,
     pub(super) generics: Generics,
     pub(super) krate: Path,
-    /// The generated types and their fields; slots come after fields.
+    /// The names of the generated types, and their fields; slots come after fields.
     pub(super) streams: Ident,
     pub(super) event: Ident,
     pub(super) fields: Vec<Field>,
     pub(super) discovered: Option<Discovered>,
-    /// The place of the word `cached`.
+    /// The span of the word `cached`.
     pub(super) cached: Option<Span>,
-    /// The lifetime of handles and events, and the generics that their types need besides.
+    /// The lifetime of handles and events, and the generics that their types also need.
     pub(super) lifetime: Lifetime,
     pub(super) field_generics: Generics,
 }
 
 pub(super) struct Discovered {
-    /// The place of the word `discovers`.
+    /// The span of the word `discovers`.
     pub(super) word: Span,
     pub(super) ident: Ident,
     pub(super) generics: Generics,
@@ -42,20 +42,20 @@ pub(super) struct Discovered {
 /// A stream field, or a slot for discovered streams.
 pub(super) struct Field {
     pub(super) ident: Ident,
-    /// The name of the field in messages.
+    /// The name of the field in error messages.
     pub(super) name: String,
     pub(super) variant: Ident,
     pub(super) docs: Vec<Attribute>,
     pub(super) vis: Visibility,
     pub(super) ty: Type,
     pub(super) read_only: bool,
-    /// The events of a raw stream id.
+    /// The event type of a raw stream id.
     pub(super) event: Option<Type>,
     pub(super) is_slot: bool,
 }
 
 impl Field {
-    /// The types whose generics the generated types need.
+    /// Returns the types whose generics the generated types need.
     fn types(&self) -> impl Iterator<Item = &Type> {
         std::iter::once(&self.ty).chain(&self.event)
     }
@@ -234,11 +234,11 @@ fn slot_field(
     })
 }
 
-/// Reports a field whose type cannot be a stream field in any program; returns whether it is one.
+/// Returns `true`, and reports the field, if its type can never be a stream field.
 ///
-/// The trait of its type decides what a field is, never its spelling. But `String` and the types of
-/// the language cannot have such a trait, and are what is written by mistake: rustc would report the
-/// missing trait wherever the generated types are mentioned, and here one error is enough.
+/// The trait of its type decides what a field is, never its spelling. But `String` and the built-in
+/// types cannot have this trait and are common mistakes: rustc would report the missing trait at
+/// every mention of the generated types, whereas this reports one error.
 fn never_a_stream(name: &Ident, ty: &Type, stream: &Stream, errors: &mut Errors) -> bool {
     let Some((around, foreign)) = foreign(ty) else {
         return false;
@@ -286,9 +286,9 @@ fn never_a_stream(name: &Ident, ty: &Type, stream: &Stream, errors: &mut Errors)
     true
 }
 
-/// A type of the language, or `String`; and the `Option` or `Vec` that it is in.
+/// Returns a built-in type or `String`, and the `Option` or `Vec` around it.
 ///
-/// This words a message. Nothing that compiles depends on it.
+/// This affects only the wording of a message, never code that compiles.
 fn foreign(ty: &Type) -> Option<(Option<String>, &Type)> {
     const FOREIGN: &[&str] = &[
         "String", "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str",
@@ -329,7 +329,7 @@ fn foreign(ty: &Type) -> Option<(Option<String>, &Type)> {
     }
 }
 
-/// `order_lines` → `OrderLines`.
+/// Converts the name of a field into that of a variant: `order_lines` → `OrderLines`.
 fn variant(field: &Ident) -> Ident {
     let mut camel = camel_case(&text(field));
     if camel.starts_with(|first: char| first.is_ascii_digit()) {
@@ -339,7 +339,7 @@ fn variant(field: &Ident) -> Ident {
     }
     match syn::parse_str::<Ident>(&camel) {
         Ok(_) => Ident::new(&camel, field.span()),
-        // Nothing but underscores.
+        // The name consists of underscores only.
         Err(_) => field.clone(),
     }
 }

@@ -32,12 +32,13 @@ pub(super) struct Stream {
     /// The stream is guarded against concurrent change, and never appended to.
     #[darling(with = form::flag)]
     pub(super) read: Flag,
-    /// The events of a raw stream id.
+    /// The event type of a raw stream id.
     #[darling(with = form::value)]
     pub(super) event: Option<Type>,
 }
 
-/// Reads `#[stream]`; returns `None` for a field without it. A wrong one still makes a stream.
+/// Reads `#[stream]`; returns `None` for a field without it. An incorrect attribute still declares
+/// a stream.
 pub(super) fn stream(attributes: &[Attribute], errors: &mut Errors) -> Option<Stream> {
     let mut found = named(attributes, "stream");
     let first = found.next()?;
@@ -80,7 +81,7 @@ pub(super) struct Arguments {
     /// Slots for the streams that `StreamResolver` finds.
     #[darling(with = form::list)]
     discovers: Option<form::List>,
-    /// The process keeps the folded state.
+    /// The process caches the folded state.
     #[darling(with = form::flag)]
     pub(super) cached: Flag,
     /// The name of the struct of handles, if not `…Streams`.
@@ -97,7 +98,7 @@ pub(super) struct Arguments {
     pub(super) krate: Option<Path>,
 }
 
-/// `discovers(…)`.
+/// The slots in `discovers(…)`.
 pub(super) struct Discovers {
     pub(super) word: Span,
     pub(super) slots: Vec<Slot>,
@@ -203,7 +204,7 @@ mod tests {
         COMMAND.assert_examples_are_read::<Arguments>();
     }
 
-    /// The number of slots, and the messages about them.
+    /// Returns the number of slots and the error messages about them.
     fn slots(tokens: &str) -> (usize, String) {
         let mut errors = Errors::default();
         let tokens = tokens.parse().expect("tokens");

@@ -1,4 +1,4 @@
-//! The code of an event.
+//! Generates the code of an event.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
@@ -102,7 +102,7 @@ fn decode_arm(event: &Event, index: usize, variant: &Variant) -> TokenStream {
     quote_spanned!(span=> #(#names)|* => #krate::__private::decode_variant(type_name, #index, payload),)
 }
 
-/// All names that are read. Those of the older types are only known to the compiler.
+/// Returns all names that are read. Those of the older types are known only to the compiler.
 fn type_names(event: &Event) -> TokenStream {
     let names: Vec<&LitStr> = match &event.shape {
         Shape::Struct(names) => names.all().collect(),
@@ -128,7 +128,8 @@ fn type_names(event: &Event) -> TokenStream {
     }}
 }
 
-/// The type's generics; with type parameters, that serde can write and read it is a condition.
+/// Returns the type's generics. If there are type parameters, a bound requires that serde can write
+/// and read the type.
 fn generics(event: &Event) -> Generics {
     let mut generics = event.generics.clone();
     if generics.type_params().next().is_some() {

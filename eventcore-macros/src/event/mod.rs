@@ -1,4 +1,5 @@
-//! `derive(Event)`: an enum or a struct gets stable stored names and is written and read through its own serde derives.
+//! `derive(Event)`: gives an enum or a struct stable stored names, and writes and reads it through
+//! its own serde derives.
 
 mod expand;
 mod model;

@@ -19,7 +19,7 @@ pub(super) struct Event {
 pub(super) enum Shape {
     Struct(Names),
     Enum(Vec<Variant>),
-    /// Neither; nothing can be generated.
+    /// Neither of the two; no code can be generated.
     Refused,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Variant {
     pub(super) names: Names,
 }
 
-/// The name that is stored, and the further ones that are read.
+/// The name that is stored, and the other names that are read.
 pub(super) struct Names {
     pub(super) own: LitStr,
     pub(super) aliases: Vec<LitStr>,
@@ -108,12 +108,12 @@ impl Event {
     }
 }
 
-/// The stored names that are in use, and whose they are.
+/// The stored names in use, each with its owner.
 #[derive(Default)]
 struct Taken(HashMap<String, String>);
 
 impl Taken {
-    /// The names of one variant; those that are in use are told and left out.
+    /// Returns the names of one variant. Names already in use are reported and left out.
     fn names(
         &mut self,
         name: Option<LitStr>,

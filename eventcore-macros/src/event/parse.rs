@@ -1,4 +1,4 @@
-//! Reads `#[event(…)]`, and finds serde attributes that an event enum must not have.
+//! Reads `#[event(…)]`, and finds serde attributes that are not allowed on an event enum.
 
 use darling::FromMeta;
 use proc_macro2::TokenTree;
@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     /// The stored name.
     #[darling(with = stored_name, map = Some)]
     pub(super) name: Option<LitStr>,
-    /// Further stored names that are read.
+    /// Other stored names that are read.
     #[darling(multiple, rename = "alias", with = stored_name)]
     pub(super) aliases: Vec<LitStr>,
     /// Older event types that are read.
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     pub(super) krate: Option<Path>,
 }
 
-/// Events of the type `from` are read with the function `with`.
+/// An older event type `from`, whose events are converted with the function `with`.
 pub(super) struct Upcast {
     pub(super) from: Type,
     pub(super) with: Expr,
@@ -120,7 +120,8 @@ pub(super) fn misplaced<'a>(fields: impl IntoIterator<Item = &'a syn::Field>, er
     }
 }
 
-/// serde attributes that would change which variant a payload belongs to, or omit the variant.
+/// The serde attributes that would change which variant a payload belongs to, or would omit the
+/// variant.
 const CONTAINER_REFUSED: &[(&str, &str)] = &[
     (
         "tag",

@@ -1,4 +1,4 @@
-//! The code of a feed.
+//! Generates the code of a feed.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -18,7 +18,7 @@ pub(super) fn expand(feed: &Feed, errors: &Errors) -> TokenStream {
         return quote!(#errors);
     };
     let checks = checks(feed, variants);
-    // Of a generic type, they can only be checked where it is used.
+    // For a generic type, they can only be checked where it is used.
     let is_generic = generics.type_params().next().is_some();
     let (early, late) = match (checks.is_empty(), is_generic) {
         (true, _) => (None, None),
@@ -53,7 +53,8 @@ pub(super) fn expand(feed: &Feed, errors: &Errors) -> TokenStream {
     }
 }
 
-/// The assertions that the compiler evaluates: stored names exist, and each category has one variant.
+/// Returns the assertions that the compiler evaluates: stored names exist, and each category has
+/// one variant.
 fn checks(feed: &Feed, variants: &[Variant]) -> TokenStream {
     let names = variants
         .iter()
@@ -88,7 +89,8 @@ fn known(feed: &Feed, variant: &Variant, name: &LitStr) -> TokenStream {
     }
 }
 
-/// The whole category, unless the variant is narrowed: an event that nobody knows must be met, not passed over.
+/// Returns the selectors of a variant: the whole category, unless the variant is narrowed, so that
+/// an unknown event is read instead of skipped.
 fn selectors(feed: &Feed, variant: &Variant) -> TokenStream {
     let krate = &feed.krate;
     let key = key(feed, variant);
@@ -110,7 +112,7 @@ fn arm(feed: &Feed, variant: &Variant) -> TokenStream {
     }
 }
 
-/// `<Key as FeedKey<Event>>`; an error in it points at both.
+/// Returns `<Key as FeedKey<Event>>`; an error in it points at both.
 fn key(feed: &Feed, variant: &Variant) -> TokenStream {
     let Variant { key, event, .. } = variant;
     let (first, last) = (location(key), location(event));

@@ -1,4 +1,4 @@
-//! `derive(EventFeed)`: an enum of keys and their events says what a reader reads.
+//! `derive(EventFeed)`: an enum of keys and their events defines which events a reader receives.
 
 mod expand;
 mod model;

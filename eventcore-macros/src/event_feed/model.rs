@@ -1,5 +1,5 @@
-//! The model of a feed: its variants, each with a key type, an event type, and possibly the stored
-//! names that it selects.
+//! The model of a feed: its variants, each with a key type, an event type, and optionally the
+//! stored names that it selects.
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -12,7 +12,7 @@ pub(super) struct Feed {
     pub(super) ident: Ident,
     pub(super) generics: Generics,
     pub(super) krate: Path,
-    /// `None` of a type that is no enum.
+    /// `None` for a type that is not an enum.
     pub(super) variants: Option<Vec<Variant>>,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Variant {
     pub(super) ident: Ident,
     pub(super) key: Type,
     pub(super) event: Type,
-    /// The stored names of the events that it is for; of all, if there are none.
+    /// The stored names of the events that the variant is for; if empty, it is for all events.
     pub(super) only: Vec<LitStr>,
 }
 

@@ -56,13 +56,13 @@ fn stored_names(item: &Meta) -> darling::Result<Vec<LitStr>> {
     Ok(parse_located(names.clone(), parse)?.into_iter().collect())
 }
 
-/// The path of this library.
+/// Returns the path of this library.
 pub(super) fn on_enum(attributes: &[Attribute], errors: &mut Errors) -> Option<Path> {
     let arguments: EnumArguments = ON_ENUM.read(named(attributes, "event_feed"), errors);
     arguments.krate
 }
 
-/// The stored names that a variant is narrowed to; none without the attribute.
+/// Returns the stored names that a variant is narrowed to; none without the attribute.
 pub(super) fn on_variant(attributes: &[Attribute], errors: &mut Errors) -> Vec<LitStr> {
     let arguments: VariantArguments = ON_VARIANT.read(named(attributes, "event_feed"), errors);
     let mut only = arguments.only;

@@ -1,4 +1,4 @@
-//! The code of a stream key.
+//! Generates the code of a stream key.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
@@ -66,7 +66,8 @@ fn bodies(inner: &Inner) -> (TokenStream, TokenStream) {
     (read, write)
 }
 
-/// For a shape that was refused: the errors are told, nothing else should fail because of it.
+/// Returns code for a shape that was refused: the errors are reported, and nothing else should fail
+/// because of it.
 fn placeholder() -> (TokenStream, TokenStream) {
     (
         quote!(""),
@@ -76,7 +77,8 @@ fn placeholder() -> (TokenStream, TokenStream) {
     )
 }
 
-/// The struct's generics; an inner type that depends on them must be written and read as text.
+/// Returns the struct's generics; an inner type that depends on them must be convertible to and
+/// from text.
 fn generics(key: &Key) -> Generics {
     let mut generics = key.generics.clone();
     let Some(Inner { ty, .. }) = &key.inner else {
@@ -87,7 +89,7 @@ fn generics(key: &Key) -> Generics {
             quote!(#ty: ::core::fmt::Display + ::core::str::FromStr),
             quote!(<#ty as ::core::str::FromStr>::Err: ::core::fmt::Display),
         ];
-        // A type that no bound can be put on, such as `dyn A + B`, is no key anyway.
+        // A type that cannot have bounds, such as `dyn A + B`, is not a key anyway.
         let bounds = bounds
             .into_iter()
             .filter_map(|bound| syn::parse2::<WherePredicate>(bound).ok());

@@ -1,4 +1,4 @@
-//! `derive(StreamKey)`: a newtype becomes the typed key of a category of streams.
+//! `derive(StreamKey)`: makes a newtype the typed key of a category of streams.
 
 mod expand;
 mod model;

@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     /// The part of the stream ids before the first `-`.
     #[darling(with = form::value)]
     pub(super) category: Option<LitStr>,
-    /// The events of the streams.
+    /// The event type of the streams.
     #[darling(with = form::value)]
     pub(super) event: Option<Type>,
     /// The path of this library, if not `::eventcore`.
@@ -33,7 +33,8 @@ pub(super) fn arguments(input: &DeriveInput, errors: &mut Errors) -> Arguments {
     let found = named(&input.attrs, "stream_key").next().is_some();
     let before = errors.is_empty();
     let arguments: Arguments = GRAMMAR.read(named(&input.attrs, "stream_key"), errors);
-    // A misspelt argument is reported already; that the right one is missing says nothing new.
+    // A misspelt argument has already been reported; reporting the correct one as missing would add
+    // nothing.
     let read_well = before == errors.is_empty();
     if !found {
         errors.at(

@@ -1,17 +1,18 @@
-//! Cached states of commands: [`CachedCommand`], [`Folded`].
+//! Cached command states: [`CachedCommand`], [`Folded`].
 //!
-//! This file knows how a state is copied and told apart from others, not where it is kept.
+//! This file defines how a state is copied and identified, not where it is kept.
 
 use std::{any::TypeId, fmt, sync::Arc};
 
 use super::CommandLogic;
 use crate::store::{AnyState, StateKey, StreamHead};
 
-/// A command whose folded state is remembered in the process, so that the next one with the same streams reads what is
-/// new only. `#[command(cached)]` implements it.
+/// A command whose folded state is cached in the process, so that the next command with the same
+/// streams reads only newer events. `#[command(cached)]` implements it.
 ///
-/// The command promises that its `apply` looks at no field but those of its streams: the state that one command has
-/// folded, another one with other values goes on from. `eventcore::testing::given` finds out who breaks the promise.
+/// The command promises that its `apply` uses no fields other than those of its streams: a command
+/// with other values continues from the same folded state. `eventcore::testing::given` detects
+/// commands that break the promise.
 #[diagnostic::on_unimplemented(
     message = "the state of `{Self}` is not remembered",
     note = "write `#[command(cached)]` above the struct"
@@ -29,7 +30,7 @@ pub struct Caching<S> {
 }
 
 impl<S> Caching<S> {
-    /// The states of a command are remembered.
+    /// Returns the functions that cache the states of the command `C`.
     pub fn of<C: CachedCommand<State = S>>() -> Self {
         Self {
             command: TypeId::of::<C>(),
@@ -70,16 +71,16 @@ impl<S> fmt::Debug for Caching<S> {
     }
 }
 
-/// A state, and the events that it was folded from: all of some streams up to the head that each had then.
+/// A folded state, which covers all events of its streams up to the head that each had at the time.
 pub struct Folded<S> {
     pub(crate) key: StateKey,
     pub(crate) state: S,
-    /// Of each stream, in the order of the declarations.
+    /// The head of each stream, in the order of the declarations.
     pub(crate) heads: Vec<StreamHead>,
 }
 
 impl<S> Folded<S> {
-    /// Under which it is kept: the command and its streams.
+    /// Returns the key under which the state is cached: the command and its streams.
     pub fn key(&self) -> &StateKey {
         &self.key
     }

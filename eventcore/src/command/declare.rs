@@ -1,4 +1,4 @@
-//! The list of the streams that a command declares, checked as it is made.
+//! The list of the streams that a command declares, checked as it is built.
 
 use std::any::TypeId;
 
@@ -8,7 +8,7 @@ use crate::{
     stream::{StreamId, StreamIdError, named_twice},
 };
 
-/// One declared stream, and what a handle of it must agree with.
+/// A declared stream, and the properties that its handle must match.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     /// The name of the field.
@@ -21,21 +21,22 @@ pub(crate) struct Slot {
     pub(crate) key: TypeId,
     pub(crate) stream: StreamId,
     pub(crate) writable: bool,
-    /// The number of the stream in the order of reading, and with it in the commit. `None` until it is read.
+    /// The number of the stream in the order of reading, and so in the commit. `None` until it is
+    /// read.
     pub(crate) read: Option<usize>,
-    /// The version as it was read.
+    /// The version of the stream when it was read.
     pub(crate) version: Version,
 }
 
 impl Slot {
-    /// Returns whether both are declared alike, whatever was read of them.
+    /// Returns `true` if both are declared alike, regardless of what was read from them.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let declared = |slot: &Self| (slot.field, slot.index, slot.key, slot.writable);
         declared(self) == declared(other) && self.name == other.name && self.stream == other.stream
     }
 }
 
-/// Collects the streams of a command in the order of its fields.
+/// A builder that collects the streams of a command in the order of its fields.
 #[derive(Debug, Default)]
 pub struct Declarations {
     slots: Vec<Slot>,
@@ -49,7 +50,7 @@ impl Declarations {
         self.field::<ByKey, _>(name, true, field);
     }
 
-    /// Declares the streams of a field, to be read and guarded only.
+    /// Declares the streams of a field, to be read and guarded against change only.
     pub fn declare_read_only<F: KeyField>(&mut self, name: &'static str, field: &F) {
         self.field::<ByKey, _>(name, false, field);
     }
@@ -63,7 +64,7 @@ impl Declarations {
         self.field::<Raw<E>, _>(name, true, field);
     }
 
-    /// Declares the raw stream ids of a field, to be read and guarded only.
+    /// Declares the raw stream ids of a field, to be read and guarded against change only.
     pub fn declare_raw_read_only<E, F: StreamField<Raw<E>> + RawField>(
         &mut self,
         name: &'static str,
@@ -90,12 +91,12 @@ impl Declarations {
         }
     }
 
-    /// Returns the number of fields, including those before.
+    /// Returns the number of fields, including earlier ones.
     pub(crate) fn fields(&self) -> usize {
         self.fields
     }
 
-    /// Returns the declared streams, none of which may be among those that were `declared` before.
+    /// Returns the declared streams, none of which may be among those `declared` earlier.
     pub(crate) fn finish(self, declared: &[Slot]) -> Result<Vec<Slot>, DeclarationError> {
         match self.error.or_else(|| duplicate(declared, &self.slots)) {
             Some(error) => Err(error),
@@ -104,7 +105,7 @@ impl Declarations {
     }
 }
 
-/// Collects the streams of one field. Only [`Declarations`] makes it.
+/// Collects the streams of one field. Only [`Declarations`] creates it.
 #[derive(Debug)]
 pub struct FieldDeclarations<'d> {
     declarations: &'d mut Declarations,
@@ -171,16 +172,16 @@ fn both(first: &str, second: &str) -> String {
     }
 }
 
-/// The error of a command whose streams are refused before anything is read of them.
+/// The error for a command whose streams are refused before any event is read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeclarationError {
-    /// A field's value makes no stream id.
+    /// The value of a field does not form a stream id.
     #[error("field `{field}` names no stream: {source}")]
     InvalidStreamId {
         /// The field.
         field: &'static str,
-        /// The rule that is broken.
+        /// The rule that the value breaks.
         source: StreamIdError,
     },
     /// Two fields, or two keys of one field, name the same stream.

@@ -1,6 +1,6 @@
 //! The types of stream fields: a key, an `Option` or a `Vec` of keys, and raw stream ids with an event type.
 //!
-//! Decided by trait, never by how a type is spelt, so aliases work.
+//! The trait decides, not the spelling of a type, so type aliases work.
 
 use std::marker::PhantomData;
 
@@ -15,11 +15,12 @@ use crate::{
     stream::{StreamId, StreamIdError, StreamKey},
 };
 
-/// The field's type says which events its stream holds. See [`StreamField`].
+/// The field's type determines which events its streams hold. See [`StreamField`].
 #[derive(Debug)]
 pub struct ByKey;
 
-/// The attribute `#[stream(event = E)]` says which events the stream holds. See [`StreamField`].
+/// The attribute `#[stream(event = E)]` determines which events the streams hold. See
+/// [`StreamField`].
 #[derive(Debug)]
 pub struct Raw<E>(PhantomData<fn(E)>);
 
@@ -29,7 +30,7 @@ pub type FieldHandle<'a, F, A = Writable, S = ByKey> = <F as StreamField<S>>::Ha
 /// The argument of [`CommandLogic::apply`](super::CommandLogic::apply) for a field of type `F`.
 pub type FieldEvent<'a, F, S = ByKey> = <F as StreamField<S>>::Event<'a>;
 
-/// A type that a `#[stream]` field can have.
+/// A type that a `#[stream]` field may have.
 ///
 /// | field | handle | event |
 /// | --- | --- | --- |
@@ -37,8 +38,9 @@ pub type FieldEvent<'a, F, S = ByKey> = <F as StreamField<S>>::Event<'a>;
 /// | `Option<K>` | `Option<StreamHandle>` | `K::Event` |
 /// | `Vec<K>` | [`StreamHandles`] | `(&K, K::Event)` |
 ///
-/// and the same for `StreamId` with `#[stream(event = E)]`. No other type can implement it: a field that declared one
-/// stream and took the handle of another could write to a stream that its command does not declare.
+/// and the same for `StreamId` with `#[stream(event = E)]`. No other type can implement the trait:
+/// a field that declared one stream and took the handle of another could write to a stream that its
+/// command does not declare.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a `#[stream]` field",
     label = "this type names no stream",
@@ -69,14 +71,15 @@ pub trait StreamField<S = ByKey>: sealed::Sealed<S> {
     /// Decodes an event of one of the field's streams.
     ///
     /// # Errors
-    /// [`DecodeError`] when the event does not fit.
+    /// Returns [`DecodeError`] if the event does not fit.
     fn decode<'a>(&'a self, record: FieldRecord<'a>) -> Result<Self::Event<'a>, DecodeError>;
 }
 
-/// A field whose type says which events its streams hold: a key, or an `Option` or a `Vec` of keys.
+/// A field whose type determines which events its streams hold: a key, or an `Option` or a `Vec` of
+/// keys.
 ///
-/// A raw `StreamId` does not. It is a [`StreamField`] nevertheless, with events that nobody can
-/// make, so that a forgotten `event = …` is one error and not seven.
+/// A raw `StreamId` does not. It is a [`StreamField`] nevertheless, with an event type that has no
+/// values, so that a forgotten `event = …` causes one error instead of seven.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which events its stream holds",
     label = "not a stream key, nor an `Option` or a `Vec` of keys",
@@ -88,8 +91,8 @@ pub trait KeyField: StreamField<ByKey> {}
 /// A field whose events are named by `#[stream(event = E)]`: a raw `StreamId`, or an `Option` or a
 /// `Vec` of them.
 ///
-/// A key is not. It is a [`StreamField`] nevertheless, and takes the events of its own, so that an
-/// `event = …` too many is one error and not eight.
+/// A key is not. It is a [`StreamField`] nevertheless, and keeps its own event type, so that a
+/// superfluous `event = …` causes one error instead of eight.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` names its events itself, so `event = …` has no meaning here",
     label = "only a raw `StreamId` takes this",
@@ -108,7 +111,7 @@ pub trait RawKey: sealed::RawKey {
     /// Returns the id of the stream.
     ///
     /// # Errors
-    /// If the id is not valid.
+    /// Returns [`StreamIdError`] if the id is not valid.
     fn id(&self) -> Result<StreamId, StreamIdError>;
 }
 
@@ -130,7 +133,7 @@ impl<K: StreamKey> RawKey for K {
     }
 }
 
-/// The events of a raw stream id that names none. It has no values.
+/// The event type of a raw stream id for which none is named. It has no values.
 #[derive(Debug)]
 pub enum Unnamed {}
 
@@ -154,8 +157,8 @@ impl Event for Unnamed {
     }
 }
 
-/// A type that a slot for discovered streams can have: one that declares nothing before the first
-/// discovery.
+/// A type that a slot for discovered streams may have: one that declares no streams before the
+/// first discovery.
 #[diagnostic::on_unimplemented(
     message = "a slot of type `{Self}` cannot be empty",
     label = "no stream is discovered at first, and this type has no `Default`",
@@ -183,7 +186,7 @@ mod sealed {
     impl<K: StreamKey> RawKey for K {}
 }
 
-/// The three forms of a stream field differ in how often a stream is named, and nothing else.
+/// Implements the three forms of a stream field, which differ only in how many streams they name.
 macro_rules! stream_field {
     ([$($generics:tt)*] $key:ty, $source:ty, $event:ty, $marker:ty, $id:expr) => {
         impl<$($generics)*> sealed::Sealed<$source> for $key {}
@@ -278,7 +281,8 @@ stream_field!([F: RawKey, E: Event] F, Raw<E>, F::Event<E>, F::Marker<E>, RawKey
 named_field!([K: StreamKey] K, KeyField);
 named_field!([] StreamId, RawField);
 
-/// The id that a key names. `StreamKey::stream_id` can be overridden, the category of a key cannot be left.
+/// Returns the id that a key names. `StreamKey::stream_id` can be overridden, but the id must stay
+/// in the key's category.
 fn stream_id<K: StreamKey>(key: &K) -> Result<StreamId, StreamIdError> {
     let id = key.stream_id()?;
     if id.category() == K::CATEGORY {

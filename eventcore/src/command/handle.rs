@@ -1,18 +1,19 @@
-//! Handles: typed rights to append to one declared stream while `handle` runs.
+//! Handles: typed permissions to append to one declared stream while `handle` runs.
 //!
-//! A handle holds a slot number, never an id, and borrows the executing command's own buffer under a lifetime that
-//! fits no other. So there is nothing to forge, keep or swap.
+//! A handle holds a slot number, never an id, and borrows the executing command's own buffer with a
+//! lifetime that matches no other. It can therefore not be forged, kept or swapped.
 
 use std::{fmt, marker::PhantomData, ops::Index};
 
 use super::{Raw, WriteBuffer};
 use crate::{Version, event::Event, stream::StreamKey};
 
-/// Access of a stream that is declared `#[stream]`.
+/// The access of a stream that is declared `#[stream]`.
 #[derive(Debug)]
 pub struct Writable;
 
-/// Access of a stream that is declared `#[stream(read)]`: guarded against concurrent change, never written.
+/// The access of a stream that is declared `#[stream(read)]`: guarded against concurrent change,
+/// never written.
 #[derive(Debug)]
 pub struct ReadOnly;
 
@@ -26,7 +27,7 @@ pub trait Access: sealed::Mode {}
 
 impl Access for Writable {}
 
-/// The events that a stream takes: those of its key.
+/// The events that a stream accepts: those of its key.
 #[diagnostic::on_unimplemented(
     message = "event `{Self}` cannot be appended to a stream of `{K}`",
     label = "an event of another kind",
@@ -36,7 +37,7 @@ pub trait AppendsTo<K, E>: sealed::Is<E> {}
 
 impl<K, E> AppendsTo<K, E> for E {}
 
-/// The events that the streams of a `Vec` field take together: none.
+/// The events that the streams of a `Vec` field accept together: none.
 #[diagnostic::on_unimplemented(
     message = "an event is appended to one stream, and a `Vec` field has several",
     label = "to which of the streams?",
@@ -59,12 +60,12 @@ impl<E: Event> HandleKey for Raw<E> {
     type Event = E;
 }
 
-/// Traits that no other crate can name, so that it cannot implement the public ones that build on them.
+/// Traits that other crates cannot name, so that they cannot implement public traits based on them.
 pub(super) mod sealed {
-    /// Holds of no type.
+    /// Implemented by no type.
     pub trait Sealed {}
 
-    /// Holds of a type and itself, and of no other pair of types.
+    /// Implemented by each type for itself, and by no other pair of types.
     pub trait Is<E> {}
 
     impl<E> Is<E> for E {}
@@ -83,13 +84,15 @@ pub(super) mod sealed {
     }
 }
 
-/// The right to append to one declared stream, while [`handle`](super::CommandLogic::handle) runs.
+/// The permission to append to one declared stream while [`handle`](super::CommandLogic::handle)
+/// runs.
 ///
-/// Only the runtime makes it, bound to the executing command's own declarations.
+/// Only the runtime creates it, bound to the declarations of the command being executed.
 pub struct StreamHandle<'a, K, A = Writable> {
     buffer: &'a WriteBuffer,
     slot: usize,
-    /// Invariant in `'a`: no handle of one execution can stand in for one of another.
+    /// Invariant in `'a`, so that a handle of one execution cannot take the place of one of
+    /// another.
     marker: PhantomData<Marker<'a, K, A>>,
 }
 
@@ -104,16 +107,19 @@ impl<'a, K, A> StreamHandle<'a, K, A> {
         }
     }
 
-    /// The version of the stream as it was read: how many events it holds before this command.
+    /// Returns the version of the stream when it was read: the number of events it holds before
+    /// this command.
     pub fn version(&self) -> Version {
         self.buffer.version(self.slot)
     }
 }
 
 impl<K: HandleKey, A> StreamHandle<'_, K, A> {
-    /// Appends an event. It is committed when `handle` returns `Ok`, with all others of the command or not at all.
+    /// Appends an event. It is committed when `handle` returns `Ok`, together with all other events
+    /// of the command, or not at all.
     ///
-    /// An event that cannot be stored (see [`EncodeError`](crate::EncodeError)) makes the command fail as a whole.
+    /// If an event cannot be stored (see [`EncodeError`](crate::EncodeError)), the whole command
+    /// fails.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "an appended event is the stream's"
@@ -143,8 +149,8 @@ impl<K, A> fmt::Debug for StreamHandle<'_, K, A> {
 
 /// The handles of a `Vec` field, each with its key.
 ///
-/// Iterates as `(&key, handle)`. `lines[i]` is the handle of the i-th key and panics where `Vec` does;
-/// [`get`](Self::get) does not.
+/// Iterates as `(&key, handle)`. `lines[i]` is the handle of the i-th key and panics if `i` is out
+/// of bounds; [`get`](Self::get) returns `None` instead.
 pub struct StreamHandles<'a, F, K = F, A = Writable> {
     keys: &'a [F],
     handles: Vec<StreamHandle<'a, K, A>>,
@@ -155,17 +161,17 @@ impl<'a, F, K, A> StreamHandles<'a, F, K, A> {
         Self { keys, handles }
     }
 
-    /// The key and the handle at `index`.
+    /// Returns the key and the handle at `index`.
     pub fn get(&self, index: usize) -> Option<(&'a F, StreamHandle<'a, K, A>)> {
         self.keys.get(index).zip(self.handles.get(index).copied())
     }
 
-    /// The keys with their handles, in the order of the field.
+    /// Returns an iterator over the keys and their handles, in the order of the field.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a F, StreamHandle<'a, K, A>)> {
         self.keys.iter().zip(self.handles.iter().copied())
     }
 
-    /// Does not compile: an event goes to one stream.
+    /// Does not compile: an event is appended to one stream.
     #[doc(hidden)]
     pub fn append<E: AppendsToOne>(&self, _: E) {}
 

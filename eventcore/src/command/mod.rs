@@ -1,7 +1,8 @@
-//! Commands: the streams that they declare, the state that they fold, the decision that they make.
+//! Commands: the streams that they declare, the state that they fold, and the decision that they make.
 //!
-//! This module knows no store and no runtime. `#[derive(Command)]` writes [`CommandStreams`]; people write
-//! [`CommandLogic`], and [`StreamResolver`] where streams are found from state.
+//! This module knows neither stores nor the runtime. `#[derive(Command)]` generates
+//! [`CommandStreams`]; applications implement [`CommandLogic`], and [`StreamResolver`] where
+//! streams are found from state.
 
 mod cached;
 mod declare;
@@ -26,21 +27,21 @@ use crate::event::DecodeError;
 
 /// The streams of a command, and the types through which its logic reads and writes them.
 ///
-/// `#[derive(Command)]` implements it; see the expansion with `cargo expand`. A hand-written impl visits the same
-/// fields in the same order in every method; where [`streams`](Self::streams) takes other handles than were declared,
-/// the command fails with [`HandleMismatch`] before it decides.
+/// `#[derive(Command)]` implements it; `cargo expand` shows the expansion. A hand-written impl must
+/// visit the same fields in the same order in every method; if [`streams`](Self::streams) takes
+/// handles other than those declared, the command fails with [`HandleMismatch`] before it decides.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` declares no streams",
     label = "this is not a command",
     note = "derive it: `#[derive(Command)] struct {Self} {{ #[stream] account: AccountId, … }}`"
 )]
 pub trait CommandStreams {
-    /// The handles: one field per declared stream. They are the only way to write.
+    /// The handles: one field per declared stream. Writing is possible only through them.
     type Streams<'a>
     where
         Self: 'a;
 
-    /// An event and which declared stream it is from.
+    /// An event, and the declared stream that it is from.
     type Event<'a>
     where
         Self: 'a;
@@ -57,7 +58,8 @@ pub trait CommandStreams {
     /// Declares the discovered streams, in order.
     fn declare_discovered(_discovered: &Self::Discovered, _streams: &mut Declarations) {}
 
-    /// Asks the [`StreamResolver`] which further streams the command needs; `None` without slots.
+    /// Calls the [`StreamResolver`] to find further streams that the command needs; returns `None`
+    /// without slots.
     fn discover(&self, _state: &Self::State) -> Option<Self::Discovered>
     where
         Self: CommandLogic,
@@ -65,10 +67,11 @@ pub trait CommandStreams {
         None
     }
 
-    /// Returns the functions that cache the folded state for the next command with the same streams; `None` if it is not cached.
+    /// Returns the functions that cache the folded state for the next command with the same
+    /// streams; `None` if it is not cached.
     ///
-    /// A hand-written impl returns `Some(Caching::of::<Self>())` and implements [`CachedCommand`]. It is not asked of a
-    /// command with slots for discovered streams.
+    /// A hand-written impl returns `Some(Caching::of::<Self>())` and implements [`CachedCommand`].
+    /// The method is not called for a command with slots for discovered streams.
     fn caching() -> Option<Caching<Self::State>>
     where
         Self: CommandLogic,
@@ -76,7 +79,7 @@ pub trait CommandStreams {
         None
     }
 
-    /// Makes the handles, one per declared and then discovered stream, in order.
+    /// Creates the handles, one for each declared and then each discovered stream, in order.
     fn streams<'a>(
         &'a self,
         discovered: &'a Self::Discovered,
@@ -86,7 +89,7 @@ pub trait CommandStreams {
     /// Decodes an event of one of the streams.
     ///
     /// # Errors
-    /// [`DecodeError`] when the stored event is none that the stream's event type knows.
+    /// Returns [`DecodeError`] if the stream's event type does not know the stored event.
     fn event<'a>(
         &'a self,
         discovered: &'a Self::Discovered,
@@ -96,8 +99,9 @@ pub trait CommandStreams {
 
 /// The rules of a command: folds the events of its streams into a state, and decides.
 ///
-/// Both methods are synchronous and pure: no I/O, no clock, no randomness that is not a field. The runtime may run
-/// them several times for one call of [`execute`](crate::execute()).
+/// Both methods are synchronous and must be pure: no I/O, no clock, and no randomness other than
+/// values in the command's fields. The runtime may call them several times for one call of
+/// [`execute`](crate::execute()).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no command logic",
     label = "this command does not say what it does",
@@ -105,33 +109,33 @@ pub trait CommandStreams {
     note = "`execute` takes the store first: `execute(&store, command, RetryPolicy::new())`"
 )]
 pub trait CommandLogic: CommandStreams {
-    /// The state that the decision is based on. It starts from its default.
+    /// The state that the decision is based on. It starts as its default.
     type State: Default;
 
-    /// The command's own error; it is returned typed, in
+    /// The command's own error, returned with its type in
     /// [`CommandError::BusinessRuleViolation`](crate::CommandError::BusinessRuleViolation).
     type Error;
 
-    /// Folds one event into the state. Events of all streams come in global commit order.
+    /// Folds one event into the state. The events of all streams come in global commit order.
     fn apply(&self, state: &mut Self::State, event: Self::Event<'_>);
 
     /// Decides: appends events through the handles, or refuses. On `Err` nothing is written.
     ///
     /// # Errors
-    /// The command's own.
+    /// Returns the command's own error if it refuses.
     fn handle(&self, state: &Self::State, streams: Self::Streams<'_>) -> Result<(), Self::Error>;
 }
 
 /// Finds further streams from the state, for a command with `#[command(discovers(…))]`.
 ///
-/// It is asked again after the found streams were read, until its answer stays the same. It is pure, like
-/// [`CommandLogic`].
+/// It is called again after the streams it found have been read, until its answer stays the same.
+/// It must be pure, like [`CommandLogic`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` declares discovered streams and does not say how they are found",
     label = "slots declared here",
     note = "write `impl StreamResolver for {Self}` with `discover_related_streams`"
 )]
 pub trait StreamResolver: CommandLogic {
-    /// The streams that this state calls for, all of them each time.
+    /// Returns the streams that this state calls for: each time all of them.
     fn discover_related_streams(&self, state: &Self::State) -> Self::Discovered;
 }

@@ -1,4 +1,4 @@
-//! A stored event on its way to the field that its stream belongs to.
+//! A stored event, assigned to the field that its stream belongs to.
 
 use super::{ByKey, Raw, Slot, StreamField};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     store::StreamEvent,
 };
 
-/// A stored event and which field it is for. The runtime makes it; generated code decodes it.
+/// A stored event and the field that it is for. The runtime creates it; generated code decodes it.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldRecord<'a> {
     field: usize,
@@ -23,12 +23,12 @@ impl<'a> FieldRecord<'a> {
         }
     }
 
-    /// The number of the field among the stream fields and slots.
+    /// Returns the number of the field among the stream fields and slots.
     pub fn field(&self) -> usize {
         self.field
     }
 
-    /// The number of the stream within its field.
+    /// Returns the number of the stream within its field.
     pub(crate) fn index(&self) -> usize {
         self.index
     }
@@ -36,7 +36,7 @@ impl<'a> FieldRecord<'a> {
     /// Decodes the event for a field.
     ///
     /// # Errors
-    /// [`DecodeError`] when it does not fit.
+    /// Returns [`DecodeError`] if the event does not fit.
     pub fn decode<F: StreamField<ByKey>>(self, field: &'a F) -> Result<F::Event<'a>, DecodeError> {
         field.decode(self)
     }
@@ -44,7 +44,7 @@ impl<'a> FieldRecord<'a> {
     /// Decodes the event for a field of raw stream ids.
     ///
     /// # Errors
-    /// [`DecodeError`] when it does not fit.
+    /// Returns [`DecodeError`] if the event does not fit.
     pub fn decode_raw<E, F: StreamField<Raw<E>>>(
         self,
         field: &'a F,
@@ -56,7 +56,8 @@ impl<'a> FieldRecord<'a> {
         self.event.decode()
     }
 
-    /// The error for an event of no declared field; the runtime never makes such a record.
+    /// Returns the error for an event that belongs to no declared field. The runtime never creates
+    /// such a record.
     pub fn undeclared(&self) -> DecodeError {
         DecodeError::UnknownType {
             type_name: self.event.type_name.to_string(),

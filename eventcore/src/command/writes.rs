@@ -1,4 +1,5 @@
-//! The buffer of appended events: checked against the declarations, encoded at once, in the order of the appends.
+//! The buffer of appended events, which are checked against the declarations, encoded at once, and
+//! kept in the order of the appends.
 
 use std::{cell::RefCell, ops::Range};
 
@@ -19,12 +20,13 @@ pub(crate) struct WriteBuffer {
 #[derive(Debug, Default)]
 struct Writes {
     payloads: Payloads,
-    /// Of each event the stream, by its number in the order of reading, the stored name and the payload.
+    /// For each event, the number of its stream in the order of reading, its stored name and its
+    /// payload.
     events: Vec<(usize, &'static str, Range<usize>)>,
     refusal: Option<Refusal>,
 }
 
-/// The error of a refused append. The command fails with the first one.
+/// The error for a refused append. The command fails with the first one.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Unencodable {
@@ -33,7 +35,7 @@ pub(crate) enum Refusal {
         source: EncodeError,
     },
     TooMuch(AppendRefused),
-    /// Only reachable by going around the types.
+    /// Only reachable by circumventing the types.
     Undeclared {
         slot: usize,
     },
@@ -63,7 +65,8 @@ impl WriteBuffer {
         }
     }
 
-    /// The types already guarantee that the slot is declared and writable; it is checked again all the same.
+    /// Appends an event. The types already guarantee that the slot is declared and writable; this
+    /// checks it again as a safeguard.
     fn try_append<E: Event>(
         &self,
         writes: &mut Writes,
@@ -95,7 +98,7 @@ impl WriteBuffer {
         Ok(())
     }
 
-    /// Returns the declarations, and the events or why one was refused.
+    /// Returns the declarations, and either the events or the reason why one was refused.
     pub(crate) fn finish(self) -> (Vec<Slot>, Result<Vec<NewEvent>, Refusal>) {
         let Writes {
             payloads,
@@ -115,10 +118,10 @@ impl WriteBuffer {
     }
 }
 
-/// Deals out the handles of a command in the order of its declarations.
+/// Hands out the handles of a command in the order of its declarations.
 ///
-/// Each handle must be of the field, the key type and the access that are declared at its place. With any other the
-/// command fails before it decides; see [`HandleMismatch`].
+/// Each handle must match the field, the key type and the access that are declared at its position.
+/// On a mismatch the command fails before it decides; see [`HandleMismatch`].
 #[derive(Debug)]
 pub struct Handles<'a> {
     buffer: &'a WriteBuffer,
@@ -179,7 +182,7 @@ impl<'a> Handles<'a> {
         self.mismatch.get_or_insert(mismatch);
     }
 
-    /// Checks that the handles are those of the declared streams, all of them.
+    /// Checks that exactly the handles of the declared streams were taken.
     pub(crate) fn finish(self) -> Result<(), HandleMismatch> {
         match (self.mismatch, self.slot()) {
             (Some(mismatch), _) => Err(mismatch),
@@ -189,7 +192,7 @@ impl<'a> Handles<'a> {
     }
 }
 
-/// Deals out the handles of one field. Only [`Handles`] makes it.
+/// Hands out the handles of one field. Only [`Handles`] creates it.
 #[derive(Debug)]
 pub struct FieldHandles<'h, 'a> {
     handles: &'h mut Handles<'a>,
@@ -198,7 +201,8 @@ pub struct FieldHandles<'h, 'a> {
 }
 
 impl<'a> FieldHandles<'_, 'a> {
-    /// Returns the next handle. One that disagrees with its slot is noted, and is a handle of no slot.
+    /// Returns the next handle. A handle that does not match its slot is recorded as a mismatch and
+    /// belongs to no slot.
     pub(crate) fn take<K, A: Mode>(&mut self) -> StreamHandle<'a, K, A> {
         let mismatch = self.mismatch::<K, A>();
         let Handles { buffer, next, .. } = *self.handles;
@@ -233,13 +237,14 @@ impl<'a> FieldHandles<'_, 'a> {
     }
 }
 
-/// The error of a command whose [`streams`](super::CommandStreams::streams) takes other handles than its
-/// [`declare`](super::CommandStreams::declare) and
-/// [`declare_discovered`](super::CommandStreams::declare_discovered) declare. `#[derive(Command)]` never does.
+/// The error for a command whose [`streams`](super::CommandStreams::streams) takes handles other
+/// than those that its [`declare`](super::CommandStreams::declare) and
+/// [`declare_discovered`](super::CommandStreams::declare_discovered) declare. `#[derive(Command)]`
+/// never causes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandleMismatch {
-    /// The fields are in another order, or have other names.
+    /// The fields are in a different order, or have different names.
     #[error(
         "`streams` takes the handle of `{field}` where `{declared}` is declared; visit the same fields in the same order \
          in both methods"
@@ -268,7 +273,7 @@ pub enum HandleMismatch {
         /// The field.
         field: &'static str,
     },
-    /// The key type, and with it the event type, is another one.
+    /// The key type, and with it the event type, is a different one.
     #[error(
         "`streams` takes a handle of `{field}` with another key type than the declared one; pass the same field to both \
          methods"
@@ -325,7 +330,7 @@ mod tests {
         }
     }
 
-    /// A handle that was forged through hidden constructors is refused.
+    /// Checks that a handle forged through hidden constructors is refused.
     #[test]
     fn a_slot_that_is_not_declared_or_not_writable_is_refused_at_run_time() {
         for forged in [1, 2, usize::MAX] {

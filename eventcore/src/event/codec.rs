@@ -1,8 +1,10 @@
-//! Between an event and its payload: serde's view of an enum variant, turned into the JSON of its own fields and back.
+//! The conversion between an event and its payload: serde's view of an enum variant, turned into
+//! the JSON of its own fields, and back.
 //!
-//! What `serde_json` would write but never read back is refused here: floats that are not finite, nesting that is too
-//! deep, payloads that are too large. `serde_json` writes valid JSON for every `Serialize` that plays by the rules; where
-//! one may not have, what it wrote is checked. This module knows JSON; it does not know stored names or stores.
+//! Values that `serde_json` would write but could not read back are refused: floats that are not
+//! finite, nesting that is too deep, payloads that are too large. `serde_json` writes valid JSON
+//! for every well-behaved `Serialize`; where an implementation may misbehave, the output is
+//! checked. This module knows JSON, but neither stored names nor stores.
 
 use std::{
     cell::Cell,
@@ -18,18 +20,18 @@ use serde::{
 
 use super::{DecodeError, EncodeError, MAX_EVENT_BYTES, json::check_json};
 
-/// `serde_json` stops reading at this level of nesting; one less is the most that is written.
+/// The level of nesting at which `serde_json` stops reading; at most one less is written.
 pub const MAX_DEPTH: usize = 128;
 
-/// The most serializers inside each other. Options and newtypes nest without nesting the JSON, and would otherwise
-/// exhaust the stack unseen.
+/// The maximum nesting of serializers. Options and newtypes nest without nesting the JSON, and
+/// could otherwise exhaust the stack undetected.
 const MAX_LAYERS: usize = 4 * MAX_DEPTH;
 
-/// Appends the own fields of an enum variant to `out`: a struct variant as an object, a newtype as its inner value,
-/// a tuple as an array, a unit as `{}`.
+/// Appends the fields of an enum variant to `out`: a struct variant as an object, a newtype as its
+/// inner value, a tuple as an array, a unit as `{}`.
 ///
 /// # Errors
-/// [`EncodeError`] when the value is no variant, or has no JSON that reads back as itself.
+/// Returns [`EncodeError`] if the value is not a variant, or has no JSON that reads back as itself.
 pub fn encode_fields<T: Serialize + ?Sized>(
     type_name: &'static str,
     value: &T,
@@ -47,7 +49,7 @@ pub fn encode_fields<T: Serialize + ?Sized>(
 /// Appends a struct to `out`.
 ///
 /// # Errors
-/// [`EncodeError`] when it has no JSON that reads back as itself.
+/// Returns [`EncodeError`] if the struct has no JSON that reads back as itself.
 pub fn encode_struct<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
@@ -57,10 +59,10 @@ pub fn encode_struct<T: Serialize + ?Sized>(
     })
 }
 
-/// Reads what `encode_fields` wrote of the variant with this index.
+/// Reads the variant with this index from a payload that `encode_fields` wrote.
 ///
 /// # Errors
-/// [`DecodeError::InvalidPayload`] when the payload does not fit the variant.
+/// Returns [`DecodeError::InvalidPayload`] if the payload does not fit the variant.
 pub fn decode_variant<T: DeserializeOwned>(
     type_name: &str,
     variant: u32,
@@ -69,10 +71,10 @@ pub fn decode_variant<T: DeserializeOwned>(
     T::deserialize(VariantPayload { variant, payload }).map_err(|source| invalid(type_name, source))
 }
 
-/// Makes the present event of an old one that was read.
+/// Converts an event of an older type, after decoding, into the current type.
 ///
 /// # Errors
-/// Passes on what kept the old one from being read.
+/// Returns the error of decoding the older event.
 pub fn upcast<Old, New>(
     old: Result<Old, DecodeError>,
     with: impl FnOnce(Old) -> New,
@@ -80,10 +82,10 @@ pub fn upcast<Old, New>(
     old.map(with)
 }
 
-/// Reads what `encode_struct` wrote.
+/// Reads a payload that `encode_struct` wrote.
 ///
 /// # Errors
-/// [`DecodeError::InvalidPayload`] when the payload does not fit.
+/// Returns [`DecodeError::InvalidPayload`] if the payload does not fit.
 pub fn decode_struct<T: DeserializeOwned>(
     type_name: &str,
     payload: &[u8],
@@ -124,7 +126,7 @@ fn encode(
         }),
         guard,
     );
-    // A refusal counts even if the event's own `Serialize` swallowed the error.
+    // A refusal counts even if the event's own `Serialize` ignored the error.
     match refusal.take() {
         Some(refusal) => return Err(refusal),
         None => result.map_err(EncodeError::Serialize)?,
@@ -136,7 +138,7 @@ fn encode(
     Ok(())
 }
 
-/// Writes up to `end` and no further.
+/// A writer that refuses to write past `end`.
 struct Limited<'a> {
     out: &'a mut Vec<u8>,
     end: usize,
@@ -164,7 +166,7 @@ impl io::Write for Limited<'_> {
 #[derive(Clone, Copy)]
 struct Guard<'r> {
     refusal: &'r Cell<Option<EncodeError>>,
-    /// `true` if the value may have written something that is not JSON.
+    /// `true` if the output may not be valid JSON and has to be checked.
     doubt: &'r Cell<bool>,
     depth: usize,
     layers: usize,
@@ -181,15 +183,15 @@ impl Guard<'_> {
         self.doubt.set(true);
     }
 
-    /// `serde_json` writes structs of such a name as the text that they hold, whatever it is, and a value of no parts at
-    /// once, whatever parts follow.
+    /// Marks a struct whose output has to be checked: `serde_json` writes a struct with one of its
+    /// private names as raw text, and closes a value of length zero at once, even if fields follow.
     fn doubt_struct(self, name: &str, len: usize) {
         if len == 0 || name.starts_with("$serde_json::") {
             self.doubt();
         }
     }
 
-    /// The guard of what stands `levels` of JSON below.
+    /// Returns the guard for a value nested `levels` deeper in the JSON.
     fn inside<E: ser::Error>(self, levels: usize) -> Result<Self, E> {
         let inside = Self {
             depth: self.depth + levels,
@@ -210,7 +212,7 @@ impl Guard<'_> {
         }
     }
 
-    /// Refuses a text that is too large by itself before it is searched for what to escape.
+    /// Refuses a text that is too large in itself before it is scanned for characters to escape.
     fn fits<E: ser::Error>(self, bytes: usize) -> Result<(), E> {
         if bytes <= MAX_EVENT_BYTES {
             Ok(())
@@ -222,7 +224,7 @@ impl Guard<'_> {
     }
 }
 
-/// A serializer that checks all that passes through it.
+/// A serializer that checks every value that passes through it.
 struct Checked<'r, S> {
     inner: S,
     guard: Guard<'r>,
@@ -240,20 +242,20 @@ impl<T: Serialize + ?Sized> Serialize for CheckedValue<'_, '_, T> {
             inner: serializer,
             guard: self.guard,
         };
-        // Half of the value may be written, and the value around it may pass the error over.
+        // The value may be partly written, and the enclosing value may ignore the error.
         self.value
             .serialize(checked)
             .inspect_err(|_| self.guard.doubt())
     }
 }
 
-/// Returns the length if it is known and not zero. `serde_json` ends a value that begins with no parts at once, and writes
-/// the same for one of unknown length that has none.
+/// Returns the length if it is known and not zero. `serde_json` closes a value of length zero at
+/// once, and writes the same output for an empty value of unknown length.
 fn not_zero(len: Option<usize>) -> Option<usize> {
     len.filter(|len| *len != 0)
 }
 
-/// A text whose `Display` may fail, which `serde_json` takes for impossible.
+/// A text whose `Display` may fail, which `serde_json` assumes to be impossible.
 struct CheckedText<'r, 'v, T: ?Sized> {
     value: &'v T,
     guard: Guard<'r>,
@@ -275,7 +277,7 @@ impl<T: fmt::Display + ?Sized> fmt::Display for CheckedText<'_, '_, T> {
     }
 }
 
-/// A formatter that knows whether an error was its own.
+/// A formatter that records whether an error came from the underlying formatter.
 struct Watched<'a, 'f> {
     out: &'a mut fmt::Formatter<'f>,
     failed: bool,
@@ -529,7 +531,7 @@ impl<C: ser::SerializeMap> ser::SerializeMap for Checked<'_, C> {
             .serialize_entry(&key, &CheckedValue { value, guard })
     }
 
-    /// Nothing says that a value follows, or that a key came before one.
+    /// Marks the output to be checked: nothing guarantees that keys and values alternate.
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), C::Error> {
         self.guard.doubt();
         self.inner.serialize_key(&CheckedValue {
@@ -551,7 +553,8 @@ impl<C: ser::SerializeMap> ser::SerializeMap for Checked<'_, C> {
     }
 }
 
-/// The serializer of an event enum: takes a variant, writes its fields without the variant's name.
+/// The serializer of an event enum: accepts a variant and writes its fields without the variant's
+/// name.
 struct VariantFields<'a, 'w, 'r> {
     type_name: &'static str,
     json: &'a mut Json<'w>,
@@ -573,7 +576,7 @@ impl<'a, 'w, 'r> VariantFields<'a, 'w, 'r> {
     }
 }
 
-/// The fields of a tuple or struct variant, as those of a plain tuple or struct.
+/// The fields of a tuple or struct variant, written like those of a plain tuple or struct.
 struct Fields<C>(C);
 
 impl<C: ser::SerializeTuple> ser::SerializeTupleVariant for Fields<C> {
@@ -724,7 +727,8 @@ impl<'a, 'w, 'r> Serializer for VariantFields<'a, 'w, 'r> {
     }
 }
 
-/// The deserializer of an event enum: the variant comes from the stored name, its content from the payload.
+/// The deserializer of an event enum: the variant comes from the stored name, its content from the
+/// payload.
 struct VariantPayload<'a> {
     variant: u32,
     payload: &'a [u8],
@@ -807,7 +811,7 @@ impl<'de> de::VariantAccess<'de> for VariantPayload<'de> {
         self.read(|json| json.deserialize_tuple(len, visitor))
     }
 
-    /// As a map: an array in place of the object is refused.
+    /// Reads a map, so that an array in place of the object is refused.
     fn struct_variant<V: Visitor<'de>>(
         self,
         _: &'static [&'static str],
@@ -817,7 +821,7 @@ impl<'de> de::VariantAccess<'de> for VariantPayload<'de> {
     }
 }
 
-/// The payload of a unit variant: an object, whose fields are passed over, or null.
+/// The payload of a unit variant: null, or an object whose fields are ignored.
 struct NoFields;
 
 impl<'de> Deserialize<'de> for NoFields {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{CommitId, DecodeError, Event, EventId};
 use crate::{Position, Version, stream::StreamId};
 
-/// Metadata of a commit; stored with each of its events.
+/// The metadata of a commit, stored with each of its events.
 ///
 /// ```
 /// use eventcore::Metadata;
@@ -17,13 +17,13 @@ use crate::{Position, Version, stream::StreamId};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Metadata {
-    /// The id that all messages of one conversation share.
+    /// The correlation id: shared by all messages of one conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The message that caused this one.
+    /// The causation id: the id of the message that caused this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
-    /// Additional values of the caller.
+    /// Additional values of the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<serde_json::Value>,
 }
@@ -41,7 +41,7 @@ impl Metadata {
         self
     }
 
-    /// Sets the caller's own metadata.
+    /// Sets the application's own metadata.
     pub fn user(mut self, value: serde_json::Value) -> Self {
         self.user = Some(value);
         self
@@ -53,37 +53,38 @@ impl Metadata {
     }
 }
 
-/// One stored event with everything that is known of it.
+/// A stored event with everything that is known about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedEvent {
     /// The position among all events of the store: dense, from 1, in commit order.
     pub position: Position,
-    /// The stream that it belongs to.
+    /// The stream that the event belongs to.
     pub stream: StreamId,
-    /// The version in its stream, from 1.
+    /// The version of the event in its stream, from 1.
     pub version: Version,
-    /// Its own id.
+    /// The id of the event.
     pub event_id: EventId,
-    /// Its stored name.
+    /// The stored name of the event.
     pub type_name: Arc<str>,
-    /// Its payload, JSON as it was appended, byte for byte.
+    /// The payload: the JSON that was appended, byte for byte.
     pub payload: Bytes,
     /// The metadata of the commit.
     pub metadata: Metadata,
-    /// The time at which the store recorded it, to the microsecond. For people: nothing is ordered by time.
+    /// The time at which the store recorded the event, to the microsecond. For information only:
+    /// nothing is ordered by time.
     pub recorded_at: SystemTime,
 }
 
 impl RecordedEvent {
-    /// The commit that the event is part of.
+    /// Returns the id of the commit that the event is part of.
     pub fn commit_id(&self) -> CommitId {
         self.event_id.commit()
     }
 
-    /// The event itself.
+    /// Decodes the event.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is none of the type's events, or its payload does not fit.
+    /// Returns [`DecodeError`] if `E` does not know this event type, or the payload does not fit.
     pub fn decode<E: Event>(&self) -> Result<E, DecodeError> {
         E::decode(&self.type_name, &self.payload)
     }

@@ -1,6 +1,8 @@
-//! The check that a text is exactly one JSON value that every store takes and every reader reads.
+//! A check that a text is exactly one JSON value that every store accepts and every reader can
+//! read.
 //!
-//! It accepts what `serde_json::Value` is read from, without building one. PostgreSQL's `json` accepts all of that, too.
+//! It accepts what `serde_json::Value` can be read from, without building one. PostgreSQL's `json`
+//! also accepts all of that.
 
 use std::fmt;
 
@@ -9,12 +11,12 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 
-/// Checks that `payload` is one JSON value in UTF-8, with nothing but white space around it.
+/// Checks that `payload` is one JSON value in UTF-8, surrounded by nothing but white space.
 ///
 /// # Errors
-/// The fault and its location.
+/// Returns the fault and its location.
 pub(crate) fn check_json(payload: &[u8]) -> Result<(), String> {
-    // At once and faster than for each string, so that keys and strings are read from text.
+    // One check of the whole payload is faster than one for each string.
     let text = std::str::from_utf8(payload).map_err(|error| error.to_string())?;
     match serde_json::from_str(text) {
         Ok(Checked) => Ok(()),
@@ -22,8 +24,8 @@ pub(crate) fn check_json(payload: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Any JSON value. Unlike `serde::de::IgnoredAny` it looks into strings and numbers and counts levels: what it accepts,
-/// any other type can be read from.
+/// Any JSON value. Unlike `serde::de::IgnoredAny`, it checks strings and numbers and counts levels:
+/// any type can be read from what it accepts.
 struct Checked;
 
 impl<'de> Deserialize<'de> for Checked {
@@ -81,7 +83,8 @@ mod tests {
     use super::check_json;
 
     proptest! {
-        /// The two must agree, or a payload could be stored that some reader does not read.
+        /// Checks that both agree; otherwise a payload could be stored that some reader cannot
+        /// read.
         #[test]
         fn json_is_what_a_value_can_be_read_from(
             pieces in prop::collection::vec(prop::sample::select(PIECES), 0..8),

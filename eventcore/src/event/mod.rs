@@ -1,6 +1,7 @@
 //! Events: the [`Event`] trait, its stored form, and the envelope [`RecordedEvent`] of a stored event.
 //!
-//! This module turns events into a stored name and JSON, and back. It does not know where they are kept.
+//! This module converts events into a stored name and JSON, and back. It does not know where they
+//! are stored.
 
 mod codec;
 mod envelope;
@@ -26,12 +27,13 @@ pub use payload::{encode_fields, encode_struct};
 /// The largest payload of one event, in bytes of JSON.
 pub const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
-/// The longest stored name of an event, in bytes of UTF-8. A name is not empty and has no control characters.
+/// The longest stored name of an event, in bytes of UTF-8. A name must not be empty or contain
+/// control characters.
 pub const MAX_TYPE_NAME_BYTES: usize = 255;
 
-/// Something that happened, as it is stored: a stable name and a JSON payload.
+/// Something that happened, in the form in which it is stored: a stable name and a JSON payload.
 ///
-/// Derive it beside serde's traits, on an enum (one stored name per variant) or on a struct:
+/// Derive it together with serde's traits, on an enum (one stored name per variant) or on a struct:
 ///
 /// ```
 /// # #[cfg(feature = "macros")] {
@@ -51,8 +53,8 @@ pub const MAX_TYPE_NAME_BYTES: usize = 255;
 /// # }
 /// ```
 ///
-/// A hand-written impl must decode whatever it encodes; every append checks it. It writes JSON, since every store keeps
-/// payloads as JSON; a binary format goes into a JSON string:
+/// A hand-written impl must be able to decode whatever it encodes; every append checks this. It
+/// writes JSON, since every store keeps payloads as JSON; store a binary format as a JSON string:
 ///
 /// ```
 /// use eventcore::{DecodeError, EncodeError, Event, PayloadWriter};
@@ -85,28 +87,29 @@ pub const MAX_TYPE_NAME_BYTES: usize = 255;
     note = "derive it: `#[derive(Serialize, Deserialize, Event)]`"
 )]
 pub trait Event: Sized {
-    /// Every stored name that [`decode`](Self::decode) understands: own names, aliases, and those of upcasts.
+    /// All stored names that [`decode`](Self::decode) understands: current names, aliases, and
+    /// those of upcasts.
     const TYPE_NAMES: &'static [&'static str];
 
-    /// The name under which this value is stored. It never changes once events are stored under it. It has 1 to
-    /// [`MAX_TYPE_NAME_BYTES`] bytes, without control characters.
+    /// Returns the name under which this value is stored. It must never change once events are
+    /// stored under it, and has 1 to [`MAX_TYPE_NAME_BYTES`] bytes, without control characters.
     fn type_name(&self) -> &'static str;
 
     /// Writes the payload, one JSON value of at most [`MAX_EVENT_BYTES`].
     ///
     /// # Errors
-    /// [`EncodeError`] when the value has no JSON that reads back as itself.
+    /// Returns [`EncodeError`] if the value has no JSON that reads back as itself.
     fn encode(&self, payload: &mut PayloadWriter<'_>) -> Result<(), EncodeError>;
 
     /// Reads a stored event.
     ///
     /// # Errors
-    /// [`DecodeError::UnknownType`] for a name that is none of [`TYPE_NAMES`](Self::TYPE_NAMES),
-    /// [`DecodeError::InvalidPayload`] for a payload that does not fit.
+    /// Returns [`DecodeError::UnknownType`] if the name is not in [`TYPE_NAMES`](Self::TYPE_NAMES),
+    /// and [`DecodeError::InvalidPayload`] if the payload does not fit.
     fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError>;
 }
 
-/// The error of an event that cannot be stored. Nothing of its command is written.
+/// The error for an event that cannot be stored. Its command writes nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -121,7 +124,7 @@ pub enum EncodeError {
         "the payload is nested deeper than {max} levels and could never be read again; flatten the event"
     )]
     TooDeep {
-        /// The most levels that are read.
+        /// The maximum number of levels that can be read.
         max: usize,
     },
     /// The payload is larger than [`MAX_EVENT_BYTES`].
@@ -132,12 +135,13 @@ pub enum EncodeError {
         /// The limit in bytes.
         max: usize,
     },
-    /// The encoded event cannot be decoded: it would be stored and unreadable.
+    /// The encoded event cannot be decoded; it would be unreadable once stored.
     #[error(
         "the payload was encoded but cannot be read back, so storing it would lose the stream: {0}"
     )]
     NotReadable(#[source] DecodeError),
-    /// The payload is not exactly one JSON value that every store takes and every reader reads.
+    /// The payload is not exactly one JSON value that every store accepts and every reader can
+    /// read.
     #[error("the payload is not one JSON value: {reason}")]
     NotJson {
         /// The fault and its location.
@@ -146,7 +150,7 @@ pub enum EncodeError {
     /// serde refused the value.
     #[error("the event cannot be written as JSON: {0}")]
     Serialize(#[source] serde_json::Error),
-    /// The value is no enum variant although [`Event`] was derived on an enum.
+    /// The value is not an enum variant, although [`Event`] was derived on an enum.
     #[error(
         "`{type_name}` does not serialize as an enum variant; use serde's derive without `untagged` or `tag`"
     )]
@@ -162,11 +166,11 @@ impl serde::ser::Error for EncodeError {
     }
 }
 
-/// The error of a stored event that cannot be read. It is never skipped.
+/// The error for a stored event that cannot be read. Such an event is never skipped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The stored name is none that the event type knows.
+    /// The event type does not know the stored name.
     #[error(
         "event type `{type_name}` is unknown here (known: {}); add a variant, or `#[event(alias = \"{type_name}\")]`",
         known.join(", ")

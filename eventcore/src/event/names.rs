@@ -1,10 +1,11 @@
-//! The stored names of an event type and of the old types that it upcasts from, joined at compile time.
+//! The stored names of an event type and of the older types that it upcasts from, joined at compile
+//! time.
 
 use super::MAX_TYPE_NAME_BYTES;
 
-/// Returns whether every store takes `name` as the stored name of an event.
+/// Returns `true` if every store accepts `name` as the stored name of an event.
 pub(crate) fn is_type_name(name: &str) -> bool {
-    // Nearly all names are of these bytes, which are checked much faster than characters.
+    // Nearly all names consist of these bytes, which are checked much faster than characters.
     let is_plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     (1..=MAX_TYPE_NAME_BYTES).contains(&name.len())
         && (is_plain || !name.chars().any(char::is_control))
@@ -21,10 +22,11 @@ pub const fn count_names(lists: &[&[&'static str]]) -> usize {
     count
 }
 
-/// The names of all `lists` in one array; `N` is their [`count_names`].
+/// Joins the names of all `lists` into one array; `N` must be their [`count_names`].
 ///
 /// # Panics
-/// When two names are equal, or `N` is another number. It runs at compile time, where a panic is an error.
+/// Panics if two names are equal or `N` is a different number. The function runs at compile time,
+/// where a panic is an error.
 pub const fn concat_names<const N: usize>(lists: &[&[&'static str]]) -> [&'static str; N] {
     assert!(N == count_names(lists), "`N` is the number of names");
     let mut names = [""; N];

@@ -1,4 +1,5 @@
-//! The payloads of one commit, encoded side by side in one buffer, of which each event sees its own part only.
+//! The payloads of one commit, encoded one after another into one buffer. Each event has access
+//! only to its own part.
 
 use std::{fmt, ops::Range};
 
@@ -11,8 +12,8 @@ use super::{EncodeError, Event, MAX_EVENT_BYTES, codec, json::check_json};
 pub(crate) struct Payloads(Vec<u8>);
 
 impl Payloads {
-    /// Encodes `event`, reads it back as one that is stored as `type_name`, and returns where its payload is. On an error
-    /// the buffer is as before.
+    /// Encodes `event`, checks that it can be decoded under the stored name `type_name`, and
+    /// returns the range of its payload. On an error the buffer is unchanged.
     pub(crate) fn push<E: Event>(
         &mut self,
         type_name: &str,
@@ -52,10 +53,10 @@ impl Payloads {
     }
 }
 
-/// The place for the payload of one event, to which [`Event::encode`] writes one JSON value.
+/// A writer for the payload of one event, to which [`Event::encode`] writes one JSON value.
 ///
-/// A value that cannot be written leaves it empty, so that another one can be written instead. Nothing of the other
-/// events of the commit can be reached through it.
+/// A value that cannot be written leaves the payload empty, so that another value can be written
+/// instead. The writer has no access to the other events of the commit.
 pub struct PayloadWriter<'a> {
     buffer: &'a mut Vec<u8>,
     start: usize,
@@ -66,16 +67,18 @@ impl PayloadWriter<'_> {
     /// Writes `value` as JSON.
     ///
     /// # Errors
-    /// [`EncodeError`] when it has no JSON that reads back as itself, or is larger than [`MAX_EVENT_BYTES`].
+    /// Returns [`EncodeError`] if the value has no JSON that reads back as itself, or is larger
+    /// than [`MAX_EVENT_BYTES`].
     pub fn serialize<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.write(|buffer| codec::encode_struct(value, buffer))
     }
 
-    /// Writes `text`, which is JSON already.
+    /// Writes `text`, which must already be JSON.
     ///
     /// # Errors
-    /// [`EncodeError::NotJson`] when it is not exactly one JSON value, or nested deeper than the reader accepts;
-    /// [`EncodeError::TooLarge`] when it is larger than [`MAX_EVENT_BYTES`].
+    /// Returns [`EncodeError::NotJson`] if the text is not exactly one JSON value or is nested
+    /// deeper than the reader accepts, and [`EncodeError::TooLarge`] if it is larger than
+    /// [`MAX_EVENT_BYTES`].
     pub fn json(&mut self, text: &str) -> Result<(), EncodeError> {
         self.write(|buffer| {
             if text.len() > MAX_EVENT_BYTES {
@@ -104,7 +107,7 @@ impl PayloadWriter<'_> {
         written
     }
 
-    /// Returns what was written: one value.
+    /// Returns the bytes written: one value.
     fn finish(&self) -> Result<&[u8], EncodeError> {
         match self.buffer.get(self.start..) {
             _ if self.is_twice => Err(not_json("it was written twice")),
@@ -126,10 +129,10 @@ fn not_json(reason: &str) -> EncodeError {
     }
 }
 
-/// Writes the own fields of an enum variant. For generated code.
+/// Writes the fields of an enum variant. For generated code.
 ///
 /// # Errors
-/// [`EncodeError`] when the value is no variant, or has no JSON that reads back as itself.
+/// Returns [`EncodeError`] if the value is not a variant, or has no JSON that reads back as itself.
 pub fn encode_fields<T: Serialize + ?Sized>(
     type_name: &'static str,
     value: &T,
@@ -141,7 +144,7 @@ pub fn encode_fields<T: Serialize + ?Sized>(
 /// Writes a struct. For generated code.
 ///
 /// # Errors
-/// [`EncodeError`] when it has no JSON that reads back as itself.
+/// Returns [`EncodeError`] if the struct has no JSON that reads back as itself.
 pub fn encode_struct<T: Serialize + ?Sized>(
     value: &T,
     payload: &mut PayloadWriter<'_>,

@@ -1,4 +1,4 @@
-//! Errors of a command.
+//! The errors of a command.
 
 use std::{fmt, time::Duration};
 
@@ -10,14 +10,15 @@ use crate::{
     stream::StreamId,
 };
 
-/// The error of a command that did not succeed. Unless a variant says otherwise, nothing was written.
+/// The error for a command that did not succeed. Unless a variant says otherwise, nothing was
+/// written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError<E> {
-    /// The command refused, with its own error.
+    /// The command refused with its own error.
     #[error("{0}")]
     BusinessRuleViolation(#[source] E),
-    /// Other writers were faster at every attempt that the retry policy allows.
+    /// Other writers committed first at every attempt that the retry policy allows.
     #[error(
         "gave up after {attempts} attempt(s), {ended_by}: {conflict}; allow more, or spread the load over more streams"
     )]
@@ -30,13 +31,13 @@ pub enum CommandError<E> {
         #[source]
         conflict: VersionConflict,
     },
-    /// The deadline passed while the store had not answered; nothing was written.
+    /// The deadline passed before the store answered; nothing was written.
     #[error(
         "the store did not answer within the deadline of {deadline:?} (attempt {attempts}), and nothing was written; \
          check the store, or allow more time with `ExecuteOptions::deadline`"
     )]
     DeadlineExceeded {
-        /// The attempt that was under way.
+        /// The number of the attempt that was in progress.
         attempts: u32,
         /// The deadline, counted from the start of the execution.
         deadline: Duration,
@@ -47,21 +48,22 @@ pub enum CommandError<E> {
     /// The idempotency key was used for another request.
     #[error(transparent)]
     KeyReused(#[from] KeyReused),
-    /// The streams of the command are refused: [`DeclarationError::DuplicateStream`] and its like.
+    /// The streams of the command are refused; see [`DeclarationError`] for the reasons, such as
+    /// [`DeclarationError::DuplicateStream`].
     #[error(transparent)]
     Declaration(#[from] DeclarationError),
-    /// Declared and discovered streams together are more than the limit.
+    /// The command has more streams, declared and discovered together, than the limit.
     #[error(
         "the command has {streams} streams, more than {limit}; check its resolver, or raise \
          `ExecuteOptions::max_streams`"
     )]
     TooManyStreams {
-        /// The number that it has.
+        /// The number of streams.
         streams: usize,
         /// The limit.
         limit: usize,
     },
-    /// The resolver changes its answer again and again without naming new streams.
+    /// The resolver keeps changing its answer without naming new streams.
     #[error(
         "the resolver did not settle after {rounds} rounds; make `discover_related_streams` depend on the state only"
     )]
@@ -69,7 +71,8 @@ pub enum CommandError<E> {
         /// The number of rounds.
         rounds: usize,
     },
-    /// A stored event cannot be read, so there is no state to decide on. It is never skipped.
+    /// A stored event cannot be read, so there is no state to decide on. Such an event is never
+    /// skipped.
     #[error(
         "event {version} of stream `{stream}` (position {position}, type `{type_name}`) cannot be read: {source}"
     )]
@@ -80,7 +83,7 @@ pub enum CommandError<E> {
         version: Version,
         /// The position of the event.
         position: Position,
-        /// Its stored name.
+        /// The stored name of the event.
         type_name: String,
         /// The reason.
         source: DecodeError,
@@ -102,24 +105,25 @@ pub enum CommandError<E> {
     /// The commit is too large.
     #[error(transparent)]
     AppendRefused(#[from] AppendRefused),
-    /// The handles of a command with a hand-written [`CommandStreams`](crate::CommandStreams) are not those of its
-    /// declarations.
+    /// The handles of a command with a hand-written [`CommandStreams`](crate::CommandStreams) do
+    /// not match its declarations.
     #[error(transparent)]
     HandleMismatch(#[from] HandleMismatch),
-    /// A write to a stream that the command did not declare for writing; only reachable by going around the types.
+    /// An append to a stream that the command did not declare for writing; only reachable by
+    /// circumventing the types.
     #[error("an append to slot {slot}, which the command did not declare for writing, was refused")]
     UndeclaredWrite {
         /// The slot.
         slot: usize,
     },
-    /// The store stayed out of reach past the deadline, or cannot go on, and whether the commit was made is not known. It
-    /// is whole or not there at all.
+    /// The store was unreachable past the deadline, or cannot continue, and it is unknown whether
+    /// the commit was made. It was made as a whole or not at all.
     #[error(
         "it is not known whether the commit was made; look for its events, or run the command again with the same \
          idempotency key: {source}"
     )]
     OutcomeUnknown {
-        /// The last thing that the store said.
+        /// The last error of the store.
         source: EventStoreError,
     },
 }
@@ -136,9 +140,9 @@ impl<E> From<EventStoreError> for CommandError<E> {
 /// A bound of the [`RetryPolicy`](crate::RetryPolicy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryBound {
-    /// [`RetryPolicy::max_attempts`](crate::RetryPolicy::max_attempts).
+    /// The limit set with [`RetryPolicy::max_attempts`](crate::RetryPolicy::max_attempts).
     Attempts,
-    /// [`RetryPolicy::deadline`](crate::RetryPolicy::deadline).
+    /// The limit set with [`RetryPolicy::deadline`](crate::RetryPolicy::deadline).
     Deadline,
 }
 

@@ -36,17 +36,18 @@ use crate::{
     store::{EventStore, ReadStreams, Turn},
 };
 
-/// Runs a command to its end: reads its streams, folds them, lets it decide, and commits its events, all or none.
+/// Runs a command to completion: reads its streams, folds them, lets it decide, and commits its
+/// events, all or none.
 ///
-/// On a conflict with another writer it starts over, as `options` allow (a [`RetryPolicy`] converts into
-/// [`ExecuteOptions`]). It runs on a tokio runtime with its timer. Dropping the future leaves the whole commit or
-/// nothing.
+/// On a conflict with another writer it retries, as `options` allow (a [`RetryPolicy`] converts
+/// into [`ExecuteOptions`]). It requires a tokio runtime with the timer enabled. Dropping the
+/// future leaves the whole commit or nothing.
 ///
 /// Its `tracing` spans are `command` (`name`) and within it, for each attempt, `attempt` (`number`, `streams`), at the
 /// level `DEBUG`.
 ///
 /// # Errors
-/// [`CommandError`]; the command's own errors come back typed.
+/// Returns [`CommandError`]; the command's own errors keep their type.
 ///
 /// ```
 /// # #[cfg(feature = "macros")] {
@@ -109,7 +110,7 @@ where
 {
     let started = Instant::now();
     let deadline = options.retry.deadline;
-    // One timer for all calls, and none before the first that has to wait.
+    // One timer for all calls, which is registered only when a call first has to wait.
     let mut time_is_up = pin!(sleep(deadline));
     let mut turn = Turn::new(store.queues());
     let mut span = Span::none();
@@ -118,7 +119,8 @@ where
         step = match step {
             Step::ReadStreams(read) => {
                 let streams = read.request().streams.iter().map(|cursor| &cursor.stream);
-                // Without a turn a command goes on all the same, and the pipeline sees the time.
+                // Without the lock the command continues anyway, and the pipeline checks the
+                // deadline.
                 let _ = within(time_is_up.as_mut(), turn.join(streams)).await;
                 let read = recall(store.states(), read);
                 if read.request().up_to.is_none() {
@@ -150,7 +152,8 @@ where
                 sleep.report();
                 metrics::retries(type_name::<C>(), &sleep.context().reason);
                 match &sleep.context().reason {
-                    // Those who conflict within this process take turns rather than their chances.
+                    // Commands that conflict within this process wait for the stream's lock instead
+                    // of backing off.
                     RetryReason::Conflict(conflict) if turn.lacks(&conflict.stream) => {
                         let place = turn.add(conflict.stream.clone());
                         let _ = within(time_is_up.as_mut(), place).await;
@@ -171,7 +174,7 @@ where
     }
 }
 
-/// Returns the result of `work`, or `None` if the time is up first.
+/// Returns the result of `work`, or `None` if the deadline passes first.
 async fn within<T>(mut time_is_up: Pin<&mut Sleep>, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -181,7 +184,7 @@ async fn within<T>(mut time_is_up: Pin<&mut Sleep>, work: impl Future<Output = T
     .await
 }
 
-/// The streams of a read, for its span.
+/// The streams of a read, formatted for its span.
 struct Streams<'a>(&'a ReadStreams);
 
 impl fmt::Display for Streams<'_> {

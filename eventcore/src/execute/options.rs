@@ -8,7 +8,7 @@ use crate::{event::Metadata, store::IdempotencyKey};
 /// The default of [`ExecuteOptions::max_streams`].
 const DEFAULT_MAX_STREAMS: usize = 1000;
 
-/// Options of an execution: the retry policy, and metadata that is stored with the events.
+/// The options of an execution: the retry policy, and metadata that is stored with the events.
 ///
 /// ```
 /// use eventcore::{ExecuteOptions, IdempotencyKey, RetryPolicy};
@@ -28,32 +28,33 @@ pub struct ExecuteOptions {
 }
 
 impl ExecuteOptions {
-    /// The default options.
+    /// Creates the default options.
     pub fn new() -> Self {
         RetryPolicy::new().into()
     }
 
-    /// Makes the command commit at most once under this key; a second execution returns the first one's result
-    /// without running `handle`. A key [for a request](IdempotencyKey::for_request) is refused for another one, with
+    /// Makes the command commit at most once under this key; a second execution returns the first
+    /// one's result without running `handle`. If the key was made [for a
+    /// request](IdempotencyKey::for_request), using it for a different request is refused with
     /// [`CommandError::KeyReused`](crate::CommandError::KeyReused).
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.idempotency_key = Some(key);
         self
     }
 
-    /// The id that all messages of one conversation share.
+    /// Sets the correlation id, which all messages of one conversation share.
     pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
         self.metadata = self.metadata.correlation_id(id);
         self
     }
 
-    /// The message that caused this command.
+    /// Sets the causation id: the id of the message that caused this command.
     pub fn causation_id(mut self, id: impl Into<String>) -> Self {
         self.metadata = self.metadata.causation_id(id);
         self
     }
 
-    /// The caller's own metadata.
+    /// Sets the application's own metadata.
     pub fn user_metadata(mut self, value: serde_json::Value) -> Self {
         self.metadata = self.metadata.user(value);
         self
@@ -65,7 +66,8 @@ impl ExecuteOptions {
         self
     }
 
-    /// The most streams that the command may have, declared and discovered together; 1,000 by default.
+    /// Sets the maximum number of streams that the command may have, declared and discovered
+    /// together; 1,000 by default.
     pub fn max_streams(mut self, streams: usize) -> Self {
         self.max_streams = streams;
         self

@@ -1,7 +1,8 @@
 //! The pipeline of one command: a state machine without I/O, clock or randomness of its own.
 //!
-//! declare → read (→ discover → read …) → fold → decide → append → done, and back to declare on a conflict. Each step
-//! is consumed by the call that goes on from it, so no call can come in the wrong phase.
+//! declare → read (→ discover → read …) → fold → decide → append → done, and back to declare on a
+//! conflict. Each step is consumed by the call that continues from it, so no call can be made in
+//! the wrong phase.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -26,8 +27,9 @@ type Outcome<C> = Result<ExecutionResponse, CommandError<<C as CommandLogic>::Er
 
 /// A command that is ready to run.
 ///
-/// The caller performs what each [`Step`] asks for and hands the result back; [`execute`](crate::execute()) is such a
-/// caller. Tests and simulations are others: with the same inputs the pipeline takes the same course.
+/// The caller performs the effect that each [`Step`] requests and passes the result back, as
+/// [`execute`](crate::execute()) does. Tests and simulations can do the same: with the same inputs
+/// the pipeline takes the same steps.
 pub struct ExecutePipeline<C: CommandLogic> {
     machine: Box<Machine<C>>,
 }
@@ -40,8 +42,8 @@ pub enum Step<C: CommandLogic> {
     AppendEvents(AppendStep<C>),
     /// Wait before the next attempt.
     Sleep(SleepStep<C>),
-    /// Nothing: this is the result, and the state to remember for a later command, if there is a new one. It is right
-    /// whatever the result.
+    /// Nothing: this is the result, and the state to cache for a later command, if there is a new
+    /// one. The state is valid regardless of the result.
     Done(Outcome<C>, Option<Folded<C::State>>),
 }
 
@@ -55,11 +57,12 @@ pub struct ReadStep<C: CommandLogic> {
 pub struct AppendStep<C: CommandLogic> {
     machine: Box<Machine<C>>,
     request: AppendEvents,
-    /// An earlier try of this very commit ended without an answer: what the store said last.
+    /// The store's last error, if an earlier attempt to make this same commit ended with an unknown
+    /// outcome.
     unknown: Option<EventStoreError>,
 }
 
-/// A wait that the pipeline waits for.
+/// A delay that the pipeline waits for.
 pub struct SleepStep<C: CommandLogic> {
     machine: Box<Machine<C>>,
     context: RetryContext,
@@ -69,7 +72,7 @@ pub struct SleepStep<C: CommandLogic> {
 /// The step after a wait.
 enum Then {
     StartOver,
-    /// Keep what was folded and read on from there: everything new comes after it in commit order.
+    /// Keep the folded state and read only newer events, which all follow it in commit order.
     CatchUp,
     AppendAgain {
         request: AppendEvents,
@@ -80,15 +83,16 @@ enum Then {
 struct Machine<C: CommandLogic> {
     command: C,
     options: ExecuteOptions,
-    /// The id of the commit that is decided on next.
+    /// The id of the next commit.
     commit_id: CommitId,
     random: fastrand::Rng,
-    /// The number of the attempt that is under way, from 1.
+    /// The number of the current attempt, from 1.
     attempt: u32,
-    /// The time spent waiting: the pipeline's own lower bound of the time that has passed.
+    /// The time spent waiting: the pipeline's own lower bound for the elapsed time.
     waited: Duration,
     attempt_state: Attempt<C>,
-    /// A remembered state was not of what the store holds: it is folded from the start.
+    /// `true` if a cached state did not match the store, so that the state is folded from the
+    /// start.
     forgets: bool,
 }
 
@@ -101,17 +105,19 @@ struct Attempt<C: CommandLogic> {
     declared: usize,
     /// The number of fields that declare streams.
     fields: usize,
-    /// For each stream that was read, the slot that it fills now. The resolver may have dropped it.
+    /// For each stream that was read, the slot that it fills now. `None` if the resolver has
+    /// dropped it.
     slot_of: Vec<Option<usize>>,
     reading: Reading,
-    /// The events so far, for a command whose streams may grow: it folds them again in the larger set.
+    /// The events so far, for a command that discovers streams: they are folded again when streams
+    /// are added.
     history: Vec<StreamEvent>,
     rounds: usize,
-    /// `true` if an event was folded since the attempt began, or since a cached state was taken.
+    /// `true` if an event was folded since the attempt began, or since a cached state was used.
     folded: bool,
 }
 
-/// The state of an attempt. One that is remembered is shared as long as nothing new is folded into it.
+/// The state of an attempt. A cached state is shared until a new event is folded into it.
 struct State<C: CommandLogic> {
     own: C::State,
     shared: Option<Arc<Folded<C::State>>>,
@@ -156,7 +162,8 @@ impl<C: CommandLogic> Attempt<C> {
         }
     }
 
-    /// Fills the slots with the streams that are declared and discovered now; returns the slots not read yet.
+    /// Fills the slots with the streams that are now declared and discovered, and returns the slots
+    /// not read yet.
     fn fill(&mut self, mut discovered: Vec<Slot>) -> Vec<usize> {
         self.slots.truncate(self.declared);
         self.slots.append(&mut discovered);
@@ -179,7 +186,7 @@ impl<C: CommandLogic> Attempt<C> {
 }
 
 impl<C: CommandLogic> ExecutePipeline<C> {
-    /// A pipeline for one execution. All its randomness comes from `commit_id`.
+    /// Creates a pipeline for one execution. All its randomness comes from `commit_id`.
     pub fn new(command: C, options: ExecuteOptions, commit_id: CommitId) -> Self {
         let (high, low) = commit_id.as_uuid().as_u64_pair();
         let random = fastrand::Rng::with_seed(high ^ low);
@@ -199,7 +206,7 @@ impl<C: CommandLogic> ExecutePipeline<C> {
         }
     }
 
-    /// Declares the streams and asks for them.
+    /// Declares the streams and requests them.
     pub fn start(self) -> Step<C> {
         self.machine.declare()
     }
@@ -211,7 +218,8 @@ impl<C: CommandLogic> ReadStep<C> {
         &self.request
     }
 
-    /// Goes on with what was read. `elapsed` is the time since the start of the execution.
+    /// Continues with the result of the read. `elapsed` is the time since the start of the
+    /// execution.
     pub fn resume(
         mut self,
         result: Result<StreamsPage, EventStoreError>,
@@ -246,16 +254,17 @@ impl<C: CommandLogic> ReadStep<C> {
 }
 
 impl<C: CommandLogic> ReadStep<C> {
-    /// Returns the key of the cached state that the command could start from, instead of reading its streams. `None` when
-    /// the command is not [cached](crate::command::CachedCommand), or has read something already.
+    /// Returns the key of the cached state that the command could start from instead of reading its
+    /// streams. `None` if the command is not [cached](crate::command::CachedCommand), or has
+    /// already read something.
     pub fn recalls(&self) -> Option<StateKey> {
         let caching = Machine::<C>::caching()?;
         let is_first = self.request.up_to.is_none() && self.machine.attempt_state.reading.is_new();
         (is_first && !self.machine.forgets).then(|| self.machine.key(&caching))
     }
 
-    /// Goes on from a state that an earlier command has left; reads only what came after it. One of other streams, or of
-    /// another command, changes nothing.
+    /// Continues from a state that an earlier command folded, reading only newer events. A state of
+    /// other streams or of another command is ignored.
     pub fn recall(mut self, folded: Arc<Folded<C::State>>) -> Self {
         if self.recalls().as_ref() != Some(&folded.key) {
             return self;
@@ -268,20 +277,20 @@ impl<C: CommandLogic> ReadStep<C> {
         self
     }
 
-    /// The number of the attempt that the read is part of, from 1.
+    /// Returns the number of the attempt that the read is part of, from 1.
     pub fn attempt(&self) -> u32 {
         self.machine.attempt
     }
 
-    /// Ends the command, because the deadline passed without an answer.
+    /// Ends the command because the deadline passed without an answer.
     pub fn time_out(self) -> Step<C> {
         Step::Done(Err(self.machine.deadline_exceeded()), None)
     }
 }
 
 impl<C: CommandLogic> AppendStep<C> {
-    /// Ends the command, because the deadline passed without an answer: nobody knows whether the commit was made, if there
-    /// was anything to write.
+    /// Ends the command because the deadline passed without an answer. Unless there was nothing to
+    /// write, it is unknown whether the commit was made.
     pub fn time_out(mut self) -> Step<C> {
         if self.request.only_checks() {
             let error = self.machine.deadline_exceeded();
@@ -296,7 +305,7 @@ impl<C: CommandLogic> AppendStep<C> {
             .end(Err(CommandError::OutcomeUnknown { source }))
     }
 
-    /// Ends the command before the commit is sent, because the deadline has passed.
+    /// Ends the command before the commit is sent because the deadline has passed.
     pub fn cancel(mut self) -> Step<C> {
         if self.unknown.is_some() {
             self.time_out()
@@ -311,7 +320,8 @@ impl<C: CommandLogic> AppendStep<C> {
         &self.request
     }
 
-    /// Goes on with the result. `elapsed` is the time since the start of the execution.
+    /// Continues with the result of the append. `elapsed` is the time since the start of the
+    /// execution.
     pub fn resume(self, result: Result<Appended, EventStoreError>, elapsed: Duration) -> Step<C> {
         let Self {
             mut machine,
@@ -328,13 +338,15 @@ impl<C: CommandLogic> AppendStep<C> {
                 let done = ExecutionResponse::new(machine.attempt, appended, Some(request));
                 machine.end(Ok(done))
             }
-            // The store compares commit ids first, so this is a conflict with somebody else: nothing of ours is there.
+            // The store compares commit ids first, so the conflict is with another commit and this
+            // one was not made.
             Err(EventStoreError::VersionConflict(conflict)) => machine.conflict(conflict, elapsed),
-            // It knows this commit by its id as well, whatever an earlier try came to.
+            // The store recognizes this commit by its id here too, so no earlier attempt has made
+            // it.
             Err(EventStoreError::KeyReused(reused)) => machine.end(Err(reused.into())),
             Err(error) => {
                 let error = match error {
-                    // Nothing was to be written, so nothing is open.
+                    // There was nothing to write, so the outcome is not unknown.
                     EventStoreError::OutcomeUnknown { source } if request.only_checks() => {
                         EventStoreError::Unavailable { source }
                     }
@@ -347,7 +359,8 @@ impl<C: CommandLogic> AppendStep<C> {
                 } else {
                     RetryReason::Unavailable
                 };
-                // An open outcome is worth asking for until the deadline, however often.
+                // An unknown outcome is worth resolving until the deadline, however many attempts
+                // it takes.
                 let again = if unknown {
                     machine.before_deadline(elapsed) && !error.is_final()
                 } else {
@@ -372,25 +385,26 @@ impl<C: CommandLogic> SleepStep<C> {
         self.context.delay
     }
 
-    /// Why, and after how many attempts.
+    /// Returns the reason for the retry and the number of attempts so far.
     pub fn context(&self) -> &RetryContext {
         &self.context
     }
 
-    /// Tells the policy's metrics hook, if it has one.
+    /// Reports the retry to the policy's metrics hook, if there is one.
     pub fn report(&self) {
         if let Some(hook) = &self.machine.options.retry.hook {
             hook.on_retry_attempt(&self.context);
         }
     }
 
-    /// Goes on after the wait.
+    /// Continues after the wait.
     pub fn resume(mut self) -> Step<C> {
         self.machine.waited = self.machine.waited.saturating_add(self.context.delay);
         self.resume_at_once()
     }
 
-    /// Goes on without having waited: for a caller who knows that whoever was in the way is done.
+    /// Continues without having waited, for a caller that knows that the conflicting command has
+    /// finished.
     pub fn resume_at_once(mut self) -> Step<C> {
         self.machine.attempt = self.machine.attempt.saturating_add(1);
         match self.then {
@@ -430,8 +444,8 @@ impl<C: CommandLogic> Machine<C> {
         }
     }
 
-    /// Reads all streams from the start. The keys are not asked for their streams again: one that answered differently
-    /// would declare a stream that the caller did not ask for.
+    /// Reads all streams from the start. The keys are not converted into streams again: a key that
+    /// returned a different stream would declare one that the caller did not request.
     fn start_over(mut self: Box<Self>) -> Step<C> {
         let Attempt {
             mut slots,
@@ -454,7 +468,8 @@ impl<C: CommandLogic> Machine<C> {
         self.read((0..declared).collect())
     }
 
-    /// Reads what has come to the same streams since. A retry costs what is new, however long the streams are.
+    /// Reads the newer events of the same streams. A retry costs only the new events, however long
+    /// the streams are.
     fn catch_up(mut self: Box<Self>) -> Step<C> {
         let reading = &mut self.attempt_state.reading;
         reading.read_on();
@@ -465,7 +480,7 @@ impl<C: CommandLogic> Machine<C> {
         })
     }
 
-    /// Reads everything anew after a while, if that may help.
+    /// Reads everything again after a delay, if that may help.
     fn unread(self: Box<Self>, error: EventStoreError, elapsed: Duration) -> Step<C> {
         if error.is_transient() && self.may_retry(elapsed) {
             self.wait(RetryReason::Unavailable, Then::StartOver)
@@ -474,7 +489,7 @@ impl<C: CommandLogic> Machine<C> {
         }
     }
 
-    /// Asks for the streams of these slots, which no round has read yet.
+    /// Requests the streams of these slots, which no round has read yet.
     fn read(mut self: Box<Self>, unread: Vec<usize>) -> Step<C> {
         let limit = self.options.max_streams;
         let attempt = &mut self.attempt_state;
@@ -538,7 +553,8 @@ impl<C: CommandLogic> Machine<C> {
         Ok(next)
     }
 
-    /// Folds what was kept, and asks for streams that this state calls for, until there are no more.
+    /// Folds the kept events and requests the streams that the resulting state calls for, until
+    /// there are no more.
     fn discover(mut self: Box<Self>) -> Step<C> {
         if !C::DISCOVERS {
             return self.decide();
@@ -649,9 +665,10 @@ impl<C: CommandLogic> Machine<C> {
 
     fn conflict(mut self: Box<Self>, conflict: VersionConflict, elapsed: Duration) -> Step<C> {
         if self.may_retry(elapsed) {
-            // A commit id names one decision: whoever has seen an event of it knows what the stream held before.
+            // A commit id identifies one decision: its events imply what the streams held before
+            // it.
             self.commit_id = self.commit_id.with_random(self.random.u128(..));
-            // Streams that were discovered may be others in the new state, so discovery starts over.
+            // Discovery may find different streams in the new state, so it starts over.
             let then = if C::DISCOVERS {
                 Then::StartOver
             } else {
@@ -673,14 +690,16 @@ impl<C: CommandLogic> Machine<C> {
         }
     }
 
-    /// The end of a command that has read its streams to their end. If there was anything new, its state is remembered.
+    /// Ends a command that has read its streams completely. If there were new events, its state is
+    /// returned for caching.
     fn end(&mut self, outcome: Outcome<C>) -> Step<C> {
         Step::Done(outcome, self.folded())
     }
 
     fn folded(&mut self) -> Option<Folded<C::State>> {
         let caching = Self::caching()?;
-        // Where nothing is new, what is remembered is right; unless it was not there, and then there is nothing at all.
+        // Without new events, the cached state is still valid. If it did not match the store, the
+        // streams are empty, and the empty state replaces it.
         if !self.attempt_state.folded && !self.forgets {
             return None;
         }
@@ -693,7 +712,8 @@ impl<C: CommandLogic> Machine<C> {
         })
     }
 
-    /// Streams that come out of the state are read in rounds, so no one state is of all of them.
+    /// Returns the functions that cache the state. Discovered streams are read in rounds, so no
+    /// single state covers all streams.
     fn caching() -> Option<Caching<C::State>> {
         if C::DISCOVERS { None } else { C::caching() }
     }
@@ -737,7 +757,7 @@ impl<C: CommandLogic> Machine<C> {
     }
 }
 
-/// The parts of an attempt that a fold needs, borrowed apart from its history.
+/// The parts of an attempt that a fold needs, borrowed separately from its history.
 struct FoldParts<'a, C: CommandLogic> {
     state: &'a mut State<C>,
     discovered: &'a C::Discovered,

@@ -1,4 +1,4 @@
-//! The streams that an attempt has read: their versions, and that no event of them was missed.
+//! The streams that an attempt has read: their versions, and the check that no event was missed.
 
 use crate::{
     Version,
@@ -9,17 +9,17 @@ use crate::{
     stream::StreamId,
 };
 
-/// The most events of a first page: all that most streams have.
+/// The maximum number of events in a first page, which is all that most streams have.
 const FIRST_PAGE: usize = 128;
 
-/// Every stream read in this attempt, in the order of reading. A round reads those from `round` on.
+/// All streams read in this attempt, in the order of reading. A round reads those from `round` on.
 #[derive(Debug)]
 pub(super) struct Reading {
     streams: Vec<ReadStream>,
     round: usize,
-    /// The streams are read on from a state that an earlier command has left.
+    /// `true` if the streams are read from where a cached state ends.
     recalled: bool,
-    /// The most events of the next page.
+    /// The maximum number of events in the next page.
     limit: usize,
 }
 
@@ -37,13 +37,14 @@ impl Default for Reading {
 #[derive(Debug)]
 struct ReadStream {
     id: StreamId,
-    /// Its last event in the snapshot: what the append expects. Before a round, of what was read or remembered earlier.
+    /// The stream's last event in the snapshot, which the append expects. Before a round, the last
+    /// event that was read or cached earlier.
     head: StreamHead,
     seen: Version,
 }
 
 impl Reading {
-    /// Starts a round that reads these streams too.
+    /// Starts a round that also reads these streams.
     pub(super) fn add(&mut self, streams: impl IntoIterator<Item = StreamId>) {
         self.round = self.streams.len();
         let new = |id| ReadStream {
@@ -54,12 +55,12 @@ impl Reading {
         self.streams.extend(streams.into_iter().map(new));
     }
 
-    /// Starts a round that reads all streams on from what was seen of them.
+    /// Starts a round that reads only the newer events of all streams.
     pub(super) fn read_on(&mut self) {
         self.round = 0;
     }
 
-    /// Goes on from what is remembered of the streams, in their order.
+    /// Continues from cached heads of the streams, in their order.
     pub(super) fn recall(&mut self, heads: &[StreamHead]) {
         for (stream, head) in self.streams.iter_mut().zip(heads) {
             stream.head = *head;
@@ -68,25 +69,27 @@ impl Reading {
         self.recalled = true;
     }
 
-    /// Returns `true` if the first page of a round follows the events after which it was read: those that were cached, or
-    /// read before a conflict. An id stands for all earlier events of its stream as well.
+    /// Returns `true` if the first page of a round continues the events known before, which were
+    /// cached or read before a conflict. An event's id identifies all earlier events of its stream
+    /// as well.
     pub(super) fn recognizes(&self, page: &StreamsPage) -> bool {
         let mut streams = self.current().iter().zip(&page.streams);
         streams.all(|(stream, extent)| {
-            // A server that lags behind what this very command has read says so, see `behind`.
+            // A server that lags behind what this command itself has read is reported as such, see
+            // `behind`.
             let lags = !self.recalled && extent.head.version() < stream.seen;
             lags || stream.head.event_id() == extent.after
         })
     }
 
-    /// Returns `true` if no event was seen yet.
+    /// Returns `true` if no event has been read yet.
     pub(super) fn is_new(&self) -> bool {
         self.streams
             .iter()
             .all(|stream| stream.seen == Version::EMPTY)
     }
 
-    /// The heads of the streams, all of whose events were seen.
+    /// Returns the heads of the streams, all of whose events have been read.
     pub(super) fn heads(&self) -> Vec<StreamHead> {
         self.streams.iter().map(|stream| stream.head).collect()
     }
@@ -95,7 +98,7 @@ impl Reading {
         self.streams.len()
     }
 
-    /// The number of the first stream of this round.
+    /// Returns the number of the first stream of this round.
     pub(super) fn round_start(&self) -> usize {
         self.round
     }
@@ -114,7 +117,7 @@ impl Reading {
         self.streams.get(self.round..).unwrap_or_default()
     }
 
-    /// The request for the next page of this round.
+    /// Returns the request for the next page of this round.
     pub(super) fn request(
         &self,
         page: Option<&StreamsPage>,
@@ -132,7 +135,8 @@ impl Reading {
         }
     }
 
-    /// Takes note of a page; says whether it was the last one. A store that left an event out is found out here.
+    /// Records a page and returns `true` if it was the last one. Detects a store that left out an
+    /// event.
     pub(super) fn take(
         &mut self,
         page: &StreamsPage,
@@ -175,7 +179,7 @@ impl Reading {
             }
             stream.seen = event.version;
         }
-        // Or the rest of the stream would be asked for again and again.
+        // Otherwise, the rest of the stream would be requested again and again.
         if let Some(stream) = current
             .iter()
             .find(|stream| stream.seen > stream.head.version())
@@ -212,7 +216,8 @@ impl Reading {
     }
 }
 
-/// Another server may answer each page. A leader that was replaced and does not know it yet shows what it knew.
+/// Returns the error for a server that lags behind. Each page may come from a different server, and
+/// a replaced leader that does not know it yet returns old data.
 fn behind(stream: &ReadStream, version: Version, known: Version) -> EventStoreError {
     let source = format!(
         "stream `{}` was read at version {known} and is now at version {version}: the server that answers lags behind the \
@@ -224,7 +229,7 @@ fn behind(stream: &ReadStream, version: Version, known: Version) -> EventStoreEr
     }
 }
 
-/// The pages of one snapshot disagree on the last event of a stream.
+/// Returns the error for pages of one snapshot that disagree on the last event of a stream.
 fn replaced(stream: &ReadStream) -> EventStoreError {
     let source = format!(
         "stream `{}` has another event at version {} than the page before said: the store has gone back, or another server \

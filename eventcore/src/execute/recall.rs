@@ -1,4 +1,5 @@
-//! Between the pipeline, which goes on from a state and leaves one, and the cache, which keeps states of any type.
+//! The connection between the pipeline, which starts from a state and returns one, and the cache,
+//! which holds states of any type.
 
 use super::ReadStep;
 use crate::{
@@ -6,7 +7,7 @@ use crate::{
     store::StateCache,
 };
 
-/// Gives the command the state that an earlier one has left, if there is one.
+/// Starts the command from the state that an earlier one has cached, if there is one.
 pub(crate) fn recall<C: CommandLogic>(
     states: Option<&StateCache>,
     read: ReadStep<C>,
@@ -23,7 +24,7 @@ pub(crate) fn recall<C: CommandLogic>(
     }
 }
 
-/// Keeps the state that the command has left for the next one.
+/// Caches the state that the command returned, for the next one.
 pub(crate) fn remember<C: CommandLogic>(
     states: Option<&StateCache>,
     folded: Option<Folded<C::State>>,

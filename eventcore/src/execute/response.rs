@@ -28,8 +28,9 @@ impl ExecutionResponse {
         self.attempts
     }
 
-    /// The position of the last event of the commit; for a command that wrote nothing, of the latest event that the
-    /// store held. A read model that has reached it has seen this command.
+    /// Returns the position of the commit's last event; for a command that wrote nothing, that of
+    /// the latest event in the store. A read model that has reached this position reflects the
+    /// command.
     pub fn position(&self) -> Position {
         self.appended.position
     }
@@ -39,14 +40,15 @@ impl ExecutionResponse {
         self.appended.events
     }
 
-    /// Returns `true` if this is the result of an earlier execution with the same idempotency key, and nothing was written now.
+    /// Returns `true` if this is the result of an earlier execution with the same idempotency key,
+    /// and nothing was written now.
     pub fn is_repeated(&self) -> bool {
         self.appended.repeated
     }
 
-    /// Each stream that was written, with its version after the commit, in the order of the declarations. `None` for a
-    /// [repeated](Self::is_repeated) result: what an earlier execution wrote stands in the events before
-    /// [`position`](Self::position).
+    /// Returns each stream that was written, with its version after the commit, in the order of the
+    /// declarations. `None` for a [repeated](Self::is_repeated) result: the writes of the earlier
+    /// execution are in the events up to [`position`](Self::position).
     pub fn versions(&self) -> Option<Vec<(StreamId, Version)>> {
         let request = self.request.as_ref().filter(|_| !self.appended.repeated)?;
         let mut written = vec![0_u64; request.expected().len()];

@@ -1,4 +1,4 @@
-//! Retries of a command.
+//! The retries of a command.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,8 +7,8 @@ use crate::store::VersionConflict;
 /// The retry policy of a command: full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015), a cap, a
 /// number of attempts and a deadline.
 ///
-/// The default lets 32 tasks on one stream all succeed: 1,000 attempts within 30 seconds, waits between 0 and
-/// 1 ms · 2ⁿ, at most 50 ms.
+/// With the default, 32 tasks on one stream all succeed: 1,000 attempts within 30 seconds, with
+/// waits between 0 and 1 ms · 2ⁿ, at most 50 ms.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The default policy.
+    /// Creates the default policy.
     pub fn new() -> Self {
         Self {
             max_attempts: 1000,
@@ -39,44 +39,46 @@ impl RetryPolicy {
         }
     }
 
-    /// One attempt and no more.
+    /// Creates a policy with a single attempt.
     pub fn never() -> Self {
         Self::new().max_attempts(1)
     }
 
-    /// The most attempts, the first included; at least 1.
+    /// Sets the maximum number of attempts, including the first; at least 1.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts.max(1);
         self
     }
 
-    /// The longest first wait; each further one may be twice as long.
+    /// Sets the upper bound of the first wait; it doubles with each further attempt.
     pub fn base_delay(mut self, base: Duration) -> Self {
         self.base = base;
         self
     }
 
-    /// The longest wait.
+    /// Sets the upper bound of all waits.
     pub fn max_delay(mut self, cap: Duration) -> Self {
         self.cap = cap;
         self
     }
 
-    /// Sets the time that a command may take from its start, waits and retries included. A call to the store that is under way
-    /// then is cut short: a read ends the command with [`DeadlineExceeded`](crate::CommandError::DeadlineExceeded), an
-    /// append with [`OutcomeUnknown`](crate::CommandError::OutcomeUnknown).
+    /// Sets the time that a command may take from its start, waits and retries included. A call to
+    /// the store that is in progress at the deadline is cancelled: a read ends the command with
+    /// [`DeadlineExceeded`](crate::CommandError::DeadlineExceeded), an append with
+    /// [`OutcomeUnknown`](crate::CommandError::OutcomeUnknown).
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Is told of every retry.
+    /// Sets a hook that is called on every retry.
     pub fn metrics_hook(mut self, hook: impl MetricsHook + 'static) -> Self {
         self.hook = Some(Arc::new(hook));
         self
     }
 
-    /// The wait after this many failed attempts: anything from 0 to the doubled and capped base.
+    /// Returns the wait after this many failed attempts: a random time from 0 to the doubled and
+    /// capped base.
     pub(crate) fn delay(&self, failed: u32, random: &mut fastrand::Rng) -> Duration {
         let factor = 1_u32
             .checked_shl(failed.saturating_sub(1))
@@ -103,9 +105,9 @@ impl fmt::Debug for RetryPolicy {
     }
 }
 
-/// Is told of retries, to count them.
+/// A hook that is called on retries, for example to count them.
 pub trait MetricsHook: Send + Sync {
-    /// A command is about to wait and be tried again.
+    /// Called before a command waits and is tried again.
     fn on_retry_attempt(&self, context: &RetryContext);
 }
 
@@ -121,9 +123,9 @@ impl<H: MetricsHook + ?Sized> MetricsHook for Arc<H> {
 pub struct RetryContext {
     /// The number of attempts that have failed so far, from 1.
     pub failed_attempts: u32,
-    /// The time that the command waits now.
+    /// The time that the command waits before the next attempt.
     pub delay: Duration,
-    /// The reason of the retry.
+    /// The reason for the retry.
     pub reason: RetryReason,
 }
 
@@ -131,10 +133,10 @@ pub struct RetryContext {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryReason {
-    /// Somebody else appended to one of its streams.
+    /// Another writer appended to one of the command's streams.
     Conflict(VersionConflict),
-    /// The store was busy or out of reach.
+    /// The store was busy or unreachable.
     Unavailable,
-    /// The outcome of the commit is open; the same commit is sent again.
+    /// The outcome of the commit is unknown; the same commit is sent again.
     OutcomeUnknown,
 }

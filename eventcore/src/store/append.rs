@@ -1,4 +1,4 @@
-//! Appends: a request that was checked when it was made, and its result.
+//! Appends: requests, which are checked when they are created, and their results.
 
 use std::sync::Arc;
 
@@ -16,32 +16,34 @@ use crate::{
     stream::{StreamId, named_twice},
 };
 
-/// The most events of one commit.
+/// The maximum number of events in one commit.
 pub const MAX_COMMIT_EVENTS: usize = 100_000;
-/// The most streams that one commit names, read ones included.
+/// The maximum number of streams that one commit names, including those that it only read.
 pub const MAX_COMMIT_STREAMS: usize = 10_000;
 /// The largest commit, in bytes of payload and of metadata, which is stored with each of its events.
 pub const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
 /// The longest idempotency key, in bytes.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-/// The version that a stream must have for a commit to be made, and the event that must be there.
+/// The version that a stream must have for a commit to be made, and the id of the event that must
+/// be its last.
 ///
-/// [`execute`](crate::execute()) always names the event that it has read, for streams that it writes and for those that it
-/// only reads.
+/// [`execute`](crate::execute()) always names the event that it has read, both for streams that it
+/// writes and for those that it only reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedVersion {
     /// The stream.
     pub stream: StreamId,
-    /// Its version when it was read.
+    /// The version of the stream when it was read.
     pub version: Version,
-    /// The id of its last event when it was read. `None` expects the version alone: right for a stream without events;
-    /// for others, it accepts a stream whose history was replaced, by a restored backup for example, without a conflict.
+    /// The id of the stream's last event when it was read. `None` expects only the version. That is
+    /// correct for a stream without events; for others, a stream whose history was replaced, for
+    /// example by a restored backup, is accepted without a conflict.
     pub event_id: Option<EventId>,
 }
 
 impl ExpectedVersion {
-    /// Expects `stream` to be as it was read.
+    /// Expects `stream` to still have the head with which it was read.
     pub fn new(stream: StreamId, head: StreamHead) -> Self {
         Self {
             stream,
@@ -60,20 +62,20 @@ impl ExpectedVersion {
 /// One event to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// The index of its stream among the expected ones.
+    /// The index of the event's stream among the expected ones.
     pub stream: usize,
-    /// Its stored name: 1 to [`MAX_TYPE_NAME_BYTES`] bytes without control characters.
+    /// The stored name: 1 to [`MAX_TYPE_NAME_BYTES`] bytes without control characters.
     pub type_name: &'static str,
-    /// Its payload: one JSON value in UTF-8, of at most [`MAX_EVENT_BYTES`].
+    /// The payload: one JSON value in UTF-8, of at most [`MAX_EVENT_BYTES`].
     pub payload: Bytes,
 }
 
 impl NewEvent {
-    /// Encodes `event` for the expected stream with the index `stream`: for a program that appends without a command,
-    /// such as an import.
+    /// Encodes `event` for the expected stream at the index `stream`. For programs that append
+    /// without a command, such as an import.
     ///
     /// # Errors
-    /// [`EncodeError`] when the event cannot be stored and read back.
+    /// Returns [`EncodeError`] if the event cannot be stored and read back.
     pub fn new<E: Event>(stream: usize, event: &E) -> Result<Self, EncodeError> {
         let type_name = event.type_name();
         let mut payloads = Payloads::default();
@@ -86,7 +88,7 @@ impl NewEvent {
     }
 }
 
-/// A commit to be made: checked, immutable, and cheap to clone and repeat.
+/// A commit to be made: checked, immutable, and cheap to clone and to send again.
 #[derive(Debug, Clone)]
 pub struct AppendEvents(Arc<Request>);
 
@@ -100,15 +102,16 @@ struct Request {
 }
 
 impl AppendEvents {
-    /// Checks a commit against the rules that hold on every store. A store is given no other commits, so it need not check
-    /// them again.
+    /// Checks a commit against the rules that apply to every store. Stores receive only checked
+    /// commits and need not check them again.
     ///
-    /// A commit is made for stores and for programs that append without a command. It may name any stream: what the types
-    /// of a command promise does not hold here.
+    /// This type is for stores and for programs that append without a command. A commit may name
+    /// any stream: the guarantees that a command's types give do not apply here.
     ///
     /// # Errors
-    /// [`AppendRefused`] for a commit that is too large, that names a stream twice, whose metadata or payloads are no
-    /// JSON that could be read again, or with an event that names none of the expected streams or has no valid name.
+    /// Returns [`AppendRefused`] if the commit is too large or names a stream twice, if its
+    /// metadata or payloads are not readable JSON, or if an event refers to none of the expected
+    /// streams or has no valid name.
     pub fn new(
         commit_id: CommitId,
         expected: Vec<ExpectedVersion>,
@@ -122,7 +125,8 @@ impl AppendEvents {
         Self::of_written(commit_id, expected, events, metadata, idempotency_key)
     }
 
-    /// The same for payloads that were written by a [`PayloadWriter`](crate::PayloadWriter), which are JSON already.
+    /// Creates a commit like `new`, from payloads that a [`PayloadWriter`](crate::PayloadWriter)
+    /// wrote and that are therefore JSON.
     pub(crate) fn of_written(
         commit_id: CommitId,
         expected: Vec<ExpectedVersion>,
@@ -141,37 +145,39 @@ impl AppendEvents {
         Ok(Self(Arc::new(request)))
     }
 
-    /// The client-made id of the commit.
+    /// Returns the id of the commit, which the client made.
     pub fn commit_id(&self) -> CommitId {
         self.0.commit_id
     }
 
-    /// The streams of the commit with the versions and last events that they must have, each stream once.
+    /// Returns the streams of the commit, each once, with the versions and last events that they
+    /// must have.
     pub fn expected(&self) -> &[ExpectedVersion] {
         &self.0.expected
     }
 
-    /// The events in the order in which they are appended. Each `stream` is an index into [`expected`](Self::expected).
+    /// Returns the events in the order in which they are appended. Each `stream` is an index into
+    /// [`expected`](Self::expected).
     pub fn events(&self) -> &[NewEvent] {
         &self.0.events
     }
 
-    /// The id of the event with this index.
+    /// Returns the id of the event with this index.
     pub fn event_id(&self, index: usize) -> EventId {
         self.0.commit_id.event(index)
     }
 
-    /// The metadata of the commit.
+    /// Returns the metadata of the commit.
     pub fn metadata(&self) -> &Metadata {
         &self.0.metadata
     }
 
-    /// The key under which the commit is made at most once.
+    /// Returns the key under which the commit is made at most once.
     pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
         self.0.idempotency_key.as_ref()
     }
 
-    /// Returns `true` if it only checks versions: then nothing of it could have been written.
+    /// Returns `true` if the commit only checks versions, so that it cannot have written anything.
     pub(crate) fn only_checks(&self) -> bool {
         self.0.events.is_empty() && self.0.idempotency_key.is_none()
     }
@@ -221,7 +227,8 @@ impl Request {
         Ok(())
     }
 
-    /// The size of the metadata. Nested beyond the reader's depth, it would make every page with its events unreadable.
+    /// Returns the size of the metadata. Metadata nested deeper than the reader accepts is refused,
+    /// since it would make every page with its events unreadable.
     fn metadata_bytes(&self) -> Result<usize, AppendRefused> {
         if self.metadata.is_empty() {
             return Ok(0);
@@ -236,7 +243,8 @@ impl Request {
     }
 }
 
-/// A payload that no reader could read is lost as soon as it is stored. One that is too large is refused for that.
+/// Refuses a payload that no reader could read, since it would be lost once stored. One that is too
+/// large is left to the size check.
 fn check_payload(event: &NewEvent) -> Result<(), AppendRefused> {
     if event.payload.len() > MAX_EVENT_BYTES {
         return Ok(());
@@ -247,11 +255,11 @@ fn check_payload(event: &NewEvent) -> Result<(), AppendRefused> {
     })
 }
 
-/// The error of a commit that is refused before it is tried.
+/// The error for a commit that is refused before it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendRefused {
-    /// More streams than [`MAX_COMMIT_STREAMS`].
+    /// The commit names more than [`MAX_COMMIT_STREAMS`] streams.
     #[error(
         "a commit names at most {MAX_COMMIT_STREAMS} streams, this one {streams}; split the command"
     )]
@@ -259,33 +267,34 @@ pub enum AppendRefused {
         /// The number of streams.
         streams: usize,
     },
-    /// More events than [`MAX_COMMIT_EVENTS`].
+    /// The commit has more than [`MAX_COMMIT_EVENTS`] events.
     #[error(
         "a commit has at most {MAX_COMMIT_EVENTS} events, this one {events}; split the command"
     )]
     TooManyEvents {
-        /// The number that it has.
+        /// The number of events.
         events: usize,
     },
-    /// An event larger than [`MAX_EVENT_BYTES`].
+    /// An event is larger than [`MAX_EVENT_BYTES`].
     #[error(
         "event `{type_name}` has {bytes} bytes, more than {MAX_EVENT_BYTES}; store the bulk elsewhere"
     )]
     EventTooLarge {
         /// The stored name of the event.
         type_name: &'static str,
-        /// Its size.
+        /// The size of the event in bytes.
         bytes: usize,
     },
-    /// More bytes than [`MAX_COMMIT_BYTES`].
+    /// The commit is larger than [`MAX_COMMIT_BYTES`].
     #[error(
         "a commit has at most {MAX_COMMIT_BYTES} bytes of events and their metadata, this one {bytes}; split the command"
     )]
     TooLarge {
-        /// The number that it has.
+        /// The size of the commit in bytes.
         bytes: usize,
     },
-    /// A payload that is not JSON, or that could not be read again: nested too deeply, a number out of range.
+    /// A payload is not JSON, or could not be read back: it is nested too deeply, or a number is
+    /// out of range.
     #[error("the payload of event `{type_name}` cannot be read as JSON: {reason}")]
     NotJson {
         /// The stored name of the event.
@@ -293,7 +302,7 @@ pub enum AppendRefused {
         /// The fault and its location.
         reason: String,
     },
-    /// A stored name that is empty, longer than [`MAX_TYPE_NAME_BYTES`], or has control characters.
+    /// A stored name is empty, longer than [`MAX_TYPE_NAME_BYTES`], or has control characters.
     #[error(
         "{type_name:?} cannot be the stored name of an event: it must have 1 to {MAX_TYPE_NAME_BYTES} bytes and no \
          control characters; return another from `Event::type_name`"
@@ -302,19 +311,19 @@ pub enum AppendRefused {
         /// The name.
         type_name: &'static str,
     },
-    /// Metadata that could not be stored or read again.
+    /// The metadata could not be stored or read back.
     #[error("the metadata of the commit cannot be stored: {reason}")]
     Metadata {
         /// The reason.
         reason: String,
     },
-    /// Two expected versions of one stream.
+    /// The commit expects two versions of one stream.
     #[error("stream `{stream}` is named twice; a commit names each stream once")]
     DuplicateStream {
         /// The stream.
         stream: StreamId,
     },
-    /// An event for a stream that the commit does not name.
+    /// An event is for a stream that the commit does not name.
     #[error("an event is for stream number {index}, which the commit does not name")]
     UndeclaredStream {
         /// The index that is out of range.
@@ -325,25 +334,28 @@ pub enum AppendRefused {
 /// The result of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// The position of its last event; for a commit without events, of the store's latest event.
+    /// The position of the commit's last event; for a commit without events, that of the store's
+    /// latest event.
     pub position: Position,
-    /// The number of events that it appended.
+    /// The number of events that the commit appended.
     pub events: usize,
-    /// `true` if another commit had been made before under the same idempotency key, and this one was not. A commit
-    /// that is sent again because its outcome was unknown is not another one.
+    /// `true` if an earlier commit was made under the same idempotency key, so that this one was
+    /// not. A commit that is sent again because its outcome was unknown counts as the same commit.
     pub repeated: bool,
 }
 
-/// The prefix of the idempotency keys that this library makes itself.
+/// The prefix of the idempotency keys that this library creates itself.
 const RESERVED_KEYS: &str = "eventcore:";
 
-/// A caller's name for one request, so that its command is committed at most once: 1 to 255 bytes without control
-/// characters. It is unique in the store and kept for ever; use the id of the request.
+/// The caller's name for one request, under which its command is committed at most once: 1 to 255
+/// bytes without control characters. It is unique in the store and kept indefinitely; use the id of
+/// the request.
 ///
-/// A key alone does not tell a request from another one with the same key: the second gets the result of the first, and
-/// nothing is written. Wherever clients choose the keys, as with an `Idempotency-Key` header, add
-/// [the request](Self::for_request) as well. Then a key that comes back with another request is refused with
-/// [`KeyReused`](crate::KeyReused), also when only one of the two names its request.
+/// A key alone does not distinguish two requests with the same key: the second receives the result
+/// of the first, and nothing is written. Wherever clients choose the keys, as with an
+/// `Idempotency-Key` header, add [the request](Self::for_request) as well. A key that is then used
+/// for another request is refused with [`KeyReused`](crate::KeyReused), even if only one of the two
+/// keys includes its request.
 ///
 /// ```
 /// use eventcore::IdempotencyKey;
@@ -360,11 +372,11 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// Checks `text` and makes it a key.
+    /// Checks `text` and converts it into a key.
     ///
     /// # Errors
-    /// [`IdempotencyKeyError`] for an empty or over-long text, one with control characters, or one that begins with
-    /// `eventcore:`.
+    /// Returns [`IdempotencyKeyError`] if the text is empty or too long, contains control
+    /// characters, or begins with `eventcore:`.
     pub fn new(text: impl AsRef<str>) -> Result<Self, IdempotencyKeyError> {
         let text = text.as_ref();
         match text.len() {
@@ -381,7 +393,8 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key of one command of an automation. No key of a user equals it, since [`new`](Self::new) refuses the prefix.
+    /// Returns the key of one command of an automation. No key of an application equals it, since
+    /// [`new`](Self::new) refuses the prefix.
     ///
     /// The name has at most 63 bytes, so the key is short enough.
     pub(crate) fn of_automation(name: &str, event: Position, command: u32) -> Self {
@@ -391,15 +404,16 @@ impl IdempotencyKey {
         }
     }
 
-    /// Adds the fingerprint of the request that the key stands for, and replaces one that was there.
+    /// Adds the fingerprint of the request that the key identifies, replacing any earlier one.
     ///
-    /// Name everything that makes it this request and no other: who asks, for which operation, and with which values, for
-    /// example as a tuple. Leave out what differs when the same request is sent again, such as the time or a trace id. Of a
-    /// request that came over the network, take what was sent rather than the types of this build: a field that a later
-    /// build adds would make another request of one that is repeated meanwhile.
+    /// Include everything that distinguishes this request from others: the caller, the operation
+    /// and its values, for example as a tuple. Leave out what differs when the same request is sent
+    /// again, such as the time or a trace id. For a request received over the network, use the data
+    /// that was sent rather than the types of this build: if a later build adds a field, a request
+    /// repeated after the upgrade would otherwise count as a different one.
     ///
     /// # Errors
-    /// [`FingerprintError`] for a value that cannot be written as JSON.
+    /// Returns [`FingerprintError`] if the value cannot be written as JSON.
     pub fn for_request(
         self,
         request: &(impl Serialize + ?Sized),
@@ -411,26 +425,27 @@ impl IdempotencyKey {
         })
     }
 
-    /// The text.
+    /// Returns the text of the key.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The text, shared. A store finds keys by it: two keys that differ in the fingerprint alone are one key.
+    /// Returns the shared text. Stores look keys up by it: two keys that differ only in their
+    /// fingerprint are the same key.
     pub(crate) fn text(&self) -> &Arc<str> {
         &self.text
     }
 
-    /// The fingerprint of [the request](Self::for_request), if it was given.
+    /// Returns the fingerprint of [the request](Self::for_request), if one was given.
     pub fn fingerprint(&self) -> Option<&Fingerprint> {
         self.fingerprint.as_ref()
     }
 
-    /// The answer to this key of a store that has made a commit under its text: `earlier`, if `fingerprint`, which was
-    /// stored with it, is that of the same request.
+    /// Returns a store's answer to this key after a commit was made under its text: `earlier`, if
+    /// `fingerprint`, which was stored with that commit, belongs to the same request.
     ///
     /// # Errors
-    /// [`KeyReused`] if the commit was made for another request.
+    /// Returns [`KeyReused`] if the commit was made for another request.
     pub fn repeats(
         &self,
         earlier: Appended,
@@ -445,7 +460,7 @@ impl IdempotencyKey {
     }
 }
 
-/// The error of a text that is not an idempotency key.
+/// The error for a text that is not an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdempotencyKeyError {
@@ -465,7 +480,7 @@ pub enum IdempotencyKeyError {
         "an idempotency key must not contain control characters; use a hash or an encoding of it"
     )]
     ControlCharacter,
-    /// The text begins with `eventcore:`, the prefix of the keys that this library makes itself.
+    /// The text begins with `eventcore:`, the prefix of the keys that this library creates itself.
     #[error(
         "an idempotency key must not begin with `{RESERVED_KEYS}`, which automations use; put another prefix before it"
     )]

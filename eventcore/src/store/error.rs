@@ -1,4 +1,4 @@
-//! Errors of stores, the same kinds on every store.
+//! The errors of stores; every store has the same kinds.
 
 use std::fmt;
 
@@ -8,14 +8,16 @@ use crate::{Version, stream::StreamId};
 /// The underlying library's error, kept as the source.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A stream was not as a commit expected it: another commit appended to it, or its history was replaced.
+/// The error for a stream that was not as a commit expected it: another commit appended to it, or
+/// its history was replaced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct VersionConflict {
     /// The stream.
     pub stream: StreamId,
     /// The version that was expected.
     pub expected: Version,
-    /// The version that it has. The expected one if another event than the expected one is there.
+    /// The version that the stream has. Equal to the expected one if the stream has a different
+    /// event at that version.
     pub actual: Version,
 }
 
@@ -44,7 +46,8 @@ impl fmt::Display for VersionConflict {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventStoreError {
-    /// An expected version does not hold; nothing was written. The runtime reads again and retries.
+    /// An expected version does not match; nothing was written. The runtime reads again and
+    /// retries.
     #[error(transparent)]
     VersionConflict(#[from] VersionConflict),
     /// The idempotency key was used for another request; nothing was written.
@@ -62,7 +65,7 @@ pub enum EventStoreError {
         /// The underlying error.
         source: Source,
     },
-    /// It is not known whether the commit was made. Repeating the same append is safe and settles it.
+    /// The outcome of the commit is unknown. Repeating the same append is safe and resolves it.
     #[error(
         "it is not known whether the commit was made; repeat it with the same commit id: {source}"
     )]
@@ -78,8 +81,9 @@ pub enum EventStoreError {
         /// The underlying error.
         source: Source,
     },
-    /// The disk has failed to write. What a system says of a file after that cannot be relied on, so the store writes
-    /// nothing more, and nothing was written by this call. What was acknowledged is there.
+    /// A write to the disk failed. After that, what the operating system reports about the file is
+    /// unreliable, so the store stops writing; this call wrote nothing. Everything that was
+    /// acknowledged is stored.
     #[error(
         "the disk of the event store failed to write, so nothing more is written until the store is opened again; before \
          that, look into the system's log and mend or replace the disk: {source}"
@@ -88,8 +92,8 @@ pub enum EventStoreError {
         /// The underlying error.
         source: Source,
     },
-    /// The file of the store was deleted, moved or replaced while it was open. What is written to it now may be gone at the
-    /// next open, so the store writes nothing more, and nothing was written by this call.
+    /// The file of the store was deleted, moved or replaced while it was open. Data written to it
+    /// now may be lost at the next open, so the store stops writing; this call wrote nothing.
     #[error(
         "the file of the event store at {location} was deleted, moved or replaced while it was open, so nothing more is \
          written until the store is opened again; before that, put the file back together with its `-wal` file, or \
@@ -98,10 +102,10 @@ pub enum EventStoreError {
     StorageMoved {
         /// The path of the file.
         location: String,
-        /// The file.
+        /// The underlying error.
         source: Source,
     },
-    /// The store may only be read; nothing was written.
+    /// The store is read-only; nothing was written.
     #[error(
         "the event store is read-only and nothing was written; check the permissions of {location}: {source}"
     )]
@@ -131,7 +135,7 @@ pub enum EventStoreError {
         /// The newest version that this build knows.
         supported: i64,
     },
-    /// A stored record breaks a rule that the store checks on the way in.
+    /// A stored record breaks a rule that the store enforces on writes.
     #[error("a stored record is damaged: {reason}; restore it from a backup")]
     Corrupt {
         /// The fault and its location.
@@ -140,7 +144,7 @@ pub enum EventStoreError {
     /// The store was shut down.
     #[error("the event store is closed; open it again")]
     Closed,
-    /// Anything else; nothing was written.
+    /// Another failure occurred; nothing was written.
     #[error("the event store failed and nothing was written: {source}")]
     Other {
         /// The underlying error.
@@ -149,7 +153,7 @@ pub enum EventStoreError {
 }
 
 impl EventStoreError {
-    /// Returns `true` if this store accepts no more commits, so retrying is useless.
+    /// Returns `true` if this store accepts no more commits, so that retrying is useless.
     pub(crate) fn is_final(&self) -> bool {
         matches!(
             self,

@@ -1,10 +1,11 @@
-//! The selection of events in a feed. This module compares names; each store finds the events in its own way.
+//! Selections of the events of a feed. This module compares names; each store finds the events in
+//! its own way.
 
 use std::borrow::Cow;
 
 use crate::stream::StreamId;
 
-/// The events of a feed.
+/// A selection of the events of a feed.
 ///
 /// ```
 /// use eventcore::{EventFilter, EventSelector, StreamId};
@@ -19,22 +20,23 @@ use crate::stream::StreamId;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum EventFilter {
-    /// Every event. The only feed whose positions have no holes, so that a reader can prove that it missed none.
+    /// Every event. This is the only feed whose positions have no gaps, so a reader can verify that
+    /// it missed none.
     #[default]
     All,
     /// The events of one stream.
     Stream(StreamId),
-    /// The events that match one selector or more; none, if there is no selector.
+    /// The events that match at least one selector; none if there are no selectors.
     AnyOf(Vec<EventSelector>),
 }
 
 impl EventFilter {
-    /// The events that match one of `selectors` or more.
+    /// Selects the events that match at least one of `selectors`.
     pub fn any_of(selectors: impl IntoIterator<Item = EventSelector>) -> Self {
         Self::AnyOf(selectors.into_iter().collect())
     }
 
-    /// Returns `true` if an event of this stream and type is in the feed.
+    /// Returns `true` if an event of this stream and type is selected.
     pub fn matches(&self, stream: &StreamId, type_name: &str) -> bool {
         match self {
             Self::All => true,
@@ -49,16 +51,16 @@ impl EventFilter {
     }
 }
 
-/// Events of a category, of a type, or of a type within a category.
+/// A selection of the events of a category, of a type, or of a type within a category.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventSelector {
-    // One of them is there.
+    // At least one of the two is set.
     category: Option<Cow<'static, str>>,
     type_name: Option<Cow<'static, str>>,
 }
 
 impl EventSelector {
-    /// All events of the streams of a category, such as `account`.
+    /// Selects all events in the streams of a category, such as `account`.
     pub fn category(category: impl Into<Cow<'static, str>>) -> Self {
         Self {
             category: Some(category.into()),
@@ -66,7 +68,7 @@ impl EventSelector {
         }
     }
 
-    /// All events with a stored name, such as `AccountOpened`, in whatever stream.
+    /// Selects all events with a stored name, such as `AccountOpened`, in any stream.
     pub fn of_type(type_name: impl Into<Cow<'static, str>>) -> Self {
         Self {
             category: None,
@@ -74,7 +76,7 @@ impl EventSelector {
         }
     }
 
-    /// Of the selected events only those with this stored name.
+    /// Narrows the selection to events with this stored name.
     pub fn event_type(mut self, type_name: impl Into<Cow<'static, str>>) -> Self {
         self.type_name = Some(type_name.into());
         self
@@ -88,12 +90,12 @@ impl EventSelector {
         is(&self.category, category) && is(&self.type_name, type_name)
     }
 
-    /// The category that it is limited to.
+    /// Returns the category that the selection is limited to, if any.
     pub fn only_category(&self) -> Option<&str> {
         self.category.as_deref()
     }
 
-    /// The stored name that it is limited to.
+    /// Returns the stored name that the selection is limited to, if any.
     pub fn only_event_type(&self) -> Option<&str> {
         self.type_name.as_deref()
     }

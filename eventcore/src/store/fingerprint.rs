@@ -1,4 +1,5 @@
-//! The fingerprint of a request, which tells a repeated request from another one under the same idempotency key.
+//! The fingerprint of a request, which distinguishes a repeated request from another one under the
+//! same idempotency key.
 
 use std::fmt;
 
@@ -8,21 +9,22 @@ use sha2::{Digest, Sha256};
 use super::{Appended, IdempotencyKey};
 use crate::Position;
 
-/// The fingerprint of the request that an [`IdempotencyKey`] stands for: the SHA-256 hash of its JSON form, with the keys
-/// of all objects sorted. It does not change between builds or machines.
+/// The fingerprint of the request that an [`IdempotencyKey`] identifies: the SHA-256 hash of its
+/// JSON form, with the keys of all objects sorted. It does not change between builds or machines.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     pub(super) fn of(request: &(impl Serialize + ?Sized)) -> Result<Self, FingerprintError> {
         let mut json = serde_json::to_value(request).map_err(FingerprintError)?;
-        // They are sorted already, unless another crate has turned on serde_json's `preserve_order`.
+        // The keys are already sorted, unless another crate has enabled serde_json's
+        // `preserve_order`.
         json.sort_all_objects();
         let json = serde_json::to_vec(&json).map_err(FingerprintError)?;
         Ok(Self(Sha256::digest(json).into()))
     }
 
-    /// The hash, for a store to keep with the key.
+    /// Returns the hash, for a store to keep with the key.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -36,12 +38,13 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A request that has no JSON form, and so no fingerprint; for example a map whose keys are not texts.
+/// The error for a request that has no JSON form, and so no fingerprint; for example, a map whose
+/// keys are not strings.
 #[derive(Debug, thiserror::Error)]
 #[error("the request has no fingerprint, because it cannot be written as JSON")]
 pub struct FingerprintError(#[source] serde_json::Error);
 
-/// An idempotency key that another request has used.
+/// The error for an idempotency key that another request has used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "idempotency key `{}` was used for another request, whose commit ends at position {position}, and nothing was \
@@ -58,7 +61,7 @@ pub struct KeyReused {
 }
 
 impl KeyReused {
-    /// The refusal of `key`, under which `earlier` was committed for another request.
+    /// Creates the error for `key`, under which `earlier` was committed for another request.
     pub fn new(key: &IdempotencyKey, earlier: &Appended) -> Self {
         Self {
             key: key.clone(),
@@ -80,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_fingerprint_is_the_same_for_ever() {
-        // Of the bytes `["POST","/transfers",{"amount":5,"from":"ada"}]`, by another implementation.
+        // The hash of the bytes `["POST","/transfers",{"amount":5,"from":"ada"}]`, computed by
+        // another implementation.
         let request = (
             "POST",
             "/transfers",
@@ -98,7 +102,7 @@ mod tests {
         let hashed: HashMap<_, _> = numbers().collect();
         let sorted: BTreeMap<_, _> = numbers().collect();
         assert_eq!(hex(&hashed), hex(&sorted));
-        // Texts are not run together.
+        // Adjacent texts are not concatenated.
         let different = [
             hex(&("ab", "c")),
             hex(&("a", "bc")),

@@ -1,4 +1,4 @@
-//! The position of the latest event that a process knows of, for those who wait for the next one.
+//! The position of the latest event known to this process, for readers that wait for the next one.
 
 use tokio::sync::watch;
 
@@ -8,7 +8,7 @@ use crate::Position;
 pub(crate) struct Head(watch::Sender<Position>);
 
 impl Head {
-    /// There are events up to here.
+    /// Announces that there are events up to this position.
     pub(crate) fn publish(&self, position: Position) {
         self.0.send_if_modified(|head| {
             let is_newer = position > *head;
@@ -17,7 +17,7 @@ impl Head {
         });
     }
 
-    /// The latest position that is known.
+    /// Returns the latest known position.
     #[cfg(feature = "postgres")]
     pub(crate) fn get(&self) -> Position {
         *self.0.borrow()
@@ -25,7 +25,7 @@ impl Head {
 
     /// Waits until there is an event after a position.
     pub(crate) async fn passes(&self, after: Position) {
-        // Its sender lives as long as `self`.
+        // The sender lives as long as `self`, so this cannot fail.
         let _ = self.0.subscribe().wait_for(|head| *head > after).await;
     }
 }

@@ -1,4 +1,5 @@
-//! A store in memory: an encoded log under a lock, with the same rules as every other store. For tests and examples.
+//! A store in memory: an encoded log behind a lock, with the same rules as every other store. For
+//! tests and examples.
 
 use std::{
     collections::HashMap,
@@ -20,7 +21,7 @@ use crate::{
     stream::StreamId,
 };
 
-/// Keeps events in memory until it is dropped.
+/// An event store that keeps events in memory until it is dropped.
 ///
 /// ```
 /// let store = eventcore::memory::MemoryEventStore::new();
@@ -37,14 +38,14 @@ pub struct MemoryEventStore {
 #[derive(Debug, Default)]
 struct Log {
     events: Vec<RecordedEvent>,
-    /// The indices of a stream's events in `events`, in the order of their versions.
+    /// The indices in `events` of each stream's events, ordered by version.
     streams: HashMap<StreamId, Vec<usize>>,
     categories: HashMap<Box<str>, HashMap<&'static str, EventType>>,
-    /// The commit that was made under a key.
+    /// The commit made under each key.
     keys: HashMap<Arc<str>, Keyed>,
 }
 
-/// A commit that was made under a key.
+/// A commit that was made under an idempotency key.
 #[derive(Debug)]
 struct Keyed {
     appended: Appended,
@@ -53,7 +54,7 @@ struct Keyed {
 }
 
 impl Keyed {
-    /// The answer to another commit under the key.
+    /// Returns the answer to another commit under the key.
     fn answer(&self, key: &IdempotencyKey) -> Result<Appended, KeyReused> {
         let repeated = Appended {
             repeated: true,
@@ -72,12 +73,12 @@ struct EventType {
 }
 
 impl MemoryEventStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No code that holds the lock leaves the log half changed, so a poisoned lock is as good as any.
+    /// Locks the log. No holder of the lock leaves the log inconsistent, so poisoning is ignored.
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,7 +91,7 @@ impl EventStore for MemoryEventStore {
     }
 
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
-        // At the first poll, not at the call: a future that is never polled does nothing.
+        // Appends at the first poll, not at the call: a future that is never polled does nothing.
         Box::pin(async move {
             let appended = self.log().append(&request)?;
             self.head.publish(appended.position);
@@ -128,7 +129,7 @@ impl Log {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
     }
 
-    /// The head of a stream whose events stand at these places.
+    /// Returns the head of a stream whose events have these indices.
     fn head_of(&self, places: &[usize]) -> StreamHead {
         let last = places.last().and_then(|place| self.events.get(*place));
         last.map_or(StreamHead::EMPTY, |event| {
@@ -250,7 +251,8 @@ impl Log {
         Ok(appended)
     }
 
-    /// The result of this very commit, if it was made before: then its first event follows the expected version.
+    /// Returns the result of this same commit if it was made before: its first event then follows
+    /// the expected version.
     fn own_commit(&self, request: &AppendEvents) -> Option<Appended> {
         let target = request.expected().get(request.events().first()?.stream)?;
         let place = *self
@@ -265,9 +267,10 @@ impl Log {
         })
     }
 
-    /// Notes the place of an event under its category and type; returns the shared name of the type.
+    /// Records the index of an event under its category and type, and returns the shared name of
+    /// the type.
     fn note(&mut self, category: &str, name: &'static str, place: usize) -> Arc<str> {
-        // `entry` would make an owned key for each event.
+        // `entry` would allocate a key for each event.
         let known = self.categories.get_mut(category);
         if let Some(event_type) = known.and_then(|names| names.get_mut(name)) {
             event_type.places.push(place);
@@ -320,13 +323,13 @@ impl Log {
     }
 }
 
-/// The first `limit` of ascending `places` from `after` on.
+/// Returns the first `limit` of the ascending `places`, from `after` on.
 fn next(places: &[usize], after: usize, limit: usize) -> impl Iterator<Item = usize> {
     let start = places.partition_point(|place| *place < after);
     places.iter().skip(start).take(limit).copied()
 }
 
-/// Lengths in memory always fit.
+/// Converts a length; lengths in memory always fit.
 fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }

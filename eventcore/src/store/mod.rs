@@ -1,7 +1,8 @@
 //! The contract of event stores, [`EventStore`], and the store in memory.
 //!
-//! A store deals in encoded events and knows no command. The contract is small, the same for all event types, and
-//! usable behind `Arc<dyn EventStore>`; `eventcore::testing` holds the suite that every store passes.
+//! A store handles encoded events and knows nothing about commands. The contract is small, the same
+//! for all event types, and usable behind `Arc<dyn EventStore>`; `eventcore::testing` contains the
+//! suite that every store passes.
 
 mod append;
 mod error;
@@ -34,16 +35,17 @@ pub use read::{
 pub(crate) use states::AnyState;
 pub use states::{StateCache, StateCacheCounts, StateKey};
 
-/// A future of a store call, boxed so that the trait can be used as `dyn EventStore`.
+/// The future of a store call, boxed so that the trait can be used as `dyn EventStore`.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventStoreError>> + Send + 'a>>;
 
-/// Keeps events, atomically and in order.
+/// A store that keeps events atomically and in order.
 ///
-/// Every store promises: a commit is **atomic** and durable once acknowledged; it is **conditional** on the version
-/// and the last event of every stream that it names, written or not; positions are **dense, 1 to n, in commit order**, and a reader that has
-/// seen position p never later meets an event at or before p; dropping a future leaves **the whole commit or nothing**.
-/// Run `eventcore::testing`'s contract suite against a store of your own; the guide's chapter on testing has a
-/// whole store to begin with.
+/// Every store guarantees: a commit is **atomic**, and durable once acknowledged; it is
+/// **conditional** on the version and the last event of every stream that it names, written or not;
+/// positions are **dense, 1 to n, in commit order**, and a reader that has seen position p never
+/// later encounters a new event at or before p; dropping a future leaves **the whole commit or
+/// nothing**. Run the contract suite in `eventcore::testing` against your own store; the guide's
+/// chapter on testing contains a complete store to start from.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event store",
     label = "commands cannot run on this",
@@ -52,40 +54,46 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventStoreEr
 pub trait EventStore: Send + Sync {
     /// Reads a page of the events of several streams, in global commit order, from one snapshot.
     ///
-    /// See [`ReadStreams`] for how pages follow one another.
+    /// See [`ReadStreams`] for how to request further pages.
     fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage>;
 
-    /// Commits events to their streams, all or none, if every stream still is as it is expected: at its version, with
-    /// its event there.
+    /// Commits events to their streams, all or none, if every stream still has its expected version
+    /// and last event.
     ///
-    /// A conflict with this very commit, because it was already made, is success: the events are recognized by their
-    /// commit id, so repeating an append whose outcome is unknown is safe. A commit whose idempotency key was used
-    /// before, by another commit, writes nothing and returns the first result as a repeated one.
+    /// An append that conflicts with itself, because the commit was already made, succeeds: the
+    /// store recognizes the events by their commit id, so repeating an append whose outcome is
+    /// unknown is safe. A commit whose idempotency key was used by an earlier commit writes nothing
+    /// and returns the first result, marked as repeated.
     fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended>;
 
-    /// Reads a page of the events of all streams after a position, in commit order, filtered, with whole envelopes.
+    /// Reads a page of the events of all streams after a position, in commit order, filtered, with
+    /// complete envelopes.
     ///
-    /// What it costs grows with the events that match, not with those that do not.
+    /// The cost grows with the number of events that match, not with the number of those that do
+    /// not.
     fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage>;
 
-    /// Waits until there is an event after a position: a hint, so that a reader at the end of its feed need not poll.
+    /// Waits until there is an event after a position, so that a reader at the end of its feed need
+    /// not poll.
     ///
-    /// It resolves at once if there is one already, and soon after one is committed, by whatever process. It may resolve
-    /// without one. Dropping the future is all it takes to stop waiting.
+    /// The future resolves at once if there is such an event, and soon after one is committed, by
+    /// any process. It may also resolve without one. Drop it to stop waiting.
     ///
     /// # Errors
-    /// [`EventStoreError::Closed`] when the store is closed, or what keeps it from being asked.
+    /// Returns [`EventStoreError::Closed`] if the store is closed, or the error that prevents it
+    /// from being queried.
     fn wait(&self, after: Position) -> StoreFuture<'_, ()>;
 
-    /// The turns of the commands that contend for a stream of this store in this process. A store that keeps a
-    /// [`StreamQueues`] and returns it saves contending commands from conflicting again and again; no verdict depends
-    /// on it.
+    /// Returns the locks of the streams that commands of this process contend for. A store that
+    /// keeps a [`StreamQueues`] and returns it saves contending commands from repeated conflicts;
+    /// no result depends on it.
     fn queues(&self) -> Option<&StreamQueues> {
         None
     }
 
-    /// The states that `#[command(cached)]` commands have folded from this store in this process. A store that keeps a
-    /// [`StateCache`] and returns it saves them from reading their streams from the start; no verdict depends on it.
+    /// Returns the states that `#[command(cached)]` commands have folded from this store in this
+    /// process. A store that keeps a [`StateCache`] and returns it saves them from reading their
+    /// streams from the start; no result depends on it.
     fn states(&self) -> Option<&StateCache> {
         None
     }

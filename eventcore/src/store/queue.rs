@@ -1,10 +1,11 @@
-//! Turns on contended streams: commands of one process that meet on a stream go one after another, instead of reading,
-//! deciding and conflicting all at once.
+//! Locks for contended streams: commands of one process that contend for a stream run one after
+//! another, instead of all reading, deciding and conflicting at once.
 //!
-//! Optimistic concurrency is right where commands rarely meet, and wasteful where they always do: of n commands on one
-//! stream, each round lets one through. A conflict is what shows that a stream is contended; from then on, until
-//! nobody waits, its commands take turns in the order in which they came. It changes no verdict, since the store
-//! checks every version as before; without it, or with other processes, everything is the same but slower.
+//! Optimistic concurrency suits commands that rarely contend, and wastes work when they always do:
+//! of n commands on one stream, each round lets one through. A conflict shows that a stream is
+//! contended; from then on, until no command waits, its commands acquire the lock in the order of
+//! their arrival. The locks change no result, since the store checks every version as before;
+//! without them, or with other processes, commands are only slower.
 
 use std::{
     collections::HashMap,
@@ -19,17 +20,17 @@ use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
 use crate::stream::StreamId;
 
-/// The queues of the streams of one store that are contended in this process. A store keeps one and hands it out by
-/// [`EventStore::queues`](super::EventStore::queues).
+/// The lock queues of the contended streams of one store in this process. A store keeps one and
+/// returns it from [`EventStore::queues`](super::EventStore::queues).
 #[derive(Default)]
 pub struct StreamQueues {
     queues: Mutex<HashMap<StreamId, Arc<Queue<()>>>>,
-    /// The number of entries, to be read without the lock: usually 0.
+    /// The number of entries, usually 0, which is read without the lock.
     count: AtomicUsize,
 }
 
 impl StreamQueues {
-    /// No stream is contended.
+    /// Creates the queues of a store without contended streams.
     pub fn new() -> Self {
         Self::default()
     }
@@ -39,7 +40,7 @@ impl StreamQueues {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut HashMap<StreamId, Arc<Queue<()>>>) -> T) -> T {
-        // Nothing is left half changed under this lock.
+        // The map stays consistent if a holder of this lock panics.
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let done = work(&mut queues);
         self.count.store(queues.len(), Ordering::Relaxed);
@@ -55,13 +56,14 @@ impl fmt::Debug for StreamQueues {
     }
 }
 
-/// The locks that one command holds on the contended ones of its streams.
+/// The locks that one command holds on those of its streams that are contended.
 pub(crate) struct Turn<'q> {
     queues: Option<&'q StreamQueues>,
     places: Vec<Place<'q>>,
 }
 
-/// A place in the queue of one stream. Dropping it, waiting or not, makes way.
+/// An entry in the queue for the lock of one stream. Dropping it leaves the queue or releases the
+/// lock.
 struct Place<'q> {
     queues: &'q StreamQueues,
     stream: StreamId,
@@ -77,7 +79,8 @@ impl<'q> Turn<'q> {
         }
     }
 
-    /// Waits for a turn on those of `streams` that are contended. Without any, it costs next to nothing.
+    /// Waits for the locks of those `streams` that are contended. If there are none, this costs
+    /// next to nothing.
     pub(crate) async fn join<'a>(&mut self, streams: impl Iterator<Item = &'a StreamId>) {
         let Some(queues) = self.queues else { return };
         if !self.places.is_empty() || queues.count.load(Ordering::Relaxed) == 0 {
@@ -92,13 +95,13 @@ impl<'q> Turn<'q> {
         self.wait().await;
     }
 
-    /// Returns `true` if a conflict on `stream` calls for its lock: not without queues, nor if the lock is held
-    /// already, since then another process caused the conflict.
+    /// Returns `true` if a conflict on `stream` calls for its lock. It does not if there are no
+    /// queues, or if the lock is already held, since then another process caused the conflict.
     pub(crate) fn lacks(&self, stream: &StreamId) -> bool {
         self.queues.is_some() && self.places.iter().all(|place| place.stream != *stream)
     }
 
-    /// Waits for a turn on `stream` too.
+    /// Waits for the lock of `stream` as well.
     pub(crate) async fn add(&mut self, stream: StreamId) {
         let Some(queues) = self.queues else { return };
         let at = self.places.partition_point(|place| place.stream < stream);
@@ -109,8 +112,8 @@ impl<'q> Turn<'q> {
         self.wait().await;
     }
 
-    /// Waits for the turns that are missing, in the order of the names: whoever waits holds turns on lesser names only,
-    /// so no two commands wait for each other.
+    /// Acquires the missing locks in the order of the stream names. A waiting command holds only
+    /// locks of lesser names, so no two commands wait for each other.
     async fn wait(&mut self) {
         for place in &mut self.places {
             if place.turn.is_none() {
@@ -136,7 +139,8 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.turn = None;
         self.queues.with(|queues| {
-            // The map's and this one: nobody else is in the queue, and nobody can join it now.
+            // The references of the map and of this entry: no other command is in the queue, and
+            // none can join it now.
             if Arc::strong_count(&self.queue) == 2 {
                 queues.remove(&self.stream);
             }
@@ -204,7 +208,7 @@ mod tests {
         let (mut first, mut second) = (Turn::new(Some(&queues)), Turn::new(Some(&queues)));
         assert_eq!(poll(first.add(id("b"))), Poll::Ready(()));
         assert_eq!(poll(second.add(id("a"))), Poll::Ready(()));
-        // The first lets go of `b` while it waits for `a`, so the second gets through.
+        // The first releases `b` while it waits for `a`, so the second gets through.
         let mut waiting = pin!(first.add(id("a")));
         assert_eq!(poll(waiting.as_mut()), Poll::Pending);
         assert_eq!(poll(second.add(id("b"))), Poll::Ready(()));

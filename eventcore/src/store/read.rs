@@ -11,25 +11,28 @@ use crate::{
     stream::StreamId,
 };
 
-/// The most events that one page holds.
+/// The maximum number of events in one page.
 ///
-/// A page is read whole, so this and [`MAX_PAGE_BYTES`] bound the memory of a read.
+/// A page is read into memory as a whole, so this and [`MAX_PAGE_BYTES`] bound the memory of a
+/// read.
 pub const MAX_PAGE_EVENTS: usize = 1024;
 
-/// The most bytes of payloads that one page holds, unless its first event alone has more. A store may count metadata too.
+/// The maximum size of the payloads in one page, in bytes, unless its first event alone is larger.
+/// A store may also count metadata.
 pub const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The room that is left in a page.
+/// The room left in a page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
     events: usize,
     bytes: usize,
-    /// The first event always fits, or a reader would never get past a large one.
+    /// `true` until an event is added. The first event always fits; otherwise a reader could never
+    /// get past a large one.
     is_empty: bool,
 }
 
 impl Room {
-    /// The room of a page of at most `limit` events and `bytes` bytes.
+    /// Returns the room of an empty page for at most `limit` events and `bytes` bytes.
     pub(crate) fn new(limit: usize, bytes: usize) -> Self {
         Self {
             events: limit.clamp(1, MAX_PAGE_EVENTS),
@@ -38,13 +41,14 @@ impl Room {
         }
     }
 
-    /// The number of events that there is still room for.
+    /// Returns the number of further events that may fit.
     #[cfg(feature = "sqlite")]
     pub(crate) fn events(&self) -> usize {
         self.events
     }
 
-    /// Takes the room of an event of so many bytes; returns false if there is none, and from then on.
+    /// Reserves room for an event of this size. Returns `false` if there is none, and for every
+    /// event after that.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         let left = match self.bytes.checked_sub(bytes) {
             Some(left) if self.events > 0 => left,
@@ -63,9 +67,10 @@ impl Room {
 
 /// The last event of a stream: its version and its id. For a stream without events, [`EMPTY`](Self::EMPTY).
 ///
-/// A version alone does not identify a history: after a restore from a backup, another event can have the same one. The
-/// id does, and since every commit [expects](super::ExpectedVersion) the ids that it was decided on, it identifies all
-/// earlier events of the stream as well.
+/// A version alone does not identify a history: after a restore from a backup, a different event
+/// can have the same version. The id does, and since every commit [expects](super::ExpectedVersion)
+/// the ids of the events that it was decided on, it identifies all earlier events of the stream as
+/// well.
 ///
 /// ```
 /// use eventcore::{CommitId, Version, store::StreamHead};
@@ -87,8 +92,8 @@ impl StreamHead {
         event_id: None,
     };
 
-    /// The head of a stream whose last event has this version and id. There is no event at version 0, so that gives
-    /// [`EMPTY`](Self::EMPTY).
+    /// Creates the head of a stream whose last event has this version and id. There is no event at
+    /// version 0, so that version gives [`EMPTY`](Self::EMPTY).
     pub const fn new(version: Version, event_id: EventId) -> Self {
         if version.get() == 0 {
             return Self::EMPTY;
@@ -99,24 +104,25 @@ impl StreamHead {
         }
     }
 
-    /// The version of the stream.
+    /// Returns the version of the stream.
     pub const fn version(self) -> Version {
         self.version
     }
 
-    /// The id of its last event; `None` for a stream without events.
+    /// Returns the id of the stream's last event; `None` for a stream without events.
     pub const fn event_id(self) -> Option<EventId> {
         self.event_id
     }
 }
 
-/// One requested stream as a snapshot holds it, apart from its events.
+/// The extent of one requested stream in a snapshot, without its events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamExtent {
-    /// Its last event in the snapshot.
+    /// The last event of the stream in the snapshot.
     pub head: StreamHead,
-    /// The id of the event at the cursor's [`after`](StreamCursor::after); `None` if that is 0 or the snapshot has no
-    /// such event. A reader that goes on from what it knows compares it with the id that it knows.
+    /// The id of the event at the cursor's [`after`](StreamCursor::after); `None` if that is 0 or
+    /// the snapshot has no such event. A reader that continues from known events compares it with
+    /// the id that it knows.
     pub after: Option<EventId>,
 }
 
@@ -131,39 +137,42 @@ pub struct StreamCursor {
 
 /// A request for one page of the events of several streams.
 ///
-/// The first page is read with `up_to: None`: it opens a snapshot, names it ([`StreamsPage::snapshot`]), and gives the
-/// head of every stream in it. Further pages move each cursor to the version that was last seen and repeat the
-/// snapshot in `up_to`. Since positions are dense and nothing is ever changed, that is the same snapshot, and no
-/// transaction is held open between pages.
+/// The first page is requested with `up_to: None`: this opens a snapshot, whose position
+/// ([`StreamsPage::snapshot`]) is returned with the head of every stream in it. Later requests move
+/// each cursor to the last version that was read and pass the snapshot in `up_to`. Since positions
+/// are dense and events never change, they read from the same snapshot, and no transaction is held
+/// open between pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadStreams {
-    /// The streams, each once.
+    /// The streams; no stream may occur twice.
     pub streams: Vec<StreamCursor>,
-    /// The snapshot to read from; `None` for the present.
+    /// The snapshot to read from; `None` for the current state of the store.
     pub up_to: Option<Position>,
-    /// The most events to return, at most [`MAX_PAGE_EVENTS`]. A page of large events has fewer, see [`MAX_PAGE_BYTES`].
+    /// The maximum number of events to return, at most [`MAX_PAGE_EVENTS`]. A page of large events
+    /// has fewer, see [`MAX_PAGE_BYTES`].
     pub limit: usize,
-    /// Also look up whether a commit with this key was made.
+    /// The idempotency key of an earlier commit to look up as well.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// A page of the events of several streams, in global commit order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamsPage {
-    /// Each requested stream in the snapshot, in the order of the request.
+    /// The extent of each requested stream in the snapshot, in the order of the request.
     pub streams: Vec<StreamExtent>,
-    /// The events, ordered by position; none only if there are no more in the snapshot. Large events are fewer than were
-    /// asked for ([`MAX_PAGE_BYTES`]): there are more while a stream was not read up to its version.
+    /// The events, ordered by position; empty only if the snapshot has no more. A page of large
+    /// events has fewer than requested ([`MAX_PAGE_BYTES`]): there are more until every stream has
+    /// been read up to its version.
     pub events: Vec<StreamEvent>,
     /// The position of the store's latest event when the snapshot was taken.
     pub snapshot: Position,
-    /// The earlier commit with the requested idempotency key, if there is one. Then the command is done, so neither
-    /// streams nor events are read, and both are empty.
+    /// The earlier commit with the requested idempotency key, if there is one. The command is then
+    /// already done, so streams and events are not read, and both are empty.
     pub already_committed: Option<Appended>,
 }
 
 impl StreamsPage {
-    /// The version of each requested stream in the snapshot, in the order of the request.
+    /// Returns the version of each requested stream in the snapshot, in the order of the request.
     pub fn versions(&self) -> Vec<Version> {
         self.streams
             .iter()
@@ -172,26 +181,26 @@ impl StreamsPage {
     }
 }
 
-/// One event as a command needs it: no envelope.
+/// One event as a command needs it, without the envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamEvent {
-    /// The index of its stream among the requested ones.
+    /// The index of the event's stream among the requested ones.
     pub stream: usize,
-    /// Its version in that stream.
+    /// The version of the event in that stream.
     pub version: Version,
-    /// Its position among all events.
+    /// The position of the event among all events.
     pub position: Position,
-    /// Its stored name.
+    /// The stored name of the event.
     pub type_name: Arc<str>,
-    /// Its payload, JSON.
+    /// The payload, as JSON.
     pub payload: Bytes,
 }
 
 impl StreamEvent {
-    /// The event itself.
+    /// Decodes the event.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is none of the type's events, or its payload does not fit.
+    /// Returns [`DecodeError`] if `E` does not know this event type, or the payload does not fit.
     pub fn decode<E: Event>(&self) -> Result<E, DecodeError> {
         E::decode(&self.type_name, &self.payload)
     }
@@ -222,20 +231,23 @@ pub struct ReadFeed {
     pub after: Position,
     /// The selected events.
     pub filter: EventFilter,
-    /// The most events to return, at most [`MAX_PAGE_EVENTS`]. A page of large events has fewer, see [`MAX_PAGE_BYTES`].
+    /// The maximum number of events to return, at most [`MAX_PAGE_EVENTS`]. A page of large events
+    /// has fewer, see [`MAX_PAGE_BYTES`].
     pub limit: usize,
 }
 
-/// A page of a feed, in commit order, with whole envelopes.
+/// A page of a feed, in commit order, with complete envelopes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeedPage {
-    /// The events that match, ordered by position.
+    /// The matching events, ordered by position.
     pub events: Vec<RecordedEvent>,
-    /// Every event after the requested position and at or before this one was looked at, so the next page begins after
-    /// it: the position of the page's last event if the page is full, so that there may be more, else that of the
-    /// store's latest event. It is before the requested position only if the store has no event there: it lost some, or is another store.
+    /// The position up to which every event after the requested position was examined; the next
+    /// page begins after it. If the page is full, so that there may be more events, this is the
+    /// position of its last event; otherwise it is that of the store's latest event. It is before
+    /// the requested position only if the store has no event there: the store lost events, or it is
+    /// a different store.
     pub up_to: Position,
-    /// The position of the store's latest event when the page was read. There may be more events in the feed while
-    /// `up_to` is before it.
+    /// The position of the store's latest event when the page was read. While `up_to` is before it,
+    /// the feed may have more events.
     pub head: Position,
 }

@@ -1,7 +1,8 @@
-//! States that commands have folded in this process, so that the next one reads what is new only.
+//! States that commands have folded in this process, so that the next command reads only newer
+//! events.
 //!
-//! This file keeps and finds them. It knows neither commands nor events, and what it keeps proves nothing: whoever takes
-//! a state out asks the store whether it still holds.
+//! This file stores and looks up states. It knows neither commands nor events, and a cached state
+//! proves nothing: its user must check that the store still has the history.
 
 use std::{
     any::{Any, TypeId},
@@ -45,14 +46,14 @@ impl fmt::Debug for StateKey {
     }
 }
 
-/// A state of whatever type.
+/// A state of any type.
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 
-/// The folded states of `#[command(cached)]` commands on one store in this process. A store keeps one and hands it out
-/// by [`EventStore::states`](super::EventStore::states).
+/// The folded states of `#[command(cached)]` commands on one store in this process. A store keeps
+/// one and returns it from [`EventStore::states`](super::EventStore::states).
 ///
-/// It holds 10,000 states unless told otherwise, one for each command type and list of streams, and forgets the one that
-/// was not used for longest.
+/// By default it holds up to 10,000 states, one for each command type and list of streams, and
+/// evicts the least recently used one.
 ///
 /// ```
 /// use eventcore::{EventStore, memory::MemoryEventStore};
@@ -73,25 +74,25 @@ struct Kept {
     misses: u64,
 }
 
-/// The counts of a [`StateCache`] so far.
+/// The counts of a [`StateCache`] since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateCacheCounts {
-    /// Commands that began with a remembered state.
+    /// The number of commands that started from a cached state.
     pub hits: u64,
-    /// Commands that might have, and found none.
+    /// The number of commands that looked for a cached state and found none.
     pub misses: u64,
-    /// The states that are kept now.
+    /// The number of states that are cached now.
     pub states: usize,
 }
 
 impl StateCache {
-    /// An empty cache.
+    /// Creates an empty cache.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the largest number of states; with 0, none is kept. Excess states are dropped at once.
+    /// Sets the maximum number of states; with 0, none is kept. Excess states are dropped at once.
     pub fn set_capacity(&self, states: usize) {
         self.forget_beyond(states);
         let mut kept = self.kept();
@@ -100,12 +101,13 @@ impl StateCache {
         kept.states.resize(states);
     }
 
-    /// Forgets all states.
+    /// Removes all states.
     pub fn clear(&self) {
         self.forget_beyond(0);
     }
 
-    /// A state may be large, so that nobody waits while it is taken apart.
+    /// Evicts states beyond this number. They may be large, so they are dropped after the lock is
+    /// released.
     fn forget_beyond(&self, states: usize) {
         let mut forgotten = Vec::new();
         let mut kept = self.kept();
@@ -115,7 +117,7 @@ impl StateCache {
         drop(kept);
     }
 
-    /// Returns the counts since the cache was made.
+    /// Returns the counts since the cache was created.
     pub fn counts(&self) -> StateCacheCounts {
         let kept = self.kept();
         StateCacheCounts {
@@ -145,7 +147,7 @@ impl StateCache {
         drop(replaced);
     }
 
-    /// A map that a panic left is whole, since no code of others runs under the lock.
+    /// Locks the map. It stays consistent after a panic, since no foreign code runs under the lock.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +155,7 @@ impl StateCache {
 
 impl Default for StateCache {
     fn default() -> Self {
-        // Room is made as states come.
+        // Memory is allocated as states are added.
         let mut states = LruCache::unbounded();
         states.resize(NonZeroUsize::new(DEFAULT_CAPACITY).unwrap_or(NonZeroUsize::MIN));
         Self {

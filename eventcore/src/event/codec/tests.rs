@@ -1,4 +1,4 @@
-//! Round trips, and what is refused.
+//! Tests of round trips and of refused values.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -230,7 +230,7 @@ fn nesting_that_json_does_not_show_cannot_overflow_the_stack() {
     let mut onion = (0..20_000).fold(Onion(None), |inner, _| Onion(Some(Box::new(inner))));
     let event = E::Onion(onion);
     assert!(matches!(json(&event), Err(EncodeError::TooDeep { .. })));
-    // Dropping it recursively would overflow instead.
+    // Dropping the value recursively would overflow the stack.
     let E::Onion(inner) = event;
     onion = inner;
     while let Some(inner) = onion.0.take() {
