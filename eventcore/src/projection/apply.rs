@@ -1,4 +1,5 @@
-//! Applies the pages of a feed: batch by batch, and one by one what fails; prepares the read model; replays parked events.
+//! Prepares the read model, applies the pages of a feed in batches, isolates failing events, and
+//! replays dead letters.
 
 use std::{
     future::{Future, poll_fn},
@@ -68,7 +69,8 @@ where
             match self.settle(&mut pauses, prepared).await? {
                 Some(None) => return Ok(()),
                 Some(Some(failure)) if failure.is_of_event => {
-                    // A swap may have changed the tables under this leader: then the fault is not the projection's.
+                    // Checks the lease first: if a swap has replaced the tables, the projection is
+                    // not at fault.
                     self.keep(lease).await?;
                     let (projection, source) = (P::NAME, failure.error);
                     return Err(ProjectionError::Prepare { projection, source }.into());
@@ -79,7 +81,7 @@ where
         }
     }
 
-    /// Applies a page, batch by batch.
+    /// Applies a page in batches.
     pub(super) async fn page(
         &mut self,
         lease: &mut Lease,
@@ -158,7 +160,8 @@ where
         self.run_held(lease, batch.run()).await
     }
 
-    /// Deals with an event that was not applied; whether it is put aside now.
+    /// Handles an event that could not be applied. Returns `true` if the event is now a dead
+    /// letter.
     async fn failed(
         &mut self,
         lease: &mut Lease,
@@ -166,7 +169,7 @@ where
         failure: Failure,
         attempts: u32,
     ) -> Result<bool, Exit> {
-        // A swap may have changed the tables under this leader: then the fault is not the event's.
+        // Checks the lease first: if a swap has replaced the tables, the event is not at fault.
         self.keep(lease).await?;
         let position = event.position;
         let error = LastError {
@@ -216,7 +219,7 @@ where
         }
     }
 
-    /// Commits the checkpoint alone.
+    /// Commits a checkpoint without applying events.
     async fn commit(&mut self, lease: &Lease, progress: Progress) -> Result<(), Exit> {
         let mut pauses = Pauses::new();
         loop {
@@ -233,10 +236,11 @@ where
         }
     }
 
-    /// Runs work of the database where it may block, and renews the lease meanwhile, however long the work takes.
+    /// Runs database work where it may block, and keeps renewing the lease until the work
+    /// completes.
     ///
-    /// While a transaction keeps others from writing, as on SQLite, the lease cannot be renewed, and need not be: nobody else
-    /// can take it, and the commit renews it.
+    /// While a transaction excludes other writers, as on SQLite, the lease cannot be renewed. It
+    /// does not have to be: no other process can take the lease, and the commit renews it.
     async fn run_held<T: Send + 'static>(
         &mut self,
         lease: &Lease,
@@ -256,11 +260,11 @@ where
                         "`apply` or `prepare` runs for longer than the lease's term; the lease is renewed meanwhile"
                     );
                 }
-                // A failure is tried again soon. If the lease is lost, the commit of the work is refused.
+                // A failed renewal is retried soon. If the lease is lost, the commit is refused.
                 let _ = database.renew(lease, term).await;
             }
         };
-        // In a box of its own: the work holds the projection's future, which may be large.
+        // Boxed, because the work contains the projection's future, which may be large.
         let (mut work, mut renew) = (Box::pin(database.run(work)), pin!(renew));
         poll_fn(|context| {
             let done = work.as_mut().poll(context);
@@ -272,7 +276,8 @@ where
         .await?
     }
 
-    /// Applies again some of the parked events that are marked for it, so that new events need not wait for long.
+    /// Reapplies some of the dead letters that are marked for replay: few at a time, so as not to
+    /// delay new events.
     pub(super) async fn replay(&mut self, lease: &mut Lease) -> Result<(), Exit> {
         let record = self.setup.database.record().await;
         if !record.is_ok_and(|record| record.is_some_and(|record| record.to_replay)) {
@@ -281,7 +286,7 @@ where
         let mut after = Position::START;
         loop {
             let letters = self.setup.database.dead_letters(after).await;
-            // What cannot be read now is tried at the next look.
+            // A failed read is retried at the next check.
             let Some(last) = letters.as_ref().ok().and_then(|letters| letters.last()) else {
                 return Ok(());
             };
@@ -300,7 +305,7 @@ where
         }
     }
 
-    /// Applies a parked event again; whether the next one can be tried.
+    /// Reapplies a dead letter. Returns `true` if the next one can be tried.
     async fn replay_one(&mut self, lease: &Lease, letter: DeadLetter) -> Result<bool, Exit> {
         let position = letter.position;
         let request = ReadFeed {
@@ -333,7 +338,7 @@ where
                 self.pause(&mut pauses, failure.of_database()).await?;
                 Ok(false)
             }
-            // A batch of one event is never unclear.
+            // The outcome of a batch of one event is never unclear.
             Some(Outcome::Unclear) | None => Ok(false),
         }
     }

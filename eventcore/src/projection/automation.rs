@@ -8,12 +8,14 @@ use crate::{
     RecordedEvent, execute, projection::ProjectionDatabase,
 };
 
-/// Reacts to events with commands, each once: a process manager.
+/// A process manager: reacts to events by issuing commands, each exactly once.
 ///
-/// Each command carries an idempotency key made from the automation's name, the event's position and the command's number
-/// in the reaction. When a reaction is repeated, because the process died between a command and the checkpoint, commands
-/// that were committed are not committed again. So a reaction must issue the same commands in the same order when it sees
-/// the same event again: decide in the commands, not here. No other [`IdempotencyKey`] can be equal to such a key.
+/// Each command carries an idempotency key made of the automation's name, the event's position and
+/// the command's number in the reaction. If a reaction is repeated because the process died between
+/// a command and the checkpoint, commands that were already committed are not committed again. A
+/// reaction must therefore issue the same commands in the same order when it receives the same
+/// event again: make decisions in the commands, not in the reaction. Such a key never equals any
+/// other [`IdempotencyKey`].
 ///
 /// ```
 /// # #[cfg(feature = "macros")] mod example {
@@ -45,16 +47,16 @@ use crate::{
 /// # }
 /// ```
 pub trait Automation<S>: Send + Sync + 'static {
-    /// The events that it reacts to.
+    /// The events that the automation reacts to.
     type Feed: EventFeed + Send;
-    /// The error of a reaction. The runner's error policy handles it, so handle a refusal that is part of the business
-    /// here.
+    /// The error type of a reaction. Errors go to the runner's error policy, so handle expected
+    /// business refusals in [`react`](Self::react).
     type Error: Into<Box<dyn Error + Send + Sync>> + Send;
-    /// The name of the automation, under which its checkpoint is kept, and which is part of its idempotency keys. It has the
-    /// same form as [`Projection::NAME`].
+    /// The name of the automation, which identifies its checkpoint and is part of its idempotency
+    /// keys. The format is that of [`Projection::NAME`].
     const NAME: &'static str;
 
-    /// Issues the commands that an event calls for.
+    /// Issues the commands that an event requires.
     fn react(
         &self,
         event: Self::Feed,
@@ -62,7 +64,7 @@ pub trait Automation<S>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// One event that an [`Automation`] reacts to, and the way to issue commands for it.
+/// The reaction of an [`Automation`] to one event, through which it issues commands.
 #[derive(Debug)]
 pub struct Reaction<'a, S> {
     store: &'a S,
@@ -72,16 +74,16 @@ pub struct Reaction<'a, S> {
 }
 
 impl<S: EventStore> Reaction<'_, S> {
-    /// The event with all that is known of it.
+    /// Returns the event with its metadata.
     pub fn event(&self) -> &RecordedEvent {
         self.event
     }
 
-    /// Runs a command, once for this place in this reaction. Its events name the event as their cause, and belong to the
-    /// same conversation.
+    /// Runs a command, at most once for this point of this reaction. The command's events have this
+    /// event as their cause and share its correlation id.
     ///
     /// # Errors
-    /// [`CommandError`]; the command's own errors come back typed.
+    /// Returns [`CommandError`]; the command's own errors stay typed.
     pub async fn execute<C: CommandLogic>(
         &mut self,
         command: C,
@@ -89,11 +91,11 @@ impl<S: EventStore> Reaction<'_, S> {
         self.execute_with(command, ExecuteOptions::new()).await
     }
 
-    /// Like [`execute`](Self::execute), with options of one's own. Idempotency key, cause and, if the event has one,
-    /// conversation are set here.
+    /// Runs a command like [`execute`](Self::execute), with the given options. The idempotency key,
+    /// the causation id and, if the event has one, the correlation id are overwritten.
     ///
     /// # Errors
-    /// [`CommandError`]; the command's own errors come back typed.
+    /// Returns [`CommandError`]; the command's own errors stay typed.
     pub async fn execute_with<C: CommandLogic>(
         &mut self,
         command: C,
@@ -110,7 +112,7 @@ impl<S: EventStore> Reaction<'_, S> {
     }
 }
 
-/// An [`Automation`] as a projection that writes nothing but its checkpoint.
+/// Adapts an [`Automation`] to a projection that writes only its checkpoint.
 #[derive(Debug)]
 pub struct Automated<S, A> {
     store: S,
@@ -152,7 +154,7 @@ where
     S: EventStore + ProjectionDatabase,
     A: Automation<S>,
 {
-    /// For an automation whose checkpoint is kept in the store's own database.
+    /// Creates a runner for an automation that keeps its checkpoint in the event store's database.
     pub fn automation(store: S, automation: A) -> Self {
         let projection = Automated {
             store: store.clone(),

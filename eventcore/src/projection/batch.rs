@@ -1,4 +1,4 @@
-//! One batch of events in one transaction, short in time.
+//! Applies a batch of events in one short transaction.
 
 use std::{
     error::Error,
@@ -10,10 +10,10 @@ use std::{
 use super::{EventFeed, Lease, LeaseError, Progress, Projection, ReadModel, Stage, panic::catch};
 use crate::{EventStoreError, Position, RecordedEvent};
 
-/// The most events of a batch.
+/// The maximum number of events in a batch.
 const MOST: usize = 1024;
 
-/// The size of the next batch, chosen so that a batch stays short even where a single event takes long.
+/// The size of the next batch, chosen so that batches stay short even if a single event takes long.
 #[derive(Debug)]
 pub(super) struct BatchSize(usize);
 
@@ -26,7 +26,7 @@ impl BatchSize {
         self.0
     }
 
-    /// Learns from a batch how many events fit, or that more do.
+    /// Adjusts the size: to `events` if the batch was cut short, otherwise to a larger one.
     pub(super) fn learn(&mut self, events: usize, is_cut_short: bool) {
         self.0 = if is_cut_short {
             events.max(1)
@@ -38,24 +38,25 @@ impl BatchSize {
 
 /// The outcome of one batch.
 pub(super) enum Outcome {
-    /// So many events are applied and committed; whether that is all that fitted into the time.
+    /// The number of events applied and committed, and `true` if the time limit cut the batch
+    /// short.
     Done(usize, bool),
-    /// The event with this number could not be applied. Those before it are committed if the database cannot undo them,
-    /// else nothing is.
+    /// The event at this index of the batch could not be applied. The events before it are
+    /// committed if the database cannot roll them back; otherwise nothing is.
     Failed(usize, Failure),
-    /// One of several events, nobody knows which, made the commit fail. Nothing is committed.
+    /// One of several events made the commit fail, and it is unknown which. Nothing is committed.
     Unclear,
 }
 
 /// A failure to apply an event.
 pub(super) struct Failure {
     pub(super) error: Box<dyn Error + Send + Sync>,
-    /// `true` if the event is the cause, and not the database.
+    /// `true` if the event caused the failure, `false` if the database did.
     pub(super) is_of_event: bool,
 }
 
 impl Failure {
-    /// The error of a database that failed while an event was applied.
+    /// Returns the error of a database that failed while an event was applied.
     pub(super) fn of_database(self) -> EventStoreError {
         EventStoreError::Unavailable { source: self.error }
     }
@@ -70,7 +71,8 @@ pub(super) struct Batch<P, D> {
     pub(super) range: Range<usize>,
     /// The checkpoint after the last event of the page.
     pub(super) up_to: Position,
-    /// A parked event is applied, which leaves the checkpoint where it is.
+    /// The position of the dead letter that is replayed, if any. A replay does not move the
+    /// checkpoint.
     pub(super) replayed: Option<Position>,
 }
 
@@ -81,7 +83,7 @@ where
 {
     pub(super) async fn run(self) -> Result<Outcome, LeaseError> {
         match self.attempt(false).await {
-            // The failure may be that of a statement which an earlier event had queued.
+            // The failed statement may have been queued by an earlier event.
             Ok(Outcome::Failed(_, failure))
                 if D::QUEUES && failure.is_of_event && self.range.len() > 1 =>
             {
@@ -91,7 +93,8 @@ where
         }
     }
 
-    /// Applies the events and commits. If `each` is set, what an event has queued is waited for before the next one.
+    /// Applies the events and commits. If `each` is set, flushes the queued statements after each
+    /// event.
     async fn attempt(&self, each: bool) -> Result<Outcome, LeaseError> {
         let mut tx = self.database.begin(&self.lease).await?;
         let started = Instant::now();
@@ -152,7 +155,7 @@ where
         catch(apply).await?
     }
 
-    /// The checkpoint after so many events of the batch.
+    /// Returns the checkpoint after the first `done` events of the batch.
     fn progress(&self, done: usize) -> Progress {
         let end = self.range.start + done;
         let position = if end >= self.events.len() {
@@ -169,7 +172,7 @@ where
     }
 }
 
-/// The position of the event before this one.
+/// Returns the position of the event before index `next`, or `before` if there is none.
 pub(super) fn last_of(events: &[RecordedEvent], next: usize, before: Position) -> Position {
     let last = next.checked_sub(1).and_then(|last| events.get(last));
     last.map_or(before, |event| event.position)

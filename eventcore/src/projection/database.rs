@@ -8,24 +8,26 @@ use std::{
 
 use crate::{EventStoreError, Position};
 
-/// A database that holds read models, and with them their checkpoints, leases and dead letters.
+/// A database that holds read models together with their checkpoints, leases and dead letters.
 ///
-/// The stores `SqliteEventStore` and `PostgresEventStore` are such databases, and so is a
-/// [`MemoryReadModel`](super::MemoryReadModel). Implement this trait and [`ReadModel`] to add another.
+/// `SqliteEventStore`, `PostgresEventStore` and [`MemoryReadModel`](super::MemoryReadModel)
+/// implement this trait. Implement it and [`ReadModel`] to support another database.
 pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
     /// The transaction that a projection writes through.
     type Transaction: Send + 'static;
-    /// One read model of this database: the live one, or the one that a rebuild makes.
+    /// One read model of this database: the live one, or the one that a rebuild creates.
     type ReadModel: ReadModel<Transaction = Self::Transaction>;
 
-    /// Returns the live read model of a projection, which need not exist yet. Asks nothing of the database.
+    /// Returns the live read model of a projection, which need not exist yet. Does not access the
+    /// database.
     fn live(&self, name: &str) -> Self::ReadModel;
 
-    /// Opens the read model that a rebuild makes beside the live one: empty if `afresh`, else with what an interrupted
-    /// rebuild has left.
+    /// Opens the read model that a rebuild creates beside the live one: empty if `afresh`,
+    /// otherwise with the contents that an interrupted rebuild left behind.
     ///
     /// # Errors
-    /// A database that fails, or in which the read model could not be swapped in later, such as for lack of a right.
+    /// Returns [`EventStoreError`] if the database fails, or if the read model could not be swapped
+    /// in later, for example because a privilege is missing.
     fn rebuild(
         &self,
         name: &str,
@@ -35,34 +37,37 @@ pub trait ProjectionDatabase: Clone + Send + Sync + 'static {
 
 /// The rows, checkpoint, lease and dead letters of one projection in a [`ProjectionDatabase`].
 ///
-/// [`commit`](Self::commit) makes what the transaction wrote and the checkpoint durable together, and only while the lease
-/// is the projection's latest. Time decides when a lease may be taken over, its fence whether it is still held.
+/// [`commit`](Self::commit) makes the transaction's writes and the checkpoint durable together, and
+/// only if the lease is the projection's latest. Time determines when a lease may be taken over;
+/// the fence determines whether it is still held.
 pub trait ReadModel: Clone + Send + Sync + 'static {
-    /// The transaction that the projection writes through. Dropping it undoes what was written.
+    /// The transaction that the projection writes through. Dropping it rolls it back.
     type Transaction: Send + 'static;
-    /// The time after which a batch ends: others wait for its transaction, or for what it has locked.
+    /// The time after which a batch ends, because other writers may wait for its transaction or its
+    /// locks.
     const OPEN: Duration;
-    /// `true` if dropping a transaction undoes what was written. If not, an event whose application failed half way may
-    /// come again.
+    /// `true` if dropping a transaction rolls it back. If `false`, an event that was partially
+    /// applied before a failure may be applied again.
     const ROLLS_BACK: bool;
-    /// `true` if a transaction queues statements whose failure comes out later. Then what failed in a batch of several
-    /// events is found by applying them once more with a [`flush`](Self::flush) after each.
+    /// `true` if a transaction queues statements, so that their failures are reported later. The
+    /// failing event of a batch is then found by applying the batch once more with a
+    /// [`flush`](Self::flush) after each event.
     const QUEUES: bool = false;
 
-    /// Runs the work of a batch where it may block for a moment.
+    /// Runs the work of a batch where it may briefly block.
     fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> impl Future<Output = Result<T, EventStoreError>> + Send;
 
-    /// Takes the lease for a term, if nobody holds it.
+    /// Acquires the lease for a term if it is free.
     fn lead(
         &self,
         leader: &str,
         term: Duration,
     ) -> impl Future<Output = Result<Leadership, EventStoreError>> + Send;
 
-    /// Takes the lease for a term, also from another leader.
+    /// Acquires the lease for a term, even if another leader holds it.
     fn seize(
         &self,
         leader: &str,
@@ -76,16 +81,16 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
         term: Duration,
     ) -> impl Future<Output = Result<(), LeaseError>> + Send;
 
-    /// Gives the lease up, so that another process can take it at once.
+    /// Releases the lease, so that another process can acquire it immediately.
     fn resign(&self, lease: &Lease) -> impl Future<Output = Result<(), EventStoreError>> + Send;
 
-    /// Returns a transaction, which may begin only when it is used.
+    /// Returns a transaction, which may begin lazily on first use.
     fn begin(
         &self,
         lease: &Lease,
     ) -> impl Future<Output = Result<Self::Transaction, LeaseError>> + Send;
 
-    /// Waits for everything that was queued, and fails if any of it did.
+    /// Waits for all queued statements, and returns an error if any of them failed.
     fn flush(
         transaction: &mut Self::Transaction,
     ) -> impl Future<Output = Result<(), EventStoreError>> + Send {
@@ -93,22 +98,23 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// Returns `true` if a transaction in which something failed is usable itself, so that the failure is the
-    /// projection's own.
+    /// Returns `true` if a transaction is still usable after a failure, which means that the
+    /// projection caused the failure and not the database.
     fn is_usable(transaction: &Self::Transaction) -> bool;
 
-    /// Returns the uses of objects outside of the read model that the transaction has refused so far. They end the
-    /// projection: no error policy retries or parks them.
+    /// Returns the uses of objects outside of the read model that the transaction has refused so
+    /// far. They stop the projection: no error policy retries or dead-letters them.
     fn forbidden(transaction: &Self::Transaction) -> Option<Forbidden> {
         let _ = transaction;
         None
     }
 
-    /// Checks what a transaction has done, before it is committed.
+    /// Checks the writes of a transaction before it is committed.
     ///
     /// # Errors
-    /// [`LeaseError::Forbidden`] for what it wrote outside of the read model, and at [`Stage::Prepared`] of a rebuild also
-    /// for everything that the swap could not carry over. The runner rolls the transaction back and ends.
+    /// Returns [`LeaseError::Forbidden`] if it wrote outside of the read model or, at
+    /// [`Stage::Prepared`] of a rebuild, if it created anything that the swap could not carry over.
+    /// The runner then rolls the transaction back and stops.
     fn check(
         &self,
         transaction: &mut Self::Transaction,
@@ -122,7 +128,7 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
         })
     }
 
-    /// Commits what was written, together with the checkpoint.
+    /// Commits the transaction's writes together with the checkpoint.
     fn commit(
         &self,
         transaction: Self::Transaction,
@@ -130,14 +136,14 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
         progress: Progress,
     ) -> impl Future<Output = Result<(), LeaseError>> + Send;
 
-    /// Stores the last error, for the projection's status.
+    /// Stores the last error for the projection's status.
     fn note(
         &self,
         lease: &Lease,
         error: &LastError,
     ) -> impl Future<Output = Result<(), EventStoreError>> + Send;
 
-    /// Returns what is stored about the projection; `None` if it never ran.
+    /// Returns the stored record of the projection, or `None` if it has never run.
     fn record(
         &self,
     ) -> impl Future<Output = Result<Option<ProjectionRecord>, EventStoreError>> + Send;
@@ -148,17 +154,18 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
         after: Position,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, EventStoreError>> + Send;
 
-    /// Asks the leader to apply one parked event again, or all of them; returns their number.
+    /// Marks one dead letter, or all of them, for replay by the leader, and returns their number.
     fn replay(
         &self,
         position: Option<Position>,
     ) -> impl Future<Output = Result<usize, EventStoreError>> + Send;
 
-    /// Replaces this read model by the rebuilt one, with its checkpoint and dead letters, unless this one has come
-    /// further: then returns `false`. The leader of this one loses its lease.
+    /// Replaces this read model with the rebuilt one, including its checkpoint and dead letters.
+    /// The leader of this one loses its lease. Returns `false` and changes nothing if this read
+    /// model is further ahead than the rebuilt one.
     ///
-    /// A read model beyond `head` was made of events that the store has lost, as after the restore of a backup, and is
-    /// replaced by one that has not come as far.
+    /// A read model beyond `head` contains events that the store has lost, for example because a
+    /// backup was restored. It is replaced even though the rebuilt one is behind it.
     fn swap(
         &self,
         rebuild: &Self,
@@ -167,7 +174,7 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, LeaseError>> + Send;
 }
 
-/// The moment at which [`ReadModel::check`] is called.
+/// The point at which [`ReadModel::check`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
@@ -180,22 +187,22 @@ pub enum Stage {
 /// Uses of objects that are not part of a projection's read model, or that a rebuild could not carry over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Forbidden {
-    /// At least one.
+    /// The refused uses, at least one.
     pub uses: Vec<ForbiddenUse>,
 }
 
-/// One use that a database refuses to a projection.
+/// One use of an object that a database refuses to a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForbiddenUse {
     /// The object, by kind and name, such as ``table `events` ``.
     pub object: String,
-    /// The reason for which it is refused, and what to do instead.
+    /// The reason for the refusal, and what to do instead.
     pub reason: String,
 }
 
 #[cfg(feature = "postgres")]
 impl Forbidden {
-    /// The use of a projection that ended the runner's transaction.
+    /// Describes a projection that ended the runner's transaction.
     pub(crate) fn transaction_end() -> Self {
         let reason = "`apply` and `prepare` must not end the transaction: it is committed with the checkpoint, and what was \
                       committed without it may be applied twice; remove the statement, then rebuild the read model";
@@ -218,24 +225,24 @@ impl fmt::Display for Forbidden {
     }
 }
 
-/// The right to run a projection, until somebody else gets it.
+/// The right to run a projection, held until another process acquires it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Rises with each new leader: whoever writes with an older one is refused.
+    /// A number that increases with each new leader. Writes with an older fence are refused.
     pub fence: u64,
-    /// The checkpoint as its leader knows it. A commit that finds another one is refused: an earlier commit, of which
-    /// nobody knew the outcome, was made after all.
+    /// The checkpoint that the leader last committed or read. A commit that finds a different one
+    /// is refused: an earlier commit with an unknown outcome did succeed.
     pub position: Position,
 }
 
 /// The result of trying to acquire a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leadership {
-    /// The lease is ours.
+    /// This process holds the lease now.
     Taken(Lease),
-    /// Somebody else has it.
+    /// Another process holds the lease.
     Held {
-        /// Who.
+        /// The name of that process.
         leader: String,
     },
 }
@@ -244,16 +251,16 @@ pub enum Leadership {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaseError {
-    /// Another leads by now, the read model was swapped, or the checkpoint is another than its leader knows. Nothing was
-    /// written.
+    /// Another process leads now, the read model was swapped, or the checkpoint differs from the
+    /// leader's. Nothing was written.
     #[error("another process leads this projection by now; nothing was written")]
     Lost,
-    /// The database refuses to commit what the projection wrote: a constraint that is checked only then does not hold.
-    /// Nothing was written.
+    /// The database refused to commit the projection's writes, because a deferred constraint is
+    /// violated. Nothing was written.
     #[error(transparent)]
     Refused(EventStoreError),
-    /// The transaction used what is not part of the read model, or the rebuilt one cannot replace the live one. Nothing was
-    /// written.
+    /// The transaction used objects outside of the read model, or the rebuilt read model cannot
+    /// replace the live one. Nothing was written.
     #[error(transparent)]
     Forbidden(Forbidden),
     /// The database failed.
@@ -266,15 +273,15 @@ pub enum LeaseError {
 pub struct Progress {
     /// The new checkpoint.
     pub position: Position,
-    /// The lease is held for this much longer.
+    /// The duration by which the lease is extended.
     pub term: Duration,
-    /// An event that is parked.
+    /// The event that becomes a dead letter, if any.
     pub park: Option<DeadLetter>,
-    /// A parked event that was applied after all.
+    /// The dead letter that was applied successfully, if any.
     pub replayed: Option<Position>,
 }
 
-/// An event that a projection could not apply, put aside.
+/// An event that a projection could not apply and skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The event's position.
@@ -285,7 +292,7 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// The time at which it became a dead letter.
     pub parked_at: SystemTime,
-    /// `true` if it is to be applied again.
+    /// `true` if it is marked for replay.
     pub to_replay: bool,
 }
 
@@ -294,26 +301,27 @@ pub struct DeadLetter {
 pub struct LastError {
     /// The error.
     pub message: String,
-    /// The event, if it was about one.
+    /// The position of the event, if the error was about one.
     pub position: Option<Position>,
-    /// When.
+    /// The time of the error.
     pub at: SystemTime,
 }
 
 /// The stored record of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectionRecord {
-    /// Every event at or before it is applied, or parked.
+    /// The checkpoint: every event up to it is applied or dead-lettered.
     pub position: Position,
     /// The leader; `None` if the lease is free.
     pub leader: Option<String>,
-    /// A text that changes whenever the lease is taken or renewed. A standby that sees it unchanged for long enough takes the
-    /// lease over, whatever the clock says.
+    /// A string that changes whenever the lease is acquired or renewed. A standby that finds it
+    /// unchanged for long enough takes over the lease, even if the lease has not expired by the
+    /// clock.
     pub lease_state: String,
-    /// The last error, if nothing was committed since.
+    /// The last error, unless a batch has been committed since.
     pub last_error: Option<LastError>,
     /// The number of dead letters.
     pub parked: u64,
-    /// `true` if some of them are to be applied again.
+    /// `true` if some dead letters are marked for replay.
     pub to_replay: bool,
 }

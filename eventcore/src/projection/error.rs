@@ -9,19 +9,19 @@ use crate::{EventStoreError, Position, StreamId};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProjectionError {
-    /// An event could not be applied, and the error policy says to stop.
+    /// An event could not be applied, and the error policy stops the projection.
     #[error(
         "projection `{projection}` cannot apply `{type_name}` of stream `{stream}` at position {position} (attempt \
          {attempts}): {source}; mend it and start again, or let the error policy park such events"
     )]
     Event {
-        /// The projection.
+        /// The name of the projection.
         projection: &'static str,
-        /// The event.
+        /// The position of the event.
         position: Position,
-        /// Its stream.
+        /// The event's stream.
         stream: StreamId,
-        /// Its stored name.
+        /// The event's stored type name.
         type_name: Arc<str>,
         /// The number of attempts.
         attempts: u32,
@@ -31,44 +31,45 @@ pub enum ProjectionError {
     /// `prepare` failed.
     #[error("projection `{projection}` cannot prepare its read model: {source}")]
     Prepare {
-        /// The projection.
+        /// The name of the projection.
         projection: &'static str,
         /// The error.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The projection used what is not part of its read model, or what a rebuild cannot carry over. Nothing of that batch was
-    /// committed.
+    /// The projection used objects outside of its read model, or objects that a rebuild cannot
+    /// carry over. The batch was not committed.
     #[error("projection `{projection}` is refused; nothing was committed: {forbidden}")]
     Forbidden {
-        /// The projection.
+        /// The name of the projection.
         projection: &'static str,
-        /// The objects, each with the reason.
+        /// The objects, each with the reason for the refusal.
         forbidden: Forbidden,
     },
-    /// The feed is broken.
+    /// The feed has a gap, or ends before a position that was already read.
     #[error(transparent)]
     Subscription(SubscriptionError),
-    /// The store or database failed in a way that does not pass.
+    /// The store or database failed permanently.
     #[error(transparent)]
     Store(#[from] EventStoreError),
-    /// Another projection of this process leads under the same name. They would share one checkpoint, so that each event
-    /// changed the tables of one of them only.
+    /// Another projection in this process leads under the same name. The two would share one
+    /// checkpoint, so each event would be applied by only one of them.
     #[error(
         "two projections are called `{projection}`, `{own_type}` and `{other_type}`, and would share one checkpoint; give one \
          of them another `NAME`"
     )]
     NameTaken {
-        /// The name.
+        /// The shared name.
         projection: &'static str,
         /// The Rust type of the projection that ended with this error.
         own_type: &'static str,
         /// The Rust type of the projection that leads.
         other_type: &'static str,
     },
-    /// Its task panicked outside of `prepare` and `apply`. The open transaction was rolled back.
+    /// The projection's task panicked outside of `prepare` and `apply`. The open transaction was
+    /// rolled back.
     #[error("projection `{projection}` panicked: {message}")]
     Panicked {
-        /// The projection.
+        /// The name of the projection.
         projection: &'static str,
         /// The message of the panic.
         message: String,
@@ -76,7 +77,7 @@ pub enum ProjectionError {
 }
 
 impl ProjectionError {
-    /// The position of the event that the error is about.
+    /// Returns the position of the event that the error is about.
     pub(super) fn position(&self) -> Option<Position> {
         match self {
             Self::Event { position, .. } => Some(*position),
@@ -85,13 +86,13 @@ impl ProjectionError {
     }
 }
 
-/// An error and what caused it, in one line.
+/// Formats an error and its sources on one line.
 pub(super) fn with_sources(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Many errors name their source already.
+        // Many error messages already include their source.
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);

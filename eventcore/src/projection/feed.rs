@@ -7,7 +7,8 @@ use crate::{
     StreamIdError, StreamKey, Version,
 };
 
-/// The events that a projection or another reader wants, with their keys, as one type.
+/// A type for the events that a projection or another reader receives, together with their stream
+/// keys.
 ///
 /// Derive it on an enum whose variants hold a stream key and its event:
 ///
@@ -46,11 +47,13 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A pair of a key and its event is the feed of one category; a [`RecordedEvent`] is the feed of everything, undecoded.
-/// By hand a feed takes a filter, and a `decode` that understands whatever passes it.
+/// A pair of a key and its event is the feed of one category; [`RecordedEvent`] is the feed of all
+/// events, undecoded. To implement a feed by hand, write a filter and a `decode` that accepts every
+/// event that passes the filter.
 ///
-/// A filter by category lets through events that `decode` does not know, which is then an error: an event is never
-/// skipped silently. Narrow it to types only where others are really meant to be passed over.
+/// A filter by category may select events that `decode` does not know. That is an error: events are
+/// never skipped silently. Narrow the filter to event types only if the other events should be
+/// skipped.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which events it is read from",
     label = "this type is no feed",
@@ -58,13 +61,13 @@ use crate::{
     note = "a pair of a key and its event, such as `(AccountId, AccountEvent)`, is a feed; so is `RecordedEvent`"
 )]
 pub trait EventFeed: Sized {
-    /// Returns the filter of the feed. The database finds the events on an index.
+    /// Returns the filter of the feed. The database evaluates it with an index.
     fn filter() -> EventFilter;
 
-    /// Reads an event that passed the filter.
+    /// Decodes an event that passed the filter.
     ///
     /// # Errors
-    /// [`FeedError`] for one that this type does not understand.
+    /// Returns [`FeedError`] if the event cannot be read as this type.
     fn decode(event: &RecordedEvent) -> Result<Self, FeedError>;
 }
 
@@ -88,7 +91,8 @@ impl<K: StreamKey<Event = E>, E: Event> EventFeed for (K, E) {
     }
 }
 
-/// A key, with the event `E` of its streams: what a variant of a feed holds. Every [`StreamKey`] is one.
+/// A stream key whose streams hold events of type `E`, for use in a feed variant. Implemented for
+/// every [`StreamKey`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a stream key",
     label = "a variant of a feed holds a key, then its event",
@@ -99,13 +103,13 @@ pub trait FeedKey<E>: Sized {
     /// The category of the key.
     const CATEGORY: &'static str;
 
-    /// The stored names that the event type knows.
+    /// The stored names of the event type.
     const TYPE_NAMES: &'static [&'static str];
 
-    /// The typed key of the event's stream, and the event itself.
+    /// Returns the typed key of the event's stream, and the decoded event.
     ///
     /// # Errors
-    /// [`FeedError`] as for [`RecordedEvent::keyed`].
+    /// Returns [`FeedError`] under the same conditions as [`RecordedEvent::keyed`].
     fn keyed(event: &RecordedEvent) -> Result<(Self, E), FeedError>;
 }
 
@@ -119,14 +123,15 @@ impl<K: StreamKey, E: EventOf<K, K::Event>> FeedKey<E> for K {
     }
 }
 
-/// The event type of a key's streams: `Own`, and no other. A trait, so that an error speaks of the key.
+/// The event type of a key's streams, implemented only if `Self` and `Own` are the same type. This
+/// is a trait so that compiler errors name the key `K`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the event of `{K}` streams",
     label = "the events of this key are `{Own}`",
     note = "write `{Own}` behind the key instead of `{Self}`"
 )]
 pub trait EventOf<K, Own> {
-    /// The same event.
+    /// Returns the event unchanged.
     fn from_own(event: Own) -> Self;
 }
 
@@ -137,10 +142,11 @@ impl<K, E> EventOf<K, E> for E {
 }
 
 impl RecordedEvent {
-    /// The typed key of its stream, and the event itself.
+    /// Returns the typed key of the event's stream, and the decoded event.
     ///
     /// # Errors
-    /// [`FeedError`] when the stream is of another category, or key or event cannot be read as these types.
+    /// Returns [`FeedError`] if the stream belongs to another category, or if the key or the event
+    /// cannot be decoded.
     pub fn keyed<K: StreamKey>(&self) -> Result<(K, K::Event), FeedError> {
         let key = K::from_stream_id(&self.stream).map_err(|error| FeedError::new(self, error))?;
         let event = self.decode().map_err(|error| FeedError::new(self, error))?;
@@ -148,17 +154,17 @@ impl RecordedEvent {
     }
 }
 
-/// A stored event that a feed selects and its type cannot read.
+/// The error for a stored event that a feed selects but cannot decode.
 #[derive(Debug, thiserror::Error)]
 #[error("event {version} of stream `{stream}`, `{type_name}` at position {position}: {cause}")]
 pub struct FeedError {
     /// The position of the event.
     pub position: Position,
-    /// Its stream.
+    /// The stream of the event.
     pub stream: StreamId,
     /// The version of the event in its stream.
     pub version: Version,
-    /// Its stored name.
+    /// The stored type name of the event.
     pub type_name: Arc<str>,
     /// The cause.
     #[source]
@@ -169,19 +175,19 @@ pub struct FeedError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeedErrorCause {
-    /// The event is none that the feed's event type knows, or its payload does not fit.
+    /// The event type is unknown, or the payload does not match it.
     #[error(transparent)]
     Event(#[from] DecodeError),
-    /// The stream id is no key of the feed's key type.
+    /// The stream id is not a valid key of the feed's key type.
     #[error(transparent)]
     Key(#[from] StreamIdError),
-    /// No variant of the feed is for streams of this category.
+    /// The feed has no variant for streams of this category.
     #[error("the feed selects it and has no variant for it; add one, or narrow the filter")]
     NotInFeed,
 }
 
 impl FeedError {
-    /// An error about this event.
+    /// Creates an error about an event.
     pub fn new(event: &RecordedEvent, cause: impl Into<FeedErrorCause>) -> Self {
         Self {
             position: event.position,
@@ -192,7 +198,7 @@ impl FeedError {
         }
     }
 
-    /// The feed has no variant for this event.
+    /// Creates the error for an event that no variant of the feed accepts.
     pub fn not_in_feed(event: &RecordedEvent) -> Self {
         Self::new(event, FeedErrorCause::NotInFeed)
     }

@@ -1,4 +1,5 @@
-//! A running projection, seen from outside: [`ProjectionHandle`], and [`wait_for`] from another process.
+//! The handle of a running projection, [`ProjectionHandle`], and [`wait_for`], which also works
+//! from other processes.
 
 use std::{
     fmt,
@@ -16,13 +17,13 @@ use super::{
 };
 use crate::{EventStore, EventStoreError, Position};
 
-/// A projection that runs in this process. Dropping it stops the projection.
+/// A handle to a projection that runs in this process. Dropping it stops the projection.
 #[must_use = "the projection stops when its handle is dropped"]
 pub struct ProjectionHandle<S, D> {
     store: S,
     database: D,
     report: Report,
-    /// Dropped to stop.
+    /// The stop signal, sent by dropping it.
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), ProjectionError>>,
 }
@@ -44,12 +45,14 @@ impl<S: EventStore, D: ProjectionDatabase> ProjectionHandle<S, D> {
         }
     }
 
-    /// Waits until the read model includes all events up to a position, whichever process applies them.
+    /// Waits until the read model includes all events up to a position, regardless of which process
+    /// applies them.
     ///
     /// # Errors
-    /// - [`WaitError::Failed`] as soon as this runner has ended with an error, unless the position was reached before.
+    /// - [`WaitError::Failed`] as soon as this runner ends with an error before the position is
+    ///   reached.
     /// - [`WaitError::Timeout`] after `timeout`.
-    /// - [`WaitError::Store`] if the database cannot be asked.
+    /// - [`WaitError::Store`] if the database cannot be read.
     pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<(), WaitError> {
         let (mut here, mut failure) = (self.report.position(), self.report.failure());
         let applied = async move {
@@ -92,34 +95,35 @@ impl<S: EventStore, D: ProjectionDatabase> ProjectionHandle<S, D> {
         })
     }
 
-    /// Returns the status.
+    /// Returns the status of the projection.
     ///
     /// # Errors
-    /// What keeps the store or the database from being asked.
+    /// Returns [`EventStoreError`] if the store or the database cannot be read.
     pub async fn status(&self) -> Result<ProjectionStatus, EventStoreError> {
         let mut status = status(&self.store, &self.database, self.report.name()).await?;
         self.report.complete(&mut status);
         Ok(status)
     }
 
-    /// Returns `true` if it has ended; [`stop`](Self::stop) returns the reason.
+    /// Returns `true` if the projection has ended; [`stop`](Self::stop) returns the reason.
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Finishes the batch at hand, gives the lease up, and says how it ended.
+    /// Stops the projection after the current batch and releases the lease.
     ///
     /// # Errors
-    /// [`ProjectionError`] when it had ended by itself.
+    /// Returns [`ProjectionError`] if the projection ended with an error.
     pub async fn stop(mut self) -> Result<(), ProjectionError> {
         self.stop = None;
         self.join().await
     }
 
-    /// Waits until it ends by itself, with an error that its policy does not let pass, or because the store is closed.
+    /// Waits until the projection ends on its own: with an error that stops it, or because the
+    /// store is closed.
     ///
     /// # Errors
-    /// [`ProjectionError`] says why it ended.
+    /// Returns [`ProjectionError`] if the projection ended with an error.
     pub async fn join(&mut self) -> Result<(), ProjectionError> {
         let projection = self.report.name();
         match (&mut self.task).await {
@@ -140,9 +144,10 @@ impl<S, D> fmt::Debug for ProjectionHandle<S, D> {
     }
 }
 
-/// Waits until the read model of a projection shows everything up to a position, whatever process applies it.
+/// Waits until the read model of a projection includes all events up to a position, regardless of
+/// which process applies them.
 ///
-/// With the position of a command's answer, one reads one's own writes:
+/// With the position from a command's response, this gives read-your-writes consistency:
 ///
 /// ```no_run
 /// # #[cfg(feature = "sqlite")] async fn f(store: eventcore::sqlite::SqliteEventStore, done: eventcore::ExecutionResponse) -> Result<(), Box<dyn std::error::Error>> {
@@ -151,8 +156,9 @@ impl<S, D> fmt::Debug for ProjectionHandle<S, D> {
 /// ```
 ///
 /// # Errors
-/// [`WaitError::Timeout`] after `timeout`, [`WaitError::Store`] if the database cannot be asked. A projection that has failed
-/// in another process may be started again at any time, so its failure does not end the wait; a timeout names it.
+/// Returns [`WaitError::Timeout`] after `timeout`, and [`WaitError::Store`] if the database cannot
+/// be read. A projection that has failed in another process may be restarted at any time, so its
+/// failure does not end the wait; a timeout includes it.
 pub async fn wait_for<D: ProjectionDatabase>(
     database: &D,
     name: &str,
@@ -189,7 +195,7 @@ pub async fn wait_for<D: ProjectionDatabase>(
     }
 }
 
-/// The error of a wait for a read model.
+/// The error returned when waiting for a read model fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
@@ -199,40 +205,40 @@ pub enum WaitError {
         state(leader.as_deref(), last_error.as_ref())
     )]
     Timeout {
-        /// The projection.
+        /// The name of the projection.
         projection: String,
-        /// The position that was waited for.
+        /// The awaited position.
         position: Position,
         /// The projection's position at the end of the wait.
         reached: Position,
         /// The duration of the wait.
         waited: Duration,
-        /// The process that leads the projection; `None` if there is none.
+        /// The process that leads the projection, or `None` if there is none.
         leader: Option<String>,
-        /// The latest error of the projection, unless it has committed a batch since.
+        /// The last error of the projection, unless a batch has been committed since.
         last_error: Option<LastError>,
     },
-    /// The runner in this process has ended with an error, and the position was not reached.
+    /// The runner in this process ended with an error before the position was reached.
     #[error(
         "projection `{projection}` failed at position {reached} and will not reach {position} until it is started again: {}",
         error.message
     )]
     Failed {
-        /// The projection.
+        /// The name of the projection.
         projection: String,
-        /// The position that was waited for.
+        /// The awaited position.
         position: Position,
         /// The projection's position.
         reached: Position,
-        /// The error that the runner ended with.
+        /// The error that ended the runner.
         error: LastError,
     },
-    /// The database cannot be asked.
+    /// The database cannot be read.
     #[error(transparent)]
     Store(#[from] EventStoreError),
 }
 
-/// Describes what is known of a projection that does not arrive.
+/// Describes the state of a projection that did not reach the awaited position.
 fn state(leader: Option<&str>, last_error: Option<&LastError>) -> String {
     let leader = leader.map_or_else(
         || "no process leads it; start a runner for it".to_owned(),

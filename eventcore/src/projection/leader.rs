@@ -1,4 +1,4 @@
-//! Stands by for the lease, and follows the feed while it holds the lease.
+//! Acquires a projection's lease and, while holding it, follows the feed.
 
 use std::{
     any::type_name,
@@ -22,21 +22,22 @@ use super::{
 };
 use crate::{EventStore, EventStoreError, Position, store::FeedPage};
 
-/// The time between attempts of a standby to acquire the lease.
+/// The time between a standby's attempts to acquire the lease.
 const STANDBY: Duration = Duration::from_millis(100);
-/// The time between checks of a standby for a sign of life of the leader.
+/// The time between a standby's checks that the leader still renews its lease.
 const WATCH: Duration = Duration::from_millis(500);
-/// The longest time between two renewals of a lease. A third of a shorter term is less.
+/// The longest time between two renewals of a lease. For short terms it is a third of the term.
 const RENEWAL: Duration = Duration::from_millis(500);
-/// The least time without a renewal after which a standby takes over a lease that has not run out by the clock, since the
-/// clock was set back. A leader renews its lease more often than that, whatever its term.
+/// The minimum time without a renewal after which a standby takes over a lease that has not expired
+/// by the clock, which happens if the clock was set back. Leaders renew more often than this,
+/// regardless of the term.
 const SILENCE: Duration = Duration::from_secs(2);
-/// The time between moves of the checkpoint over events that the projection does not read.
+/// The time between checkpoint commits that only skip events that the projection does not read.
 const PASSING: Duration = Duration::from_millis(50);
 /// The time between reports of the lag to the metrics recorder.
 const MEASURED: Duration = Duration::from_secs(1);
 
-/// The set-up of a projection.
+/// The configuration of a projection.
 #[derive(Debug)]
 pub(super) struct Setup<S, D, P> {
     pub(super) store: S,
@@ -50,7 +51,7 @@ pub(super) struct Setup<S, D, P> {
 }
 
 impl<S: Clone, D, P> Setup<S, D, P> {
-    /// The same for one of its read models.
+    /// Returns the same configuration for one of the read models of the database.
     pub(super) fn of<E>(&self, database: E) -> Setup<S, E, P> {
         Setup {
             store: self.store.clone(),
@@ -74,12 +75,12 @@ pub(super) fn renewal(term: Duration) -> Duration {
     (term / 3).min(RENEWAL)
 }
 
-/// A lease of another process, watched on this process's own monotonic clock.
+/// Watches another process's lease, timed by this process's monotonic clock.
 #[derive(Default)]
 struct Watch {
-    /// The latest look at the lease.
+    /// The time of the last check.
     looked: Option<Instant>,
-    /// The lease as it was seen first and ever since, and when that was.
+    /// The last seen state of the lease, and the time since when it has not changed.
     unchanged: Option<(String, Instant)>,
 }
 
@@ -88,7 +89,7 @@ impl Watch {
         self.looked.is_none_or(|looked| looked.elapsed() >= WATCH)
     }
 
-    /// Returns whether the lease has been in this state for so long.
+    /// Returns `true` if the lease has been in this state for at least `time`.
     fn is_unchanged(&mut self, state: Option<String>, time: Duration) -> bool {
         let now = Instant::now();
         self.looked = Some(now);
@@ -104,13 +105,13 @@ impl Watch {
     }
 }
 
-/// A reason why a leader gives up its lease.
+/// The reason why a leader releases its lease.
 pub(super) enum Exit {
-    /// It was asked to.
+    /// A stop was requested.
     Stop,
-    /// It has come as far as it was to.
+    /// The target position was reached.
     Arrived,
-    /// Another leads.
+    /// The lease was lost.
     Lost,
     Failed(ProjectionError),
 }
@@ -125,7 +126,7 @@ pub(super) struct Run<'a, S, D, P, F> {
     pub(super) setup: Setup<S, D, P>,
     pub(super) report: Report,
     pub(super) shutdown: Shutdown<'a, F>,
-    /// The position to end at; `None` to continue indefinitely.
+    /// The position to stop at, or `None` to run indefinitely.
     until: Option<Position>,
     /// The time of the last report to the metrics recorder.
     measured: Option<Instant>,
@@ -153,7 +154,8 @@ where
         }
     }
 
-    /// Leads whenever the lease is free. Returns the lease if it has arrived, `None` if it was asked to stop.
+    /// Runs the projection whenever the lease can be acquired. Returns the lease once the target
+    /// position is reached, or `None` if a stop was requested.
     pub(super) async fn stand_by(&mut self) -> Result<Option<Lease>, ProjectionError> {
         let mut pauses = Pauses::new();
         let mut watch = Watch::default();
@@ -165,7 +167,8 @@ where
                     (pauses, watch) = (Pauses::new(), Watch::default());
                     let exit = self.lead(&mut lease).await;
                     if !matches!(exit, Exit::Arrived) {
-                        // If this fails, the lease runs out by itself. One that is lost cannot be given up either.
+                        // If this fails, the lease expires on its own. Releasing a lost lease has
+                        // no effect.
                         let _ = database.resign(&lease).await;
                     }
                     match exit {
@@ -202,7 +205,7 @@ where
         }
     }
 
-    /// Takes the lease if it is free, has run out, or shows no sign of life.
+    /// Acquires the lease if it is free, has expired, or is no longer renewed.
     async fn claim(&mut self, watch: &mut Watch) -> Result<Leadership, EventStoreError> {
         let Setup {
             database,
@@ -251,7 +254,7 @@ where
         let (mut pauses, mut size) = (Pauses::new(), BatchSize::new());
         let tick = renewal(self.setup.term);
         let mut kept = Instant::now();
-        // How far pages without events looked, and when the checkpoint was last committed.
+        // The end of the latest page without events, and the time of the last checkpoint commit.
         let (mut passed, mut committed) = (None, Instant::now());
         loop {
             if self.until.is_some_and(|until| lease.position >= until) {
@@ -279,7 +282,7 @@ where
                     self.pause(&mut pauses, error).await?;
                 }
                 Some(Ok(Err(error))) => return Err(ProjectionError::Subscription(error).into()),
-                // Nothing new for a while.
+                // No new page within this time.
                 Some(Err(_)) => {}
             }
             if let Some(up_to) = passed
@@ -303,12 +306,13 @@ where
         }
     }
 
-    /// Reports every now and then how far behind a live projection is, also one that is stuck.
+    /// Periodically reports the lag of a live projection to the metrics recorder, even if the
+    /// projection is stuck.
     pub(super) async fn measure(&mut self) {
         let is_due = self.measured.is_none_or(|last| last.elapsed() >= MEASURED);
         if metrics::ENABLED && self.until.is_none() && is_due {
             self.measured = Some(Instant::now());
-            // It reports to the recorder of metrics.
+            // Reports the lag as a side effect.
             let _ = status_of(&self.setup.store, &self.setup.database, P::NAME).await;
         }
     }

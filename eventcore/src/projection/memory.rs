@@ -1,4 +1,4 @@
-//! A read model in memory: [`MemoryReadModel`].
+//! An in-memory read model: [`MemoryReadModel`].
 
 use std::{
     fmt,
@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{EventStoreError, Position};
 
-/// A read model in memory, of one projection and one process. It starts empty and is built from the first event on.
+/// An in-memory read model for one projection in one process. It starts empty and is built from the
+/// first event.
 ///
 /// ```
 /// use eventcore::{RecordedEvent, memory::MemoryEventStore};
@@ -61,7 +62,8 @@ pub struct MemoryReadModel<M> {
 struct Kept {
     position: Position,
     fence: u64,
-    /// Until when somebody leads: for ever, if that is later than a clock can say.
+    /// The leader, if any, and the expiry of its lease. The expiry is `None` if it is too late for
+    /// [`Instant`] to represent.
     leader: Option<(String, Option<Instant>)>,
     last_error: Option<LastError>,
     dead_letters: Vec<DeadLetter>,
@@ -75,11 +77,12 @@ impl Kept {
     }
 }
 
-/// A [`MemoryReadModel`] while a batch is applied: nobody reads it meanwhile. What was changed is not undone by a failure.
+/// Exclusive access to a [`MemoryReadModel`] while a batch is applied. Changes are not rolled back
+/// on failure.
 pub struct MemoryTransaction<M>(OwnedRwLockWriteGuard<M>);
 
 impl<M> MemoryReadModel<M> {
-    /// With nothing in it.
+    /// Creates an empty read model.
     pub fn new() -> Self
     where
         M: Default,
@@ -87,7 +90,7 @@ impl<M> MemoryReadModel<M> {
         Self::default()
     }
 
-    /// The model as it is between two batches.
+    /// Returns a read lock on the model, acquired between two batches.
     pub async fn read(&self) -> RwLockReadGuard<'_, M> {
         self.model.read().await
     }
@@ -185,7 +188,7 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
     }
 
     async fn seize(&self, leader: &str, term: Duration) -> Result<Leadership, EventStoreError> {
-        // What a batch has changed is not undone, so its lease is good until it is through.
+        // Changes cannot be rolled back, so a running batch keeps its lease until it is complete.
         let _model = self.model.write().await;
         let mut kept = self.kept();
         kept.fence += 1;

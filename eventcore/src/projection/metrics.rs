@@ -1,5 +1,6 @@
-//! Metrics of projections, reported through the `metrics` facade with the feature `metrics`. The guide's chapter on
-//! projections documents their names; this is the only file that reports them.
+//! Reports metrics of projections through the `metrics` facade if the feature `metrics` is enabled.
+//! The guide's chapter on projections documents the metric names. Metrics are reported only in this
+//! file.
 
 use std::time::Duration;
 

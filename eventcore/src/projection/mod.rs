@@ -1,16 +1,16 @@
 //! Consumers of events: typed feeds, subscriptions, and projections that apply each event exactly once.
 //!
-//! | to … | start at |
+//! | to … | see |
 //! | --- | --- |
-//! | say which events are read, as a type | [`EventFeed`] |
+//! | declare the events to read as a type | [`EventFeed`] |
 //! | follow events | [`subscribe`] |
-//! | keep a read model | [`Projection`], [`ProjectionRunner`] |
-//! | keep one in memory | [`MemoryReadModel`] |
-//! | read one's own writes | [`wait_for`], [`ProjectionHandle::wait_for`] |
-//! | see how it goes | [`status()`], [`dead_letters`], [`replay`] |
+//! | maintain a read model | [`Projection`], [`ProjectionRunner`] |
+//! | maintain one in memory | [`MemoryReadModel`] |
+//! | read your own writes | [`wait_for`], [`ProjectionHandle::wait_for`] |
+//! | monitor and repair a projection | [`status()`], [`dead_letters`], [`replay`] |
 //!
-//! This module reads events through [`EventStore`](crate::EventStore) and writes through [`ProjectionDatabase`]; it knows
-//! no SQL.
+//! This module reads events through [`EventStore`](crate::EventStore) and writes through
+//! [`ProjectionDatabase`]; it contains no SQL.
 
 mod apply;
 mod automation;
@@ -60,11 +60,11 @@ pub use subscription::{Subscription, SubscriptionError, subscribe};
 
 use crate::{EventStoreError, Position};
 
-/// The events that a projection has put aside after a position ([`Position::START`] for all), the first 1,000, in commit
-/// order. What comes then is found after the position of the last.
+/// Returns the first 1,000 dead letters of a projection after a position ([`Position::START`] for
+/// the first page), in commit order. Pass the position of the last one to get the next page.
 ///
 /// # Errors
-/// What keeps the database from being asked.
+/// Returns [`EventStoreError`] if the database cannot be read.
 pub async fn dead_letters<D: ProjectionDatabase>(
     database: &D,
     name: &str,
@@ -73,13 +73,14 @@ pub async fn dead_letters<D: ProjectionDatabase>(
     database.live(name).dead_letters(after).await
 }
 
-/// Asks whoever leads a projection to apply a parked event again, or all of them (`None`). It does so within a second;
-/// what fails again stays parked. Says how many there are.
+/// Marks one dead letter of a projection, or all of them (`None`), for replay, and returns their
+/// number. The leader starts to reapply them within a second; an event that fails again stays a
+/// dead letter.
 ///
-/// Such an event is applied after later ones. That is for the projection to bear.
+/// A replayed event is applied after later events. The projection must tolerate this.
 ///
 /// # Errors
-/// What keeps the database from being asked.
+/// Returns [`EventStoreError`] if the database cannot be read or written.
 pub async fn replay<D: ProjectionDatabase>(
     database: &D,
     name: &str,

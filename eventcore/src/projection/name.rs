@@ -1,9 +1,9 @@
 //! The names of projections.
 
-/// The longest name of a projection, in bytes: what PostgreSQL allows for the name of a schema.
+/// The maximum length of a projection name in bytes. PostgreSQL allows this much for a schema name.
 pub(super) const MAX_NAME_BYTES: usize = 63;
 
-/// Panics, when it is compiled, for what cannot be the name of a projection.
+/// Panics, at compile time, if `name` is not a valid projection name.
 #[track_caller]
 pub(super) const fn check_name(name: &str) {
     assert!(
@@ -12,7 +12,8 @@ pub(super) const fn check_name(name: &str) {
     );
 }
 
-/// Returns whether a projection may have this name, which becomes part of table, schema and file names.
+/// Returns `true` if this is a valid projection name. Names become part of table, schema and file
+/// names.
 const fn is_name(name: &str) -> bool {
     let mut rest = name.as_bytes();
     if rest.is_empty() || rest.len() > MAX_NAME_BYTES {

@@ -1,35 +1,37 @@
-//! The order in which the events of a page are applied: [`PagePlan`], a state machine without input or output.
+//! The order in which the events of a page are applied: [`PagePlan`], a state machine that performs
+//! no I/O.
 
 use std::ops::Range;
 
-/// Decides which events of a page the next batch takes, from what became of the batches before it.
+/// Selects the events of a page for the next batch, based on the outcomes of the previous batches.
 ///
-/// Batches are as large as their size allows, until something fails. An event that failed is applied again by itself, after
-/// those before it; if a commit failed and it is unknown for which event, each event of that batch is committed by itself.
+/// Batches are as large as the batch size allows until something fails. An event that failed is
+/// retried alone, after the events before it are committed. If a commit failed because of an
+/// unknown event, each event of that batch is committed alone.
 #[derive(Debug)]
 pub(super) struct PagePlan {
     /// The number of events of the page.
     events: usize,
-    /// The first event that is not done.
+    /// The index of the first event that is not done.
     next: usize,
-    /// An event that could not be applied. Batches end before it.
+    /// The index of an event that could not be applied. Batches end before it.
     failed: Option<usize>,
-    /// Events before this one are committed one by one.
+    /// The index before which events are committed one by one.
     alone_until: usize,
     /// The number of failed attempts to apply the event `next`.
     attempts: u32,
 }
 
-/// The consequence of an event that was not applied.
+/// The next step after an event could not be applied.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// The events before it are applied again without it.
+    /// Apply the events before it again, without it.
     Again,
-    /// All events before it are done: the error policy decides.
+    /// Let the error policy decide, since all events before it are done.
     Judge {
         /// The event's index in the page.
         event: usize,
-        /// The number of attempts, this one included.
+        /// The number of attempts, including this one.
         attempts: u32,
     },
 }
@@ -45,8 +47,8 @@ impl PagePlan {
         }
     }
 
-    /// The events of the next batch, at most `size` of them. It is empty for a page without events, whose checkpoint is
-    /// committed all the same.
+    /// Returns the events of the next batch, at most `size` of them. The range is empty for a page
+    /// without events, whose checkpoint is committed nevertheless.
     pub(super) fn batch(&self, size: usize) -> Range<usize> {
         let start = self.next;
         let most = start.saturating_add(size.max(1));
@@ -59,7 +61,7 @@ impl PagePlan {
         start..end.min(self.events)
     }
 
-    /// The number of events that are done.
+    /// Returns the number of events that are done.
     pub(super) fn done(&self) -> usize {
         self.next
     }
@@ -68,13 +70,14 @@ impl PagePlan {
         self.next >= self.events
     }
 
-    /// So many events of the batch are committed.
+    /// Records that the first `events` events of the batch are committed.
     pub(super) fn committed(&mut self, events: usize) {
         self.next += events;
         self.attempts = 0;
     }
 
-    /// After `applied` further events of the batch, which are not committed, one could not be applied.
+    /// Records that an event could not be applied, after `applied` events of the batch that are not
+    /// committed.
     pub(super) fn failed(&mut self, applied: usize) -> Failed {
         self.failed = Some(self.next + applied);
         if applied > 0 {
@@ -87,12 +90,13 @@ impl PagePlan {
         }
     }
 
-    /// The batch could not be committed, and it is unknown for which of its events.
+    /// Records that the batch could not be committed, and that it is unknown which event is the
+    /// cause.
     pub(super) fn unclear(&mut self, batch: &Range<usize>) {
         self.alone_until = batch.end;
     }
 
-    /// The event that was judged is set aside.
+    /// Records that the judged event is now a dead letter.
     pub(super) fn parked(&mut self) {
         self.committed(1);
     }
@@ -109,7 +113,7 @@ mod tests {
         let mut plan = PagePlan::new(10);
         assert_eq!(plan.batch(4), 0..4);
         plan.committed(4);
-        // Cut short by its time.
+        // Cut short by the time limit.
         assert_eq!(plan.batch(16), 4..10);
         plan.committed(1);
         assert_eq!((plan.batch(16), plan.done()), (5..10, 5));
@@ -164,8 +168,8 @@ mod tests {
         assert_eq!(plan.batch(4), 6..10);
     }
 
-    /// Any bad events, found when they are applied or only by the commit, with and without a rollback: each good event is
-    /// committed once, each bad one judged, in order.
+    /// Covers random failing events, detected when they are applied or by the commit, with and
+    /// without rollback. Each good event is committed once and each bad one judged, in order.
     #[test]
     fn whatever_fails_every_event_is_done_once_and_in_order() {
         let mut random = fastrand::Rng::with_seed(13);

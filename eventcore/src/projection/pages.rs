@@ -1,4 +1,5 @@
-//! The pages of a feed, one after another, then as they come; the next one is fetched while the last one is used.
+//! Reads the pages of a feed and follows it at the end; fetches the next page while the current one
+//! is processed.
 
 use std::{
     future::Future,
@@ -13,16 +14,16 @@ use crate::{
     store::{FeedPage, MAX_PAGE_EVENTS, ReadFeed},
 };
 
-/// The time between polls of a reader at the end, with or without notifications.
+/// The time between polls at the end of the feed, with or without notifications.
 const POLL: Duration = Duration::from_secs(1);
-/// The pause of a reader after a failed request.
+/// The pause after a failed request.
 const PAUSE: Duration = Duration::from_millis(100);
 
 type Fetch<'a> = Pin<Box<dyn Future<Output = Result<FeedPage, EventStoreError>> + Send + 'a>>;
 
-/// Holds one page at most that nobody has asked for yet.
+/// A reader of the pages of a feed that prefetches at most one page.
 pub(super) struct Pages<'a> {
-    /// Begins to fetch the events after a position, some time later after a failure.
+    /// Starts to fetch the events after a position, following a pause if there was a failure.
     begin: Box<dyn Fn(Position, Option<Duration>) -> Fetch<'a> + Send + 'a>,
     is_dense: bool,
     after: Position,
@@ -57,7 +58,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The next page with something new in it, even if that is only how far it looked.
+    /// Polls for the next page that has events or moves the position forward.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -78,7 +79,7 @@ impl<'a> Pages<'a> {
             Ok(page) => {
                 self.after = page.up_to;
                 self.has_more = page.up_to < page.head;
-                // Polled once, so that the store sets to work.
+                // Polled once, so that the request starts.
                 let mut next = (self.begin)(self.after, None);
                 self.fetch = match next.as_mut().poll(context) {
                     Poll::Pending => Some(next),
@@ -114,14 +115,15 @@ async fn fetch<S: EventStore>(
         if page.up_to != after || !page.events.is_empty() {
             return Ok(page);
         }
-        // A hint may come too late, or never.
+        // A notification may be late or missing.
         if let Ok(waited) = tokio::time::timeout(POLL, store.wait(after)).await {
             waited?;
         }
     }
 }
 
-/// Checks that a page continues where the last one ended: without a gap, if every event is selected, and always forward.
+/// Checks that a page continues where the last one ended: always forward and, if the feed selects
+/// all events, without gaps.
 fn check(is_dense: bool, after: Position, page: &FeedPage) -> Result<(), SubscriptionError> {
     if page.up_to < after {
         return Err(SubscriptionError::LogTooShort {
@@ -149,7 +151,7 @@ fn check(is_dense: bool, after: Position, page: &FeedPage) -> Result<(), Subscri
     Ok(())
 }
 
-/// The position of a store's latest event.
+/// Returns the position of a store's latest event.
 pub(super) async fn head(store: &impl EventStore) -> Result<Position, EventStoreError> {
     let request = ReadFeed {
         after: Position::new(u64::MAX),

@@ -1,4 +1,4 @@
-//! Panics of a user's code, as errors.
+//! Converts panics in user code to errors.
 
 use std::{
     any::Any,
@@ -8,7 +8,7 @@ use std::{
     task::Poll,
 };
 
-/// A panic, with what it said.
+/// A caught panic, with its message.
 #[derive(Debug, thiserror::Error)]
 #[error("it panicked: {0}")]
 pub(super) struct Panic(pub(super) String);
@@ -21,7 +21,8 @@ impl Panic {
     }
 }
 
-/// Runs `work`, and returns a panic in it as an error. Callers drop whatever the panic may have left half done.
+/// Runs `work`, and returns a panic in it as an error. Callers must drop any state that the panic
+/// may have left inconsistent.
 pub(super) async fn catch<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
     let mut work = pin!(work);
     poll_fn(|context| {

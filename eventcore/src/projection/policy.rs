@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::Position;
 
-/// The reaction of a runner to an event that cannot be decoded or applied.
+/// The policy for events that cannot be decoded or applied.
 ///
-/// It applies to events only, a panic while one is decoded or applied included. A database or store that fails for a while is
-/// asked again, for as long as it takes.
+/// Applies to events only, including panics while one is decoded or applied; transient failures of
+/// the database or store are retried indefinitely.
 ///
 /// ```
 /// use eventcore::projection::ErrorPolicy;
@@ -23,7 +23,7 @@ pub struct ErrorPolicy {
     first: Duration,
     most: Duration,
     parks: bool,
-    /// The events that are parked whatever the rest says.
+    /// The events that are dead-lettered regardless of the other settings.
     parked: Vec<Position>,
 }
 
@@ -38,38 +38,45 @@ impl ErrorPolicy {
         }
     }
 
-    /// The first failure ends the runner with an error.
+    /// Returns a policy that stops the runner with an error at the first failure.
     pub fn stop() -> Self {
         Self::new(1, false)
     }
 
-    /// The event is tried again and again, ever more slowly, until somebody mends it. Events behind it wait.
+    /// Returns a policy that retries the event indefinitely, with growing pauses. Later events wait
+    /// until it succeeds.
     pub fn retry() -> Self {
         Self::new(u32::MAX, false)
     }
 
-    /// The event is put aside into the dead-letter table, and the runner goes on with the next one.
+    /// Returns a policy that moves the event to the dead-letter table and continues with the next
+    /// event.
     pub fn park() -> Self {
         Self::new(1, true)
     }
 
-    /// So many attempts are made (at least one) before the runner stops, or parks the event.
+    /// Sets the number of attempts, at least one, before the runner stops or dead-letters the
+    /// event.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
         self
     }
 
-    /// Sets the first and the longest pause between attempts. Each pause is twice as long as the one before.
+    /// Sets the first and the longest pause between attempts. Each pause is twice as long as the
+    /// previous one.
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.first = first;
         self.most = most;
         self
     }
 
-    /// Parks the event at this position at its first failure, whatever the policy says about others.
+    /// Dead-letters the event at this position at its first failure, regardless of the policy for
+    /// other events.
     ///
-    /// This is the way past one event that can never be decoded or applied, such as one with a damaged payload, without
-    /// parking others unseen. [`ProjectionError::Event`](super::ProjectionError::Event) and the status name the position.
+    /// Use this to skip one event that can never be decoded or applied, such as one with a damaged
+    /// payload, without silently dead-lettering others.
+    /// [`ProjectionError::Event`](super::ProjectionError::Event) and the status contain the
+    /// position.
     ///
     /// ```
     /// use eventcore::{Position, projection::ErrorPolicy};
@@ -81,7 +88,7 @@ impl ErrorPolicy {
         self
     }
 
-    /// Returns what follows a failed attempt to apply the event at a position.
+    /// Returns the action to take after a failed attempt to apply the event at a position.
     pub(super) fn after(&self, attempts: u32, position: Position) -> Verdict {
         if self.parked.contains(&position) {
             return Verdict::Park;
@@ -100,7 +107,7 @@ impl ErrorPolicy {
 }
 
 impl Default for ErrorPolicy {
-    /// [`ErrorPolicy::retry`].
+    /// Returns [`ErrorPolicy::retry`].
     fn default() -> Self {
         Self::retry()
     }

@@ -1,15 +1,17 @@
-//! The trait that users implement: [`Projection`].
+//! The trait that applications implement: [`Projection`].
 
 use std::{error::Error, future::Future};
 
 use super::EventFeed;
 use crate::RecordedEvent;
 
-/// A read model made of events: which events it reads, and what each of them changes.
+/// A read model built from events. An implementation defines the events to read and the changes
+/// that each of them makes.
 ///
 /// `Tx` is a transaction of the database that holds the read model, such as
-/// `eventcore::sqlite::SqliteTransaction`. What [`apply`](Self::apply) writes through it and the checkpoint commit
-/// together, so each event changes the read model exactly once, through every crash and take-over.
+/// `eventcore::sqlite::SqliteTransaction`. The writes of [`apply`](Self::apply) commit together
+/// with the checkpoint, so each event changes the read model exactly once, even across crashes and
+/// takeovers.
 ///
 /// ```
 /// # #[cfg(all(feature = "macros", feature = "sqlite"))] mod example {
@@ -53,39 +55,42 @@ use crate::RecordedEvent;
 /// # }
 /// ```
 ///
-/// A read model that is kept elsewhere, such as in a search engine, is a projection for any `Tx`
-/// (`impl<Tx: Send> Projection<Tx> for Search`) that leaves `tx` alone: then the database keeps the checkpoint, an event
-/// may come again after a crash, and [`RecordedEvent::position`] tells one that was applied already.
+/// For a read model outside of the database, such as in a search engine, implement the projection
+/// for any `Tx` (`impl<Tx: Send> Projection<Tx> for Search`) and do not use `tx`. The database then
+/// stores only the checkpoint. An event may be applied again after a crash; use
+/// [`RecordedEvent::position`] to detect events that were already applied.
 ///
-/// What is not in the read model must not matter: a projection is shared, and after a failure a batch is applied again.
+/// Keep no state outside of the read model: a projection is shared, and a batch is applied again
+/// after a failure.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a projection into `{Tx}`",
     label = "this does not say what an event changes there",
     note = "implement `Projection<{Tx}>` for it; the transaction type belongs to the database that the runner writes to"
 )]
 pub trait Projection<Tx>: Send + Sync + 'static {
-    /// The events that it reads.
+    /// The events that the projection reads.
     type Feed: EventFeed + Send;
-    /// The error of the projection.
+    /// The error type of the projection.
     type Error: Into<Box<dyn Error + Send + Sync>> + Send;
-    /// The name of the projection in its database, under which its checkpoint, lease and parked events are kept.
+    /// The name of the projection, which identifies its checkpoint, lease and dead letters in the
+    /// database.
     ///
-    /// It has 1 to 63 characters: ASCII letters, digits, `_` and `-`. A runner for a projection with any other name does
-    /// not compile.
+    /// A name has 1 to 63 characters: ASCII letters, digits, `_` and `-`. A runner for a projection
+    /// with any other name does not compile.
     const NAME: &'static str;
 
-    /// Creates what the read model needs, if it is not there yet. It runs each time that this process becomes the leader,
-    /// and once in each rebuild, where it finds nothing.
+    /// Creates what the read model needs, such as tables, unless it exists. Called each time this
+    /// process becomes the leader, and once in each rebuild, when the read model is empty.
     fn prepare(&self, tx: &mut Tx) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = tx;
         async { Ok(()) }
     }
 
-    /// Changes the read model as an event says.
+    /// Applies an event to the read model.
     ///
-    /// While a transaction is open it may hold up others, so do slow things, such as calls over the network, before the
-    /// first use of `tx`: the transaction begins there. Do not run commands in it; that is what an
-    /// [`Automation`](super::Automation) is for.
+    /// An open transaction may block other writers, so do slow work, such as network calls, before
+    /// the first use of `tx`, which begins the transaction. Do not run commands here; use an
+    /// [`Automation`](super::Automation) instead.
     fn apply(
         &self,
         event: Self::Feed,

@@ -1,4 +1,4 @@
-//! Builds a read model anew beside the live one, then puts it in its place.
+//! Rebuilds a read model beside the live one, then swaps the two.
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{EventStore, EventStoreError, Position};
 
-/// The pauses between attempts to swap.
+/// The first pause between attempts to swap.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between attempts to swap.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl<S, D, P> ProjectionRunner<S, D, P>
@@ -21,24 +22,25 @@ where
     D: ProjectionDatabase,
     P: Projection<D::Transaction>,
 {
-    /// Builds the read model anew, from the first event on, while the live one serves; when it has come as far, it takes
-    /// the live one's place at once, together with its checkpoint and parked events. Whoever leads the live projection
-    /// goes on from there.
+    /// Rebuilds the read model from the first event while the live one stays in use. Once the new
+    /// read model has caught up, it atomically replaces the live one, including its checkpoint and
+    /// dead letters. The leader of the live projection continues from there.
     ///
-    /// Run it with the code of the new read model, and start the live projections of that code afterwards, or leave them
-    /// running if only the rows change and not the tables.
+    /// Run the rebuild with the code of the new read model, and start the live projections with
+    /// that code afterwards. If only the rows change, and not the tables, the live projections can
+    /// keep running.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics if called outside of a tokio runtime.
     pub fn start_rebuild(self) -> RebuildHandle<S> {
         self.spawn_rebuild(true)
     }
 
-    /// Goes on with a rebuild that was interrupted, by a stop or a crash; begins one if there is none. The code that builds
-    /// must be the same.
+    /// Resumes a rebuild that was interrupted by a stop or a crash, or starts one if there is none.
+    /// The code of the read model must not have changed since the interruption.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics if called outside of a tokio runtime.
     pub fn resume_rebuild(self) -> RebuildHandle<S> {
         self.spawn_rebuild(false)
     }
@@ -71,13 +73,13 @@ where
         let live = self.setup.database.live(P::NAME);
         let rebuilt = self.setup.database.rebuild(P::NAME, afresh).await?;
         let mut shutdown = std::pin::pin!(shutdown);
-        // The live one's lease, once that must not get further ahead.
+        // The lease of the live read model, once it is seized to keep that from advancing.
         let mut seized = None;
         let end = self
             .build(&live, &rebuilt, report, shutdown.as_mut(), &mut seized)
             .await;
         if let (Some(lease), Ok(RebuildOutcome::Interrupted) | Err(_)) = (&seized, &end) {
-            // If this fails, the lease runs out by itself.
+            // If this fails, the lease expires on its own.
             let _ = live.resign(lease).await;
         }
         end
@@ -92,7 +94,7 @@ where
         seized: &mut Option<Lease>,
     ) -> Result<RebuildOutcome, ProjectionError> {
         let mut pause = FIRST_PAUSE;
-        // A live one beyond this was made of events that the store has lost.
+        // A live read model beyond this position contains events that the store has lost.
         let mut end = Position::new(u64::MAX);
         loop {
             let filled = self.run_to_end(rebuilt.clone(), report.clone(), shutdown.as_mut());
@@ -101,7 +103,7 @@ where
             };
             let swapped = live.swap(rebuilt, &lease, end).await;
             if !matches!(swapped, Ok(true) | Err(LeaseError::Lost)) {
-                // If this fails, the lease runs out by itself.
+                // If this fails, the lease expires on its own.
                 let _ = rebuilt.resign(&lease).await;
             }
             match swapped {
@@ -110,11 +112,13 @@ where
                     tracing::info!(projection = P::NAME, %position, "the rebuilt read model is in place");
                     return Ok(RebuildOutcome::Swapped);
                 }
-                // The live one has come further meanwhile. It stands by until the new one has caught up.
+                // The live read model has advanced in the meantime. Its leader stands by until the
+                // new one has caught up.
                 Ok(false) => {
                     let taken = live.seize(&self.setup.instance, self.setup.term).await?;
                     if let Leadership::Taken(lease) = taken {
-                        // It moves no more, so a head that is read now tells.
+                        // The live read model no longer advances, so it can be compared with the
+                        // current head.
                         let head = head(&self.setup.store).await?;
                         if lease.position > head {
                             end = head;
@@ -129,7 +133,7 @@ where
                         error = with_sources(&error),
                         "the read model was not swapped; it is tried again"
                     );
-                    // Longer each time: while a swap waits for a lock, readers wait for the swap.
+                    // The pauses grow, because readers are blocked while a swap waits for a lock.
                     let mut stopping = Shutdown::new(shutdown.as_mut());
                     let slept = stopping.or(tokio::time::sleep(pause)).await;
                     if slept.is_none() {
@@ -155,26 +159,26 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "an interrupted rebuild has changed nothing"]
 pub enum RebuildOutcome {
-    /// The new read model is in place.
+    /// The new read model has replaced the live one.
     Swapped,
-    /// It was stopped first, and can be resumed.
+    /// The rebuild was stopped before the swap, and can be resumed.
     Interrupted,
 }
 
 /// The progress of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RebuildProgress {
-    /// Positions that are done.
+    /// The number of positions processed.
     pub done: u64,
-    /// Positions that there are.
+    /// The number of positions in the store.
     pub total: u64,
-    /// Events applied per second.
+    /// The number of events applied per second.
     pub events_per_second: f64,
-    /// The time left at the rate so far; `None` before there is one.
+    /// The estimated time left at the rate so far, or `None` if there is no rate yet.
     pub remaining: Option<Duration>,
 }
 
-/// A rebuild that runs in this process. Dropping it interrupts the rebuild.
+/// A handle to a rebuild that runs in this process. Dropping it interrupts the rebuild.
 #[must_use = "the rebuild is interrupted when its handle is dropped"]
 pub struct RebuildHandle<S> {
     store: S,
@@ -184,10 +188,10 @@ pub struct RebuildHandle<S> {
 }
 
 impl<S: EventStore> RebuildHandle<S> {
-    /// The position that was reached.
+    /// Returns the progress of the rebuild.
     ///
     /// # Errors
-    /// What keeps the store from being asked.
+    /// Returns [`EventStoreError`] if the store cannot be read.
     #[allow(clippy::cast_precision_loss, reason = "an estimate")]
     pub async fn progress(&self) -> Result<RebuildProgress, EventStoreError> {
         let total = head(&self.store).await?;
@@ -204,25 +208,25 @@ impl<S: EventStore> RebuildHandle<S> {
         })
     }
 
-    /// Returns `true` if it has ended.
+    /// Returns `true` if the rebuild has ended.
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Interrupts it after the batch at hand, unless it is through already.
+    /// Interrupts the rebuild after the current batch, unless it is already complete.
     ///
     /// # Errors
-    /// [`ProjectionError`] when it had failed.
+    /// Returns [`ProjectionError`] if the rebuild failed.
     pub async fn stop(mut self) -> Result<RebuildOutcome, ProjectionError> {
         self.stop = None;
         self.join().await
     }
 
-    /// Waits until it is through.
+    /// Waits until the rebuild ends.
     ///
     /// # Errors
-    /// [`ProjectionError`] for an event that cannot be applied and whose policy does not let it pass, and for a database
-    /// that is broken. The live read model is as it was.
+    /// Returns [`ProjectionError`] if the error policy stops the rebuild at an event, or if the
+    /// store or the database fails permanently. The live read model is unchanged.
     pub async fn join(&mut self) -> Result<RebuildOutcome, ProjectionError> {
         let projection = self.report.name();
         match (&mut self.task).await {

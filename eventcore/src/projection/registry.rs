@@ -1,4 +1,5 @@
-//! The projections that run in this process, so that two of one name are told apart.
+//! A registry of the projections that run in this process, to detect two different ones with the
+//! same name.
 
 use std::{
     any::{TypeId, type_name},
@@ -20,11 +21,12 @@ fn running() -> MutexGuard<'static, Vec<Running>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An entry for a live projection of this process, as long as this lives.
+/// Registers a live projection of this process until dropped.
 pub(super) struct Registered(Option<Running>);
 
 impl Registered {
-    /// A rebuild makes no entry: it has a lease of its own, and may well be of the next version's type.
+    /// Registers a projection. A rebuild is not registered: it has its own lease, and may use the
+    /// next version's type.
     pub(super) fn new<P: 'static>(
         name: &'static str,
         instance: &Arc<str>,

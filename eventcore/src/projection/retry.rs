@@ -1,4 +1,4 @@
-//! Repeats work on the database for as long as it fails for a reason that may pass.
+//! Retries database work while it fails with transient errors.
 
 use std::{
     future::Future,
@@ -39,7 +39,8 @@ where
     P: Projection<D::Transaction>,
     F: Future<Output = ()>,
 {
-    /// Returns the result of work that needs the lease, or `None` after a pause if the work is to be repeated.
+    /// Returns the result of work that needs the lease, or `None` after a pause if the work should
+    /// be retried.
     pub(super) async fn settle<T>(
         &mut self,
         pauses: &mut Pauses,
@@ -62,7 +63,7 @@ where
         }
     }
 
-    /// Waits after a failure that may pass, longer each time. Other failures end the run.
+    /// Pauses after a transient failure, longer each time. Permanent failures end the run.
     pub(super) async fn pause(
         &mut self,
         pauses: &mut Pauses,

@@ -1,4 +1,4 @@
-//! [`ProjectionRunner`]: what a projection is run with, and how it is started.
+//! Configures and starts a projection: [`ProjectionRunner`].
 
 use std::{
     future::Future,
@@ -17,10 +17,12 @@ use super::{
 };
 use crate::EventStore;
 
-/// Runs one projection in this process, beside as many others as you like: they share the store's connections.
+/// Runs one projection in this process. Any number of projections can run side by side; they share
+/// the store's connections.
 ///
-/// Of several processes that run the same projection one leads and the others stand by: when the leader stops, another
-/// takes over at once; when it is killed or hangs, after the lease's term. A leader that wakes up later cannot write.
+/// If several processes run the same projection, one leads and the others stand by. If the leader
+/// stops, another takes over immediately; if it is killed or hangs, after the lease's term. A
+/// former leader that resumes later cannot write.
 ///
 /// ```no_run
 /// # #[cfg(feature = "sqlite")] mod example {
@@ -62,7 +64,7 @@ where
     S: EventStore + ProjectionDatabase,
     P: Projection<S::Transaction>,
 {
-    /// For a read model in the store's own database.
+    /// Creates a runner for a read model in the event store's database.
     pub fn new(store: S, projection: P) -> Self {
         Self::into_database(store.clone(), store, projection)
     }
@@ -74,9 +76,9 @@ where
     D: ProjectionDatabase,
     P: Projection<D::Transaction>,
 {
-    /// For a read model in another database than the events, or in memory.
+    /// Creates a runner for a read model in a different database than the events, or in memory.
     ///
-    /// Does not compile if [`Projection::NAME`] is not a name.
+    /// Does not compile if [`Projection::NAME`] is not a valid name.
     pub fn into_database(store: S, database: D, projection: P) -> Self {
         const { check_name(P::NAME) };
         let instance = format!("{}-{:08x}", std::process::id(), fastrand::u32(..));
@@ -91,22 +93,22 @@ where
         Self { setup }
     }
 
-    /// Sets the treatment of events that cannot be applied; [`ErrorPolicy::retry`] by default.
+    /// Sets the policy for events that cannot be applied; [`ErrorPolicy::retry`] by default.
     pub fn on_error(mut self, policy: ErrorPolicy) -> Self {
         self.setup.policy = policy;
         self
     }
 
-    /// Sets the term of the lease, 10 seconds by default: after a crash, no process leads for
-    /// nobody leads. At least 100 milliseconds, and at most a day.
+    /// Sets the term of the lease, which is how long the projection has no leader after a crash; 10
+    /// seconds by default. The term is limited to between 100 milliseconds and one day.
     pub fn lease(mut self, term: Duration) -> Self {
         const DAY: Duration = Duration::from_hours(24);
         self.setup.term = term.clamp(Duration::from_millis(100), DAY);
         self
     }
 
-    /// Sets the name of this process as a leader; its process id and a random number by default. NUL, which not
-    /// every database stores, is replaced by U+FFFD.
+    /// Sets the name under which this process leads; its process id and a random number by default.
+    /// NUL is replaced by U+FFFD, because some databases cannot store it.
     pub fn instance(mut self, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
         self.setup.instance = if name.contains('\0') {
@@ -117,26 +119,28 @@ where
         self
     }
 
-    /// Runs in a task of its own.
+    /// Spawns the projection as a tokio task.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics if called outside of a tokio runtime.
     pub fn start(self) -> ProjectionHandle<S, D> {
         let report = Report::new(P::NAME);
         let (store, database) = (self.setup.store.clone(), self.setup.database.clone());
         let told = report.clone();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            // A handle that is dropped stops it as well.
+            // Also resolves if the handle is dropped.
             self.run(told, async { drop(stopped.await) }).await
         });
         ProjectionHandle::new(store, database, report, stop, task)
     }
 
-    /// Runs until `shutdown` resolves, then finishes the batch at hand, gives up the lease and returns.
+    /// Runs the projection until `shutdown` resolves, then finishes the current batch, releases the
+    /// lease and returns.
     ///
     /// # Errors
-    /// [`ProjectionError`] for what the error policy does not let pass, and for a store that is broken.
+    /// Returns [`ProjectionError`] if the error policy stops the projection, or if the store or the
+    /// database fails permanently.
     pub async fn run_until(
         self,
         shutdown: impl Future<Output = ()>,
@@ -157,7 +161,8 @@ where
         end
     }
 
-    /// Fills a read model up to the present end of the feed, with a lease that it returns; `None` when it was shut down.
+    /// Fills a read model up to the current end of the feed. Returns the lease that it still holds,
+    /// or `None` if a shutdown was requested.
     pub(super) async fn run_to_end(
         &self,
         read_model: D::ReadModel,

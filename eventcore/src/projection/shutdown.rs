@@ -6,7 +6,7 @@ use std::{
     task::Poll,
 };
 
-/// A wish to stop that is remembered.
+/// A latched shutdown signal.
 pub(super) struct Shutdown<'a, F> {
     future: Pin<&'a mut F>,
     requested: bool,
@@ -20,12 +20,12 @@ impl<'a, F: Future<Output = ()>> Shutdown<'a, F> {
         }
     }
 
-    /// Returns `true` if shutdown was requested, without waiting for it.
+    /// Returns `true` if a shutdown was requested, without waiting for one.
     pub(super) async fn is_requested(&mut self) -> bool {
         self.or(std::future::ready(())).await.is_none()
     }
 
-    /// Runs `work` to its end, unless a stop is requested first.
+    /// Runs `work` to completion, or returns `None` if a shutdown is requested first.
     pub(super) async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         if self.requested {
             return None;

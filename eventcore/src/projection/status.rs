@@ -19,23 +19,24 @@ use crate::{EventFilter, EventStore, EventStoreError, Position, store::ReadFeed}
 pub struct ProjectionStatus {
     /// The name of the projection.
     pub name: String,
-    /// Every event that it reads at or before this position is applied, or parked.
+    /// The checkpoint: every event up to it is applied, dead-lettered or not part of the feed.
     pub position: Position,
-    /// The store's latest event.
+    /// The position of the store's latest event.
     pub head: Position,
-    /// The number of positions that it is behind. A filtered projection skips events that it does not read at no cost.
+    /// The number of positions between the checkpoint and the head. Events that a filtered
+    /// projection does not read are counted, but skipped at no cost.
     pub lag: u64,
-    /// The age of the oldest event that it has not read; zero if there is none.
+    /// The age of the oldest event after the checkpoint; zero if there is none.
     pub lag_time: Duration,
     /// The state of the projection.
     pub state: ProjectionState,
-    /// The process that leads it.
+    /// The process that leads the projection, if any.
     pub leader: Option<String>,
-    /// The last error, if nothing was committed since.
+    /// The last error, unless a batch has been committed since.
     pub last_error: Option<LastError>,
     /// The number of dead letters.
     pub parked: u64,
-    /// Events applied per second in the last seconds; `None` where another process applies them.
+    /// The number of events applied per second recently; `None` if another process applies them.
     pub events_per_second: Option<f64>,
 }
 
@@ -43,40 +44,40 @@ pub struct ProjectionStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProjectionState {
-    /// Nothing yet.
+    /// The runner has started and does not hold the lease yet.
     Starting,
-    /// Another process leads; this one takes over when that stops.
+    /// Another process leads; this one takes over if that one stops.
     Standby {
-        /// The leader.
+        /// The name of the leader.
         leader: String,
     },
-    /// It applies what happened before.
+    /// The projection applies past events.
     CatchingUp,
-    /// It has applied everything, and waits for more.
+    /// The projection has applied all events and waits for new ones.
     Live,
-    /// An event could not be applied and is tried again.
+    /// An event could not be applied and is retried.
     Retrying {
         /// The number of attempts.
         attempts: u32,
     },
-    /// The store or the database fails, and is asked again.
+    /// The store or the database failed, and the operation is retried.
     Waiting,
-    /// It runs in another process.
+    /// The projection runs in another process.
     Elsewhere,
-    /// It runs nowhere.
+    /// The projection does not run in any process.
     Stopped,
-    /// It ended with an error, which the status names.
+    /// The projection ended with an error; see [`ProjectionStatus::last_error`].
     Failed,
 }
 
-/// The reports of a runner to its handle.
+/// The state that a runner reports to its handle.
 #[derive(Debug, Clone)]
 pub(super) struct Report(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     name: &'static str,
-    /// The metrics are those of the live one.
+    /// `true` for a rebuild, which reports no metrics.
     is_rebuild: bool,
     position: watch::Sender<Position>,
     /// Set when the runner ends with an error.
@@ -89,9 +90,9 @@ struct Now {
     state: ProjectionState,
     last_error: Option<LastError>,
     leads: bool,
-    /// The position and time at which it began to lead.
+    /// The position and time at which leading began.
     began: (Position, Instant),
-    /// Events and since when they are counted.
+    /// The number of events, and the time since when they are counted.
     counted: (u64, Instant),
     rate: f64,
 }
@@ -160,7 +161,7 @@ impl Report {
         }
     }
 
-    /// The database answers: it is not waited for any longer.
+    /// Records that the database responds again.
     pub(super) fn answered(&self) {
         let is_waiting = self.now().state == ProjectionState::Waiting;
         if is_waiting {
@@ -168,7 +169,7 @@ impl Report {
         }
     }
 
-    /// A batch was committed.
+    /// Records a committed batch.
     pub(super) fn progress(&self, position: Position, events: usize, took: Duration) {
         let events = u64::try_from(events).unwrap_or(u64::MAX);
         {
@@ -220,23 +221,23 @@ impl Report {
         };
     }
 
-    /// Returns the position that this process has reached.
+    /// Returns a receiver of the position that this process has reached.
     pub(super) fn position(&self) -> watch::Receiver<Position> {
         self.0.position.subscribe()
     }
 
-    /// The error that the runner ended with, once it has.
+    /// Returns a receiver of the error that ended the runner, if any.
     pub(super) fn failure(&self) -> watch::Receiver<Option<LastError>> {
         self.0.failure.subscribe()
     }
 
-    /// Returns the position at which it began to lead, and the time since.
+    /// Returns the position at which leading began, and the time since then.
     pub(super) fn began(&self) -> (Position, Duration) {
         let (position, at) = self.now().began;
         (position, at.elapsed())
     }
 
-    /// Events per second; in the first second, those so far.
+    /// Returns the number of events per second; during the first second, the rate so far.
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     pub(super) fn rate(&self) -> f64 {
         let mut now = self.now();
@@ -248,7 +249,7 @@ impl Report {
         events as f64 / since.elapsed().as_secs_f64().max(0.001)
     }
 
-    /// The status as this process knows it better than the database.
+    /// Fills in the parts of the status that only this process knows.
     pub(super) fn complete(&self, status: &mut ProjectionStatus) {
         let rate = self.rate();
         let now = self.now();
@@ -261,7 +262,7 @@ impl Report {
 }
 
 impl Now {
-    /// The rate over the last seconds.
+    /// Counts events, and updates the smoothed rate once a second.
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     fn count(&mut self, events: u64) {
         self.counted.0 += events;
@@ -279,10 +280,10 @@ impl Now {
     }
 }
 
-/// Returns the status of a projection by its name, in whatever process it runs.
+/// Returns the status of a projection by its name, regardless of the process in which it runs.
 ///
 /// # Errors
-/// What keeps the store or the database from being asked.
+/// Returns [`EventStoreError`] if the store or the database cannot be read.
 pub async fn status<S: EventStore, D: ProjectionDatabase>(
     store: &S,
     database: &D,

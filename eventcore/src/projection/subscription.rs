@@ -12,11 +12,13 @@ use futures_core::Stream;
 use super::pages::Pages;
 use crate::{EventFilter, EventStore, EventStoreError, Position, RecordedEvent};
 
-/// Follows a store's events from a position on, in commit order: first those that are there, page by page, then each as
-/// it is committed, by whatever process. No event is left out or given twice.
+/// Returns a stream of a store's events after a position, in commit order: first the existing
+/// events, page by page, then new events from any process as they are committed. No event is
+/// omitted or duplicated.
 ///
-/// `store` is a reference, an `Arc`, or another cheap handle; it is cloned. `from` is the position of the last event that
-/// is known already ([`Position::START`] for none); a reader that keeps it resumes there.
+/// `store` is a reference, an `Arc`, or another handle that is cheap to clone. `from` is the
+/// position of the last event that was already processed ([`Position::START`] for none). Store
+/// [`Subscription::position`] to resume later.
 ///
 /// ```
 /// use eventcore::{EventFilter, Position, memory::MemoryEventStore, projection::subscribe};
@@ -30,8 +32,8 @@ use crate::{EventFilter, EventStore, EventStoreError, Position, RecordedEvent};
 /// # Ok(()) }
 /// ```
 ///
-/// A consumer that is slow holds back nobody but itself: at most one further page is fetched ahead of it. It runs on a
-/// tokio runtime with its timer.
+/// A slow consumer does not affect others; at most one page is prefetched. Poll the stream on a
+/// tokio runtime with a timer.
 pub fn subscribe<'a, S>(store: S, from: Position, filter: EventFilter) -> Subscription<'a>
 where
     S: EventStore + Clone + 'a,
@@ -46,11 +48,11 @@ where
 
 /// A [`Stream`] of the events of a store, made by [`subscribe`].
 ///
-/// It ends when the store is closed. After an error that may pass (a store that cannot be reached) it goes on where it
-/// was, as long as it is polled; after any other it ends. Dropping it ends it at once.
+/// The stream ends when the store is closed. After a transient error, such as an unreachable store,
+/// polling it again continues from the same position; after any other error it ends.
 #[must_use = "a subscription reads nothing until it is polled"]
 pub struct Subscription<'a> {
-    /// `None` when it has ended.
+    /// `None` after the stream has ended.
     pages: Option<Pages<'a>>,
     events: vec::IntoIter<RecordedEvent>,
     position: Position,
@@ -59,8 +61,8 @@ pub struct Subscription<'a> {
 }
 
 impl Subscription<'_> {
-    /// Every wanted event at or before this position was given: where to resume. On a filtered feed it moves on over
-    /// events that are not wanted.
+    /// Returns the position from which to resume: every selected event up to it has been returned.
+    /// On a filtered feed it also advances past events that are not selected.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -112,32 +114,32 @@ pub enum SubscriptionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] EventStoreError),
-    /// An event is missing, or came out of order. Positions are dense, so this is a store that lost or hid an event.
+    /// An event is missing or out of order. Positions are dense, so the store lost or hid an event.
     #[error(
         "the event at position {expected} was to come next, and the store gave {found}: it lost an event, or gave it too \
          late; do not go on from here before that is understood"
     )]
     Gap {
-        /// The position that comes next.
+        /// The expected position.
         expected: Position,
         /// The position that the store returned instead.
         found: Position,
     },
-    /// The store's log ends before a position that was seen already.
+    /// The store's log ends before a position that was already read.
     #[error(
         "the store's latest event is at position {head}, but the one at {seen} was seen already: this is another store, or \
          one restored from an older backup; rebuild what was made of the lost events"
     )]
     LogTooShort {
-        /// The position that was seen already.
+        /// The position that was already read.
         seen: Position,
-        /// The position of the last event.
+        /// The position of the store's latest event.
         head: Position,
     },
 }
 
 impl SubscriptionError {
-    /// Returns `true` if the same may succeed later.
+    /// Returns `true` if the operation may succeed when retried.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_transient())
     }

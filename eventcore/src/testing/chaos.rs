@@ -1,4 +1,4 @@
-//! A store that fails by chance, so that tests see what their code does then: [`ChaosStore`].
+//! A store that injects random faults, to test how code handles them: [`ChaosStore`].
 
 use std::{
     collections::HashSet,
@@ -16,12 +16,13 @@ use crate::{
     },
 };
 
-/// Wraps a store and makes some of its calls fail, by chance, from a seed.
+/// Wraps a store and makes some of its calls fail at random, based on a seed.
 ///
-/// Each fault is one that a real store can have, and keeps the contract: a conflict or a failure has written nothing, an
-/// unknown outcome has written the whole commit or nothing. So a command on top may take longer or fail, and its events
-/// are still there once or not at all. The chances (0 to 1) start at 0; the same seed and the same order of calls give
-/// the same faults. Only a call that fails by chance counts; see [`counts`](Self::counts).
+/// Each fault can occur in a real store and respects the contract: a conflict or a failure writes
+/// nothing, and an unknown outcome writes the whole commit or nothing. A command may therefore take
+/// longer or fail, but its events are written once or not at all. The probabilities (0 to 1)
+/// default to 0; the same seed and order of calls produce the same faults. [`counts`](Self::counts)
+/// includes only injected faults.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,25 +56,27 @@ struct Chances {
 struct State {
     random: fastrand::Rng,
     counts: ChaosCounts,
-    /// Commits that were made and whose outcome was hidden. A store knows them again, so they are in no conflict.
+    /// Commits that were made although their outcome was reported as unknown. The store recognizes
+    /// them when they are repeated, so they must not get a conflict.
     hidden: HashSet<CommitId>,
 }
 
-/// The numbers of faults that a [`ChaosStore`] has injected. Assert on them to know that a test has tested something.
+/// The numbers of faults that a [`ChaosStore`] has injected. Assert on them to ensure that a test
+/// exercised the faults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChaosCounts {
-    /// Appends refused with a made-up version conflict.
+    /// Appends that failed with an injected version conflict.
     pub conflicts: u64,
-    /// Reads and appends that failed without doing anything.
+    /// Reads and appends that failed without any effect.
     pub failures: u64,
-    /// Appends whose outcome was hidden, and nothing was written.
+    /// Appends whose outcome was reported as unknown, and that wrote nothing.
     pub unknown_before_commit: u64,
-    /// Appends whose outcome was hidden, and the commit was made.
+    /// Appends whose outcome was reported as unknown, and that made the commit.
     pub unknown_after_commit: u64,
 }
 
-/// The fate of one append.
+/// The fault to inject into one append.
 #[derive(Clone, Copy)]
 enum Fault {
     None,
@@ -84,7 +87,7 @@ enum Fault {
 }
 
 impl<S> ChaosStore<S> {
-    /// Wraps a store. Without a chance of anything it changes nothing.
+    /// Wraps a store. Injects no faults until a probability is set.
     pub fn new(inner: S, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         let counts = ChaosCounts::default();
@@ -100,42 +103,47 @@ impl<S> ChaosStore<S> {
         }
     }
 
-    /// The chance that an append is refused with a conflict, as if another writer had been faster.
+    /// Sets the probability that an append fails with a conflict, as if another writer had been
+    /// faster.
     pub fn conflicts(mut self, chance: f64) -> Self {
         self.chances.conflict = chance;
         self
     }
 
-    /// The chance that a read or an append fails with [`EventStoreError::Unavailable`] and does nothing.
+    /// Sets the probability that a read or an append fails with [`EventStoreError::Unavailable`]
+    /// and has no effect.
     pub fn failures(mut self, chance: f64) -> Self {
         self.chances.failure = chance;
         self
     }
 
-    /// The chance that an append ends with [`EventStoreError::OutcomeUnknown`] and has written nothing.
+    /// Sets the probability that an append fails with [`EventStoreError::OutcomeUnknown`] and
+    /// writes nothing.
     pub fn unknown_before_commit(mut self, chance: f64) -> Self {
         self.chances.unknown_before = chance;
         self
     }
 
-    /// The chance that an append ends with [`EventStoreError::OutcomeUnknown`] and has made the commit.
+    /// Sets the probability that an append fails with [`EventStoreError::OutcomeUnknown`] and makes
+    /// the commit.
     pub fn unknown_after_commit(mut self, chance: f64) -> Self {
         self.chances.unknown_after = chance;
         self
     }
 
-    /// Sets the additional time of each call; unless zero, it needs a tokio runtime with a timer.
+    /// Sets the additional latency of each call. Unless it is zero, calls need a tokio runtime with
+    /// a timer.
     pub fn latency(mut self, latency: RangeInclusive<Duration>) -> Self {
         self.latency = latency;
         self
     }
 
-    /// The faults so far.
+    /// Returns the numbers of faults injected so far.
     pub fn counts(&self) -> ChaosCounts {
         self.state().counts
     }
 
-    /// The store inside, to look at without faults.
+    /// Returns the wrapped store, for access without faults.
     pub fn inner(&self) -> &S {
         &self.inner
     }
@@ -154,7 +162,8 @@ impl<S> ChaosStore<S> {
         };
         let State { counts, hidden, .. } = &mut *state;
         if falls_on(self.chances.conflict) {
-            // Without a stream there is none to be in conflict over.
+            // A commit without streams cannot conflict, and a repeated commit is recognized by its
+            // id.
             if request.expected().is_empty() || hidden.contains(&request.commit_id()) {
                 return Fault::None;
             }
@@ -174,7 +183,7 @@ impl<S> ChaosStore<S> {
         }
     }
 
-    /// Draws whether a read fails.
+    /// Returns an error at random, to inject a fault into a read.
     fn of_read(&self) -> Result<(), EventStoreError> {
         let mut state = self.state();
         if state.random.f64() < self.chances.failure {
@@ -215,7 +224,8 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
                 Fault::UnknownBefore => Err(unknown("before")),
                 Fault::UnknownAfter => {
                     let commit = request.commit_id();
-                    // Before the commit, so that a dropped future leaves it known.
+                    // Inserted before the commit, so that it is recorded even if the future is
+                    // dropped.
                     self.state().hidden.insert(commit);
                     self.inner.append(request).await?;
                     Err(unknown("after"))

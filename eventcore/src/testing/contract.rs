@@ -1,4 +1,4 @@
-//! The contract that every store keeps, as checks that a store author runs.
+//! The contract that every store must fulfill, as a suite of checks for store implementations.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,10 +33,11 @@ use crate::{
 pub use characters::filters_with_strange_characters_select_nothing;
 pub use large::pages_are_bounded_by_their_bytes;
 
-/// One `#[tokio::test]` for every promise of the contract, each on a store of its own.
+/// Generates a `#[tokio::test]` for each check of the contract, each with its own store.
 ///
-/// The argument is an expression that is a future of a new, empty store: `contract_tests!(async { MyStore::new() })`.
-/// The crate needs `tokio` with `macros` and `rt-multi-thread`.
+/// The argument is an expression for a future that returns a new, empty store:
+/// `contract_tests!(async { MyStore::new() })`. The calling crate needs `tokio` with the features
+/// `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! contract_tests {
     ($store:expr) => {
@@ -94,7 +95,7 @@ fn expect(stream: &StreamId, version: u64) -> ExpectedVersion {
     }
 }
 
-/// Expects the event with this id at this version.
+/// Returns an expectation of the event with this id at this version.
 fn expect_event(stream: &StreamId, version: u64, event_id: EventId) -> ExpectedVersion {
     ExpectedVersion::new(
         stream.clone(),
@@ -143,7 +144,7 @@ async fn read(
         .unwrap()
 }
 
-/// The whole log, page by page; its positions are 1 to n.
+/// Reads the whole log, page by page, and checks that its positions are 1 to n.
 async fn log(store: &impl EventStore) -> Vec<RecordedEvent> {
     let mut log: Vec<RecordedEvent> = Vec::new();
     loop {
@@ -169,7 +170,7 @@ async fn log(store: &impl EventStore) -> Vec<RecordedEvent> {
     }
 }
 
-/// The positions of a page of a feed, and how far it looked.
+/// Returns the positions of a page of a feed, and the position up to which it was read.
 async fn feed(
     store: &impl EventStore,
     after: u64,
@@ -193,7 +194,7 @@ fn conflict(result: Result<Appended, EventStoreError>) -> VersionConflict {
     }
 }
 
-/// Payload byte for byte, and the whole envelope.
+/// Checks that events are read back unchanged: the payload byte for byte, and the whole envelope.
 pub async fn events_come_back_as_they_were_appended(store: impl EventStore) {
     let id = stream("envelope");
     let payload = "{ \"text\" : \"Zürich ✈ \\u0000\",  \"number\":1.10e2, \"number\":-0.0 }";
@@ -257,7 +258,7 @@ pub async fn events_come_back_as_they_were_appended(store: impl EventStore) {
     );
 }
 
-/// Versions count within a stream, positions over all.
+/// Checks that versions are consecutive within a stream, and positions across all streams.
 pub async fn versions_and_positions_are_dense(store: impl EventStore) {
     let (a, b) = (stream("a"), stream("b"));
     for n in 0..10 {
@@ -294,7 +295,7 @@ pub async fn versions_and_positions_are_dense(store: impl EventStore) {
     );
 }
 
-/// Not stream after stream.
+/// Checks that pages of several streams are ordered by position, not grouped by stream.
 pub async fn a_page_of_several_streams_is_in_commit_order(store: impl EventStore) {
     let (a, b, other) = (stream("a"), stream("b"), stream("other"));
     for n in 0..30 {
@@ -321,7 +322,8 @@ pub async fn a_page_of_several_streams_is_in_commit_order(store: impl EventStore
     );
 }
 
-/// In the snapshot of the page, and at the place from which each stream is read on.
+/// Checks that a page contains the id of each stream's last event in the snapshot, and of the event
+/// after which the stream is read.
 pub async fn pages_name_the_last_event_of_each_stream(store: impl EventStore) {
     let (a, b, none) = (stream("a"), stream("b"), stream("none"));
     let mut ids = Vec::new();
@@ -331,7 +333,7 @@ pub async fn pages_name_the_last_event_of_each_stream(store: impl EventStore) {
         ids.extend((0..3).map(|index| request.event_id(index)));
         store.append(request).await.unwrap();
     }
-    // By stream and version, from 1.
+    // The event id by stream and version; versions start at 1.
     let id_of = |stream: &StreamId, version: u64| {
         let before = usize::try_from(version).unwrap().checked_sub(1)?;
         let place = if *stream == b {
@@ -351,7 +353,7 @@ pub async fn pages_name_the_last_event_of_each_stream(store: impl EventStore) {
         Some(0),
     ] {
         let end = up_to.unwrap_or(60);
-        // Three events of a commit, the second one in `b`.
+        // Each commit has three events, the second one in `b`.
         let (of_a, of_b) = (end - (end + 1) / 3, (end + 1) / 3);
         for after in [0, 1, 5, 19, 20, 21, 40, 41, u64::MAX] {
             for limit in [1, 2, 7, 1000] {
@@ -376,7 +378,8 @@ pub async fn pages_name_the_last_event_of_each_stream(store: impl EventStore) {
     }
 }
 
-/// As after a restore from a backup: the versions are those that were read, and the events are others.
+/// Checks that an append conflicts if the expected versions match but the events differ, as after a
+/// restore from a backup.
 pub async fn another_event_at_the_expected_version_is_a_conflict(store: impl EventStore) {
     let (a, guard) = (stream("a"), stream("guard"));
     let first = request(vec![expect(&a, 0)], vec![event(0, "1"), event(0, "2")]);
@@ -387,7 +390,7 @@ pub async fn another_event_at_the_expected_version_is_a_conflict(store: impl Eve
     let elsewhere = CommitId::generate().event(0);
     for (wrong, other) in [(elsewhere, of_guard), (a1, of_guard), (a2, elsewhere)] {
         let expected = vec![expect_event(&a, 2, wrong), expect_event(&guard, 1, other)];
-        // To write one of both, or nothing.
+        // Write to either stream, or to none.
         for events in [vec![event(0, "4")], vec![event(1, "5")], vec![]] {
             let append = request(expected.clone(), events);
             let found = conflict(store.append(append).await);
@@ -398,7 +401,7 @@ pub async fn another_event_at_the_expected_version_is_a_conflict(store: impl Eve
             );
         }
     }
-    // An event that a stream without events cannot have.
+    // A stream without events cannot have this event.
     let new = stream("new");
     let impossible = ExpectedVersion {
         event_id: Some(elsewhere),
@@ -421,13 +424,14 @@ pub async fn another_event_at_the_expected_version_is_a_conflict(store: impl Eve
     ];
     let right = request(expected, vec![event(0, "7"), event(2, "8")]);
     store.append(right.clone()).await.unwrap();
-    // What it expected is no longer so, but its own events are why.
+    // The expected versions no longer match, but only because of its own events.
     let again = store.append(right).await.unwrap();
     assert_eq!((again.events, again.repeated), (2, false));
     assert_eq!(log(&store).await.len(), 5);
 }
 
-/// Some right and some wrong ones sent at once, so that a store with group commit has them in one batch.
+/// Sends valid and conflicting commits concurrently, so that a store with group commit has them in
+/// one batch.
 pub async fn commits_of_a_replaced_history_fail_among_many(store: impl EventStore + 'static) {
     let store = Arc::new(store);
     let streams: Vec<_> = (0..30).map(stream).collect();
@@ -465,7 +469,7 @@ pub async fn commits_of_a_replaced_history_fail_among_many(store: impl EventStor
     assert_eq!(log(&store).await.len(), 30 + 20);
 }
 
-/// All of a commit or nothing.
+/// Checks that a conflict names the stream, and that a conflicting commit writes nothing.
 pub async fn a_conflict_names_the_stream_and_writes_nothing(store: impl EventStore) {
     let (a, b) = (stream("a"), stream("b"));
     store
@@ -491,7 +495,7 @@ pub async fn a_conflict_names_the_stream_and_writes_nothing(store: impl EventSto
     );
 }
 
-/// A read-only stream, and a commit without any event.
+/// Checks that the versions of read-only streams are checked too, also in a commit without events.
 pub async fn streams_that_are_only_read_are_checked_too(store: impl EventStore) {
     let (a, guard) = (stream("a"), stream("guard"));
     store
@@ -522,7 +526,7 @@ pub async fn streams_that_are_only_read_are_checked_too(store: impl EventStore) 
     assert_eq!(log(&store).await.len(), 1);
 }
 
-/// A client that did not hear the answer asks again.
+/// Checks that a commit is made once if a client that received no response repeats it.
 pub async fn a_repeated_commit_is_made_once(store: impl EventStore) {
     let (a, b) = (stream("a"), stream("b"));
     let commit = request(
@@ -546,7 +550,7 @@ pub async fn a_repeated_commit_is_made_once(store: impl EventStore) {
     );
 }
 
-/// A client that did not hear the answer to a commit with a key: its own commit is no other one's.
+/// Checks that a commit with a key that a client repeats is recognized as the same commit.
 pub async fn a_repeated_commit_with_a_key_is_its_own(store: impl EventStore) {
     let a = stream("a");
     let keyed = |key: &str, events| {
@@ -571,7 +575,7 @@ pub async fn a_repeated_commit_with_a_key_is_its_own(store: impl EventStore) {
     assert!(store.append(keyed("two", vec![])).await.unwrap().repeated);
 }
 
-/// The same key, whatever the commit.
+/// Checks that an idempotency key is committed once, regardless of the commit.
 pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     let a = stream("a");
     let key = IdempotencyKey::new("request 7").unwrap();
@@ -602,7 +606,7 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     );
     let commit = keyed(0, vec![event(0, "1"), event(0, "2")]);
     let first = store.append(commit.clone()).await.unwrap();
-    // This very commit, of which the caller had no answer: it is the first one, and repeats none.
+    // The same commit again, as after a lost response: it is the original, not a repetition.
     assert_eq!(store.append(commit).await.unwrap(), first);
     assert!(!first.repeated);
     let repeated = Some(Appended {
@@ -671,7 +675,8 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     assert_eq!(earlier().await, Some(repeated));
 }
 
-/// A key and the request that it stands for: the same request is repeated, any other one refused.
+/// Checks that a key is bound to its request: the same request is repeated, and any other is
+/// refused.
 pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
     let a = stream("a");
     let key = |request: &str| {
@@ -697,7 +702,7 @@ pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
             after: Version::EMPTY,
         }]
     };
-    // With or without a fingerprint, and for commits that write nothing too.
+    // Covers requests with and without a fingerprint, and commits that write nothing.
     let mut version = 0;
     for (number, (own, others)) in [("pay 5", ["pay 6", ""]), ("", ["pay 5", "pay 6"])]
         .into_iter()
@@ -720,7 +725,7 @@ pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
             let commit = keyed(key(own), version, new());
             let first = store.append(commit.clone()).await.unwrap();
             version += events;
-            // This very commit is recognized by its id.
+            // The same commit is recognized by its id.
             assert_eq!(store.append(commit).await.unwrap(), first);
             let repeated = Appended {
                 repeated: true,
@@ -752,14 +757,15 @@ pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
             assert_eq!(log(&store).await.len() as u64, version);
         }
     }
-    // A request that was refused has not used up its key.
+    // A refused request does not use up its key.
     let refused = store.append(keyed(key("first"), 0, vec![event(0, "1")]));
     conflict(refused.await);
     let made = store.append(keyed(key("second"), version, vec![event(0, "1")]));
     assert!(!made.await.unwrap().repeated);
 }
 
-/// Sixteen at the same time, under one key, then with one commit id.
+/// Checks that sixteen concurrent appends commit once, with the same key and then with the same
+/// commit id.
 pub async fn a_key_or_commit_used_by_many_at_once_commits_once(store: impl EventStore + 'static) {
     let store = Arc::new(store);
     let append_all = async |requests: Vec<AppendEvents>| {
@@ -803,10 +809,11 @@ pub async fn a_key_or_commit_used_by_many_at_once_commits_once(store: impl Event
     assert_eq!(log(&store).await.len(), 3);
 }
 
-/// They may travel together, and differ in all that can be asked.
+/// Checks that concurrent reads with different parameters, which a store may combine, each get
+/// their own page.
 pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + 'static) {
     let store = Arc::new(store);
-    // The last one has no events.
+    // The last stream has no events.
     let ids: Vec<_> = (0..9).map(stream).collect();
     let key = IdempotencyKey::new("request 7").unwrap();
     let expected = ids[..8].iter().map(|id| expect(id, 0)).collect();
@@ -849,7 +856,7 @@ pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + '
     }
 }
 
-/// A snapshot stays as it was while others write.
+/// Checks that a snapshot does not change while others write.
 pub async fn pages_follow_one_another_in_one_snapshot(store: impl EventStore) {
     let ids = [stream("a"), stream("b"), stream("c")];
     let write = async |round: u64| {
@@ -897,7 +904,8 @@ pub async fn pages_follow_one_another_in_one_snapshot(store: impl EventStore) {
     assert_eq!(read(&store, &[(&ids[0], 0)], None, 0).await.events.len(), 1);
 }
 
-/// Neither events nor streams, and whichever stream has the older ones.
+/// Checks that a snapshot includes neither later events nor later streams, regardless of which
+/// stream has the older events.
 pub async fn a_snapshot_hides_what_came_later(store: impl EventStore) {
     let (old, new, late) = (stream("old"), stream("new"), stream("late"));
     let append = async |id: &StreamId, version, count| {
@@ -959,7 +967,7 @@ pub async fn a_snapshot_hides_what_came_later(store: impl EventStore) {
     );
 }
 
-/// After a position, of all streams or of one, a page at a time.
+/// Checks that the log can be read after a position, for all streams or one, page by page.
 pub async fn the_log_is_read_on_from_a_position(store: impl EventStore) {
     let (a, b) = (stream("a"), stream("b"));
     let events = (0..2400).map(|n| event(n % 2, "1")).collect();
@@ -990,12 +998,13 @@ pub async fn the_log_is_read_on_from_a_position(store: impl EventStore) {
     }
 }
 
-/// By category, by type, by both, by several of them, and by one that selects nothing; rare and frequent events.
+/// Checks that a feed can be filtered by category, by type, by both, by several selectors, and by
+/// one that matches nothing, for rare and frequent events.
 pub async fn a_feed_is_filtered_by_category_and_type(store: impl EventStore) {
     const EVENTS: usize = 6000;
     let named = |category: &str| StreamId::new(format!("{category}-1")).unwrap();
     let streams = [named("tea"), named("coffee"), named("teapot")];
-    // Of the type `Rare` there is one in 500, in each category; of teapots one in ten.
+    // One event in 500 of each category has the type `Rare`; one in ten belongs to a teapot.
     let of = |n: usize| {
         let category = if n % 10 == 9 { 2 } else { n % 2 };
         let type_name = match n {
@@ -1044,7 +1053,8 @@ pub async fn a_feed_is_filtered_by_category_and_type(store: impl EventStore) {
             .collect();
         for limit in [1, 7, 100, 1000] {
             let (mut seen, mut after) = (Vec::new(), 0);
-            // A page for each single event would take long, and the start shows it.
+            // Limits the number of pages, since one page per event would take long and the first
+            // pages suffice.
             while seen.len() < limit * 20 {
                 let (positions, up_to) = feed(&store, after, filter.clone(), limit).await;
                 let is_full = positions.len() == limit;
@@ -1069,7 +1079,8 @@ pub async fn a_feed_is_filtered_by_category_and_type(store: impl EventStore) {
     }
 }
 
-/// Resolves at once, on a commit, and not without one for a while; also for many at once.
+/// Checks that a wait resolves immediately if there is an event, otherwise on the next commit and
+/// not before, also for concurrent waiters.
 pub async fn waiting_ends_when_an_event_is_there(store: impl EventStore + 'static) {
     let store = Arc::new(store);
     let a = stream("a");
@@ -1088,7 +1099,7 @@ pub async fn waiting_ends_when_an_event_is_there(store: impl EventStore + 'stati
             .unwrap();
     }
     for version in 1..20 {
-        // A store may wake a waiter without reason, so each reads before it waits again.
+        // A store may wake a waiter spuriously, so each waiter reads before it waits again.
         let waiters: Vec<_> = (0..8)
             .map(|_| {
                 let store = store.clone();
@@ -1117,7 +1128,7 @@ pub async fn waiting_ends_when_an_event_is_there(store: impl EventStore + 'stati
     }
 }
 
-/// 16 tasks, half of the streams shared.
+/// Checks that 16 concurrent writers lose no events, with half of the streams shared.
 pub async fn many_writers_lose_nothing(store: impl EventStore + 'static) {
     let store = Arc::new(store);
     let writer = |task: u64| {
@@ -1159,7 +1170,7 @@ pub async fn many_writers_lose_nothing(store: impl EventStore + 'static) {
     }
 }
 
-/// A reader that polls without pause while others write.
+/// Checks that a reader that polls continuously while others write never sees a gap.
 pub async fn a_reader_never_sees_a_hole(store: impl EventStore + 'static) {
     let store = Arc::new(store);
     let writers: Vec<_> = (0..4)
@@ -1204,7 +1215,8 @@ pub async fn a_reader_never_sees_a_hole(store: impl EventStore + 'static) {
     }
 }
 
-/// Two streams that only ever grow together, read while they do.
+/// Checks that a page never contains part of a commit, by reading two streams that always grow
+/// together.
 pub async fn a_page_never_shows_half_a_commit(store: impl EventStore + 'static) {
     let store = Arc::new(store);
     let writer = {
@@ -1214,7 +1226,7 @@ pub async fn a_page_never_shows_half_a_commit(store: impl EventStore + 'static) 
                 let expected = vec![expect(&stream("a"), n), expect(&stream("b"), n)];
                 let events = vec![event(0, "1"), event(1, "2")];
                 store.append(request(expected, events)).await.unwrap();
-                // Time for the reader to look, on a store that never waits.
+                // Gives the reader time to run, on a store that never waits.
                 tokio::time::sleep(Duration::from_micros(50)).await;
             }
         })
@@ -1239,7 +1251,8 @@ pub async fn a_page_never_shows_half_a_commit(store: impl EventStore + 'static) 
     assert_eq!(log(&store).await.len(), 400);
 }
 
-/// A future that is dropped after its first polls, one at a time and many in a row.
+/// Checks that an append whose future is dropped after a few polls is complete or absent, for
+/// single drops and many in a row.
 pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
     for n in 0..100 {
         let (a, b) = (stream(format_args!("a{n}")), stream(format_args!("b{n}")));
@@ -1253,7 +1266,7 @@ pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()));
         }
-        // Behind whatever the dropped one left in a queue.
+        // Queued behind anything that the dropped append left.
         store
             .append(request(vec![expect(&stream(n), 0)], vec![event(0, "3")]))
             .await
@@ -1284,7 +1297,7 @@ pub async fn a_dropped_append_is_whole_or_absent(store: impl EventStore) {
     log(&store).await;
 }
 
-/// Versions and positions that no store will ever reach.
+/// Checks that versions and positions which no store will ever reach are handled correctly.
 pub async fn the_largest_numbers_do_no_harm(store: impl EventStore) {
     let a = stream("a");
     for version in [u64::MAX, i64::MAX.unsigned_abs()] {
@@ -1313,7 +1326,7 @@ pub async fn the_largest_numbers_do_no_harm(store: impl EventStore) {
     }
 }
 
-/// JSON or nothing, before a store sees it.
+/// Checks that payloads which cannot be read as JSON are refused before they reach a store.
 pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore) {
     let new = |events| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());
@@ -1358,7 +1371,7 @@ pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore)
     assert_eq!(log(&store).await.len(), 3);
 }
 
-/// A name is text that every store can index, before a store sees it.
+/// Checks that type names that some stores could not index are refused before they reach a store.
 pub async fn names_that_no_store_could_keep_are_refused(store: impl EventStore) {
     for type_name in ["", "a\0", "\n", "\u{7f}", "\u{85}", LONG_NAME] {
         let refused = AppendEvents::new(
@@ -1382,13 +1395,13 @@ pub async fn names_that_no_store_could_keep_are_refused(store: impl EventStore) 
     assert_eq!(log(&store).await.len(), 0);
 }
 
-/// One byte longer than a name may be.
+/// A type name one byte over the limit.
 const LONG_NAME: &str = match str::from_utf8(&[b'x'; MAX_TYPE_NAME_BYTES + 1]) {
     Ok(name) => name,
     Err(_) => panic!(),
 };
 
-/// A store keeps every event that a commit accepts.
+/// Checks that a store preserves every event that a commit accepts.
 pub async fn unusual_names_and_payloads_come_back_as_they_were(store: impl EventStore) {
     let names = [
         &LONG_NAME[1..],
@@ -1434,9 +1447,10 @@ pub async fn unusual_names_and_payloads_come_back_as_they_were(store: impl Event
     }
 }
 
-/// Metadata counts towards the size of a commit, and must be readable again.
+/// Checks that metadata counts towards the size of a commit, and that metadata which could not be
+/// read back is refused.
 pub async fn metadata_over_the_limits_is_refused(store: impl EventStore) {
-    // It is stored with every event, so it counts for each of them.
+    // Metadata is stored with each event, so it counts once per event.
     let heavy = |events: usize, bytes: usize| {
         AppendEvents::new(
             CommitId::generate(),
@@ -1453,7 +1467,7 @@ pub async fn metadata_over_the_limits_is_refused(store: impl EventStore) {
     ));
     assert!(heavy(0, MAX_COMMIT_BYTES).is_err());
     heavy(15, share).unwrap();
-    // 127 levels are read back, and the metadata itself is one of them.
+    // At most 127 levels can be read back, including the metadata itself.
     let nested = |levels| {
         let wrap = |inner, _| serde_json::Value::Array(vec![inner]);
         Metadata::default().user((0..levels).fold(serde_json::Value::Null, wrap))
@@ -1473,7 +1487,8 @@ pub async fn metadata_over_the_limits_is_refused(store: impl EventStore) {
     assert_eq!(log(&store).await[0].metadata, nested(126));
 }
 
-/// The same limits everywhere, checked before a store sees the commit.
+/// Checks that the limits are the same for every store, and checked before a commit reaches the
+/// store.
 pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
     let new = |events| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());

@@ -1,4 +1,4 @@
-//! Differences of two values or lists of events, line by line of their debug output.
+//! Line-by-line differences between the debug output of two values or lists of events.
 
 use std::fmt::{self, Write as _};
 
@@ -27,7 +27,7 @@ pub(super) fn events<E: PartialEq + fmt::Debug>(expected: &[E], actual: &[E]) ->
     ))
 }
 
-/// Both values as one text: `-` before what was expected and is not there, `+` before what is there instead.
+/// Returns both values as one diff, with `-` before expected lines and `+` before actual lines.
 pub(super) fn values<T: fmt::Debug>(expected: &T, actual: &T) -> String {
     let (expected, actual) = (format!("{expected:#?}\n"), format!("{actual:#?}\n"));
     let mut text = "  - expected\n  + actual\n".to_owned();
@@ -43,7 +43,7 @@ pub(super) fn values<T: fmt::Debug>(expected: &T, actual: &T) -> String {
     text
 }
 
-/// Events as they are stored, one a line, where nobody knows their types.
+/// Formats stored events whose types are unknown, one per line.
 pub(super) fn stored<'a>(
     events: impl Iterator<Item = (&'a StreamId, &'static str, &'a Bytes)>,
 ) -> String {

@@ -1,4 +1,5 @@
-//! Drives the pure pipeline over a store in memory, whose answers are always ready: no runtime, no time.
+//! Drives the pure pipeline over an in-memory store whose futures are always ready, so no runtime
+//! or timer is needed.
 
 use std::{
     pin::pin,
@@ -25,11 +26,11 @@ use crate::{
 /// The result of a command.
 pub(super) struct Decided<E> {
     pub(super) result: Result<ExecutionResponse, CommandError<E>>,
-    /// The commit that it made.
+    /// The commit that the command made, if any.
     pub(super) commit: Option<AppendEvents>,
 }
 
-/// The answer of a store that never waits.
+/// Returns the result of a future that is ready immediately.
 fn ready<T>(future: StoreFuture<'_, T>) -> Result<T, EventStoreError> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
@@ -53,8 +54,8 @@ enum Before<C: CommandLogic> {
     ),
 }
 
-/// Runs a command up to its commit, from a state in `states` if one is there. On a store that nobody else uses, there is
-/// no conflict and nothing to wait for.
+/// Runs a command up to its commit, starting from a cached state in `states` if there is one. The
+/// store has no other users, so there are no conflicts and nothing to wait for.
 fn decide<C: CommandLogic>(
     store: &MemoryEventStore,
     command: C,
@@ -102,7 +103,7 @@ fn commit<C: CommandLogic>(store: &MemoryEventStore, before: Before<C>) -> Decid
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to completion.
 pub(super) fn run<C: CommandLogic>(
     store: &MemoryEventStore,
     command: C,
@@ -112,8 +113,9 @@ pub(super) fn run<C: CommandLogic>(
     commit(store, decide(store, command, options, id, None)).result
 }
 
-/// Lets a command decide twice from the same history, and if its state is remembered, also from what an earlier command
-/// has left; commits the decision if all are the same.
+/// Runs the decision of a command twice on the same history and, if the command is cached, also on
+/// the state that an earlier command left. Panics if the decisions differ; otherwise commits the
+/// decision.
 #[track_caller]
 pub(super) fn twice<C: CommandLogic>(
     store: &MemoryEventStore,
@@ -146,7 +148,7 @@ pub(super) fn twice<C: CommandLogic>(
     commit(store, first)
 }
 
-/// The decision in words.
+/// Describes a decision.
 fn decision<C: CommandLogic>(before: &Before<C>) -> String {
     match before {
         Before::Done(Ok(_), _) => "    nothing, it was executed before\n".to_owned(),
@@ -161,7 +163,7 @@ fn decision<C: CommandLogic>(before: &Before<C>) -> String {
     }
 }
 
-/// The events of a commit, each with its stream.
+/// Returns the events of a commit, each with its stream.
 pub(super) fn written(
     request: &AppendEvents,
 ) -> impl Iterator<Item = (&StreamId, &crate::store::NewEvent)> {
@@ -178,7 +180,7 @@ pub(super) fn head_of(store: &MemoryEventStore, stream: &StreamId) -> StreamHead
     head.unwrap_or(StreamHead::EMPTY)
 }
 
-/// Every event of a stream.
+/// Returns all events of a stream.
 pub(super) fn events_of(store: &MemoryEventStore, stream: &StreamId) -> Vec<StreamEvent> {
     let mut events: Vec<StreamEvent> = Vec::new();
     loop {

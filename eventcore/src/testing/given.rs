@@ -1,4 +1,5 @@
-//! `given`: the history that a command meets, and the world in which it runs: a log in memory, no runtime, no clock.
+//! The `given` step of a test: the history, held in an in-memory log that needs no runtime and no
+//! clock.
 
 use std::fmt;
 
@@ -17,22 +18,22 @@ use crate::{
     store::{AppendEvents, ExpectedVersion, NewEvent},
 };
 
-/// Starts a test of a command, from an empty history. See [the module](super).
+/// Starts a test of a command with an empty history. See the [module documentation](super).
 pub fn given() -> Given {
     Given::default()
 }
 
-/// A stream of events of type `E`: a [`StreamKey`], or a raw [`StreamId`].
+/// A stream of events of type `E`: a [`StreamKey`] or a raw [`StreamId`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` names no stream of `{E}` events",
     label = "events of another kind",
     note = "a stream takes the event type that its key names: `#[stream_key(event = …)]`"
 )]
 pub trait StreamOf<E: Event> {
-    /// The id of the stream.
+    /// Returns the id of the stream.
     ///
     /// # Errors
-    /// [`StreamIdError`] when the key makes no stream id.
+    /// Returns [`StreamIdError`] if the key does not produce a valid stream id.
     fn id(&self) -> Result<StreamId, StreamIdError>;
 }
 
@@ -48,13 +49,14 @@ impl<E: Event> StreamOf<E> for StreamId {
     }
 }
 
-/// A history of events in global commit order, and a place to run commands on it.
+/// A history of events in global commit order, on which commands can be run.
 ///
-/// Events stand in the order in which they are given, across streams. Nothing here waits or knows the time, and the ids
-/// of commits are counted, so the same calls always give the same result.
+/// Events of all streams are committed in the order in which they are given. Tests do not depend on
+/// time, and commit ids are sequential, so the same calls always produce the same result.
 ///
-/// Every method that takes events or a command panics with the reason when what it was given cannot be: a key that
-/// makes no stream id, an event that cannot be stored, a command of the history that is refused.
+/// Every method that takes events or a command panics with the reason if its input is invalid: if a
+/// key does not produce a valid stream id, an event cannot be stored, or a command of the history
+/// fails.
 #[derive(Debug, Default)]
 pub struct Given {
     store: MemoryEventStore,
@@ -62,10 +64,10 @@ pub struct Given {
 }
 
 impl Given {
-    /// These events were committed to a stream, after everything given so far.
+    /// Adds events of a stream to the history, after everything given so far.
     ///
     /// # Panics
-    /// When the key makes no stream id, or an event cannot be stored.
+    /// Panics if the key does not produce a valid stream id, or if an event cannot be stored.
     #[track_caller]
     pub fn events<E: Event>(
         mut self,
@@ -76,11 +78,11 @@ impl Given {
         self
     }
 
-    /// An event was committed in this stored form, whatever the program's types say today. With it a test shows that
-    /// aliases and upcasts serve what older releases wrote.
+    /// Adds an event in its stored form to the history, independent of the program's current types.
+    /// Use this to test that aliases and upcasts can read events that older releases wrote.
     ///
     /// # Panics
-    /// When the key makes no stream id, or the payload could not have been stored.
+    /// Panics if the key does not produce a valid stream id, or if the payload cannot be stored.
     #[track_caller]
     pub fn stored<E: Event>(
         mut self,
@@ -98,10 +100,10 @@ impl Given {
         self
     }
 
-    /// This command was executed, with success.
+    /// Executes a command that must succeed, and adds its events to the history.
     ///
     /// # Panics
-    /// When the command fails.
+    /// Panics if the command fails.
     #[track_caller]
     pub fn executed<C>(mut self, command: C) -> Self
     where
@@ -114,13 +116,13 @@ impl Given {
         }
     }
 
-    /// Now this command is executed. What comes of it, the returned value's `then_…` methods check.
+    /// Executes a command and returns its outcome, to be checked with the `then_…` methods.
     ///
-    /// `handle` runs twice on the same state: when it does not do the same both times, it reads a clock, a random
-    /// number or the order of a hash map, and the test fails.
+    /// `handle` runs twice on the same state. If the results differ, it depends on a clock, a
+    /// random number or the order of a hash map, and the test fails.
     ///
     /// # Panics
-    /// When `handle` is not pure.
+    /// Panics if `handle` is not pure.
     #[must_use = "a command's outcome is checked by its `then_…` methods"]
     #[track_caller]
     pub fn when<C>(self, command: C) -> Outcome<C>
@@ -131,10 +133,11 @@ impl Given {
         self.when_with(command, ExecuteOptions::new())
     }
 
-    /// As [`when`](Self::when), with options: an idempotency key, a limit of streams.
+    /// Executes a command like [`when`](Self::when), with options such as an idempotency key or a
+    /// stream limit.
     ///
     /// # Panics
-    /// When `handle` is not pure.
+    /// Panics if `handle` is not pure.
     #[must_use = "a command's outcome is checked by its `then_…` methods"]
     #[track_caller]
     pub fn when_with<C>(mut self, command: C, options: impl Into<ExecuteOptions>) -> Outcome<C>
@@ -146,10 +149,11 @@ impl Given {
         Outcome::new(self, command, done)
     }
 
-    /// Appends events to the history; [`events`](Self::events) for a loop.
+    /// Appends events to the history. Unlike [`events`](Self::events), this takes `&mut self`, for
+    /// use in loops.
     ///
     /// # Panics
-    /// When the key makes no stream id, or an event cannot be stored.
+    /// Panics if the key does not produce a valid stream id, or if an event cannot be stored.
     #[track_caller]
     pub fn record<E: Event>(
         &mut self,
@@ -168,13 +172,13 @@ impl Given {
         self.append(&stream, events);
     }
 
-    /// Executes a command and gives back its result: for property tests, which run many of them.
+    /// Executes a command and returns its result, for property tests that run many commands.
     ///
     /// # Errors
-    /// [`CommandError`], as from [`execute`](crate::execute()).
+    /// Returns [`CommandError`] as [`execute`](crate::execute()) does.
     ///
     /// # Panics
-    /// When `handle` is not pure.
+    /// Panics if `handle` is not pure.
     #[track_caller]
     #[allow(
         clippy::needless_pass_by_value,
@@ -188,10 +192,10 @@ impl Given {
         self.run(&command, &ExecuteOptions::new()).result
     }
 
-    /// Every event of a stream, the given ones and those that commands have appended.
+    /// Returns all events of a stream: those given and those appended by commands.
     ///
     /// # Panics
-    /// When the key makes no stream id, or an event cannot be read.
+    /// Panics if the key does not produce a valid stream id, or if an event cannot be read.
     #[track_caller]
     pub fn events_of<E: Event>(&self, stream: &impl StreamOf<E>) -> Vec<E> {
         let stream = named(stream.id());
@@ -203,10 +207,10 @@ impl Given {
         decoded.collect()
     }
 
-    /// Shows the state that `command` would decide on.
+    /// Passes the state that `command` would decide on to `look`, and returns the result.
     ///
     /// # Panics
-    /// When its streams cannot be read.
+    /// Panics if the streams of the command cannot be read.
     #[track_caller]
     pub fn state_of<C: CommandLogic, T>(
         &self,
@@ -232,7 +236,7 @@ impl Given {
         }
     }
 
-    /// Runs a command, having made sure that its decision depends on nothing but its state.
+    /// Runs a command, after checking that its decision depends only on its state.
     #[track_caller]
     fn run<C>(&mut self, command: &C, options: &ExecuteOptions) -> Decided<C::Error>
     where
@@ -260,7 +264,7 @@ impl Given {
         }
     }
 
-    /// Ids are counted: the same test makes the same ones.
+    /// Returns the next commit id. Ids are sequential, so that tests are reproducible.
     fn next_commit(&mut self) -> CommitId {
         self.commits += 1;
         CommitId::from_uuid(Uuid::from_u128(self.commits << 64))

@@ -1,4 +1,4 @@
-//! A command on loan: the same declarations, with its own logic or with a look at the state in its place.
+//! Wraps a command to observe or replace its decision.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use crate::{
     command::{Caching, Declarations, FieldRecord, Handles},
 };
 
-/// The decision in place of the command's own.
+/// A decision that replaces the command's own.
 pub(super) trait Logic<C: CommandLogic> {
     type Error;
 
@@ -35,7 +35,7 @@ impl<C: CommandLogic> Logic<C> for Own {
     }
 }
 
-/// No decision: somebody looks at the state, once.
+/// A function that inspects the state once, instead of making a decision.
 pub(super) struct Look<F, T>(RefCell<(Option<F>, Option<T>)>);
 
 impl<F, T> Look<F, T> {

@@ -1,5 +1,6 @@
-//! For tests: of commands (`given … when … then …`), of code that must bear a failing store ([`ChaosStore`]), and of
-//! stores (the [`contract`] suite). The guide has a [chapter](crate::guide) on it.
+//! Test support for commands (`given … when … then …`), for code that must tolerate a failing store
+//! ([`ChaosStore`]), and for store implementations (the [`contract`] suite). The
+//! [guide](crate::guide) has a chapter on testing.
 //!
 //! ```
 //! # #[cfg(feature = "macros")] {
@@ -42,7 +43,7 @@
 //! # }
 //! ```
 //!
-//! and a store of your own passes the suite of every store:
+//! Run the contract suite against your own store:
 //!
 //! ```ignore
 //! mod my_store {

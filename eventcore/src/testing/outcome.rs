@@ -1,4 +1,4 @@
-//! `then`: what must have come of a command, and how a test says that something else did.
+//! The `then` step of a test: checks the outcome of a command and reports differences.
 
 use std::{collections::BTreeMap, fmt, panic::Location, thread};
 
@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{CommandError, CommandLogic, Event, ExecutionResponse, StreamId};
 
-/// The outcome of the command of [`Given::when`], to be checked by one `then_…` method or several.
+/// The outcome of the command of [`Given::when`], to be checked by one or more `then_…` methods.
 ///
-/// It is strict: a test fails too when the command failed and no check expects it, when it appended to a stream that no
-/// [`then_events`](Self::then_events) names although there is one, and when nothing is checked at all. That is found out
-/// when the value is dropped.
+/// Checks are strict. A test also fails if the command failed and no check expects it, if there is
+/// a [`then_events`](Self::then_events) check and the command appended to a stream that none of
+/// them names, or if there is no check at all. These rules are enforced when the value is dropped.
 pub struct Outcome<C: CommandLogic> {
     given: Given,
     command: C,
@@ -53,11 +53,11 @@ where
         }
     }
 
-    /// The command appended exactly these events to a stream, in this order, and to no stream that no `then_events`
-    /// names.
+    /// Checks that the command appended exactly these events to a stream, in this order, and
+    /// appended only to streams that a `then_events` check names.
     ///
     /// # Panics
-    /// When it did not; the message shows which event differs, and how.
+    /// Panics if it did not; the message shows which event differs, and how.
     #[track_caller]
     pub fn then_events<E: Event + PartialEq + fmt::Debug>(
         mut self,
@@ -84,10 +84,10 @@ where
         self
     }
 
-    /// The command succeeded and appended nothing.
+    /// Checks that the command succeeded and appended nothing.
     ///
     /// # Panics
-    /// When it failed or appended something.
+    /// Panics if the command failed or appended events.
     #[track_caller]
     pub fn then_nothing(mut self) -> Self {
         self.account.succeeded();
@@ -95,10 +95,11 @@ where
         self
     }
 
-    /// The command refused with this error.
+    /// Checks that the command was rejected with this error.
     ///
     /// # Panics
-    /// When it succeeded, refused with another error, or did not come to a decision.
+    /// Panics if the command succeeded, was rejected with another error, or failed before its
+    /// decision.
     #[track_caller]
     #[allow(
         clippy::needless_pass_by_value,
@@ -121,10 +122,12 @@ where
         self
     }
 
-    /// The command refused with an error for which `matches` holds: `|error| matches!(error, BankError::OverLimit { .. })`.
+    /// Checks that the command was rejected with an error for which `matches` returns `true`, for
+    /// example `|error| matches!(error, BankError::OverLimit { .. })`.
     ///
     /// # Panics
-    /// When it succeeded, refused with another error, or did not come to a decision.
+    /// Panics if the command succeeded, was rejected with another error, or failed before its
+    /// decision.
     #[track_caller]
     pub fn then_error_matching(mut self, matches: impl FnOnce(&C::Error) -> bool) -> Self {
         match self.refusal() {
@@ -138,11 +141,11 @@ where
         self
     }
 
-    /// The command failed in a way for which `matches` holds: not only by its own refusal, but also because of what it
-    /// declares, or because an event cannot be read or stored.
+    /// Checks that the command failed with any error for which `matches` returns `true`: its own
+    /// business error, an error in its declarations, or an event that cannot be read or stored.
     ///
     /// # Panics
-    /// When it succeeded, or failed in another way.
+    /// Panics if the command succeeded or failed in another way.
     #[track_caller]
     pub fn then_failure(mut self, matches: impl FnOnce(&CommandError<C::Error>) -> bool) -> Self {
         match &self.result {
@@ -156,11 +159,11 @@ where
         self
     }
 
-    /// Shows the state that the next execution of the same command would decide on: with what this one has appended, if
-    /// it has.
+    /// Passes to `check` the state that the same command would decide on if it were executed again,
+    /// including the events that it appended.
     ///
     /// # Panics
-    /// When `check` does, or when the streams cannot be read.
+    /// Panics if `check` panics, or if the streams cannot be read.
     #[track_caller]
     pub fn then_state(mut self, check: impl FnOnce(&C::State)) -> Self {
         self.given.state_of(&self.command, check);
@@ -168,15 +171,16 @@ where
         self
     }
 
-    /// The result itself, for what no other method says. It counts as no check.
+    /// Returns the result, for checks that no other method offers. Calling this method does not
+    /// count as a check.
     pub fn result(&self) -> &Result<ExecutionResponse, CommandError<C::Error>> {
         &self.result
     }
 
-    /// And then this command is executed, on the history that the first one has left.
+    /// Executes another command on the resulting history.
     ///
     /// # Panics
-    /// When a check of the first command is open, or `handle` is not pure.
+    /// Panics if the outcome of the first command is not fully checked, or if `handle` is not pure.
     #[must_use = "a command's outcome is checked by its `then_…` methods"]
     #[track_caller]
     pub fn when<D>(self, command: D) -> Outcome<D>
@@ -187,10 +191,10 @@ where
         self.into_given().when(command)
     }
 
-    /// The history that the command has left.
+    /// Returns the resulting history.
     ///
     /// # Panics
-    /// When a check of the command is open.
+    /// Panics if the outcome of the command is not fully checked.
     #[track_caller]
     pub fn into_given(self) -> Given {
         let Self { given, account, .. } = self;
@@ -209,21 +213,21 @@ where
 fn in_words<E: fmt::Debug>(error: &CommandError<E>) -> String {
     match error {
         CommandError::BusinessRuleViolation(error) => format!("it refused with {error:#?}"),
-        // Without the error's own `Display`, which a command need not have.
+        // Uses `Debug`, since the error of a command need not implement `Display`.
         other => format!("{other:#?}"),
     }
 }
 
-/// Results that have not been checked yet.
+/// The results of a command, and which of them have been checked.
 struct Account {
     /// The location of the call that ran the command.
     at: &'static Location<'static>,
-    /// The events that no check has named.
+    /// The events of streams that no check has named yet.
     streams: BTreeMap<StreamId, Vec<(&'static str, Bytes)>>,
-    /// The failure of the command, in words.
+    /// The description of the failure, if the command failed.
     failure: Option<String>,
     checked: bool,
-    /// The appended events are checked, so that none may be left.
+    /// `true` if appended events are checked, so that no unchecked events may remain.
     exact: bool,
     expected_failure: bool,
 }
@@ -284,7 +288,7 @@ impl Account {
         diff::stored(events)
     }
 
-    /// Checks that every outcome was named.
+    /// Panics if any part of the outcome has not been checked.
     #[track_caller]
     fn settle(&self) {
         if let (Some(failure), false) = (&self.failure, self.expected_failure) {
@@ -299,7 +303,7 @@ impl Account {
     }
 }
 
-/// The strict end of a test. Not in a panic that is under way: one message at a time.
+/// Enforces strict checks at the end of a test, unless the thread is already panicking.
 impl Drop for Account {
     fn drop(&mut self) {
         if !thread::panicking() {

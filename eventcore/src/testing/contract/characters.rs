@@ -1,9 +1,9 @@
-//! Characters that some databases cannot store: filters with them get the same answer everywhere.
+//! Characters that some databases cannot store: filters with them behave the same in every store.
 
 use super::{event, expect, feed, request, stream};
 use crate::{EventFilter, EventSelector, EventStore, IdempotencyKey, StreamId};
 
-/// Texts that no category and no type has.
+/// Texts that are not valid as a category or a type name.
 const STRANGE: [&str; 8] = [
     "\0",
     "contract\0",
@@ -15,7 +15,8 @@ const STRANGE: [&str; 8] = [
     "",
 ];
 
-/// A filter with NUL, or another control character, selects nothing, and is no error. Keys cannot have them.
+/// Checks that a filter with NUL or another control character selects nothing and is not an error,
+/// and that keys cannot contain such characters.
 pub async fn filters_with_strange_characters_select_nothing(store: impl EventStore) {
     let id = stream("a");
     let events = vec![event(0, "1"), event(0, "2")];
@@ -34,7 +35,7 @@ pub async fn filters_with_strange_characters_select_nothing(store: impl EventSto
             let filter = EventFilter::any_of([selector.clone()]);
             let found = feed(&store, 0, filter, 10).await;
             assert_eq!(found, (vec![], 2), "{selector:?}");
-            // Beside one that selects something, it changes nothing.
+            // Combined with a selector that matches, it has no effect.
             let noted = EventSelector::of_type("Noted");
             let filter = EventFilter::any_of([selector.clone(), noted]);
             let found = feed(&store, 0, filter, 10).await;

@@ -1,4 +1,4 @@
-//! Pages of large events: bounded by bytes, and whole when put together.
+//! Pages of large events: bounded in bytes, and complete when combined.
 
 use super::{event, expect, request, stream};
 use crate::{
@@ -6,10 +6,11 @@ use crate::{
     store::{MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor},
 };
 
-/// So many small events come first, in turns in each of three streams: their size says nothing about that of the others.
+/// The number of small events that come first, alternating between three streams. Their size does
+/// not predict the size of later events.
 const SMALL: u64 = 300;
 
-/// The sizes of the payloads that follow, each in a stream of its own, in turns.
+/// The sizes of the payloads that follow, one event each, alternating between the streams.
 const LARGE: [usize; 9] = [
     MAX_PAGE_BYTES / 3,
     MAX_PAGE_BYTES / 3,
@@ -26,7 +27,7 @@ fn payload(bytes: usize) -> String {
     format!("\"{}\"", "x".repeat(bytes - 2))
 }
 
-/// Fails for a page that is larger than pages are, unless it is one event.
+/// Panics if a page of more than one event exceeds the size limit.
 fn check_size(sizes: impl ExactSizeIterator<Item = usize>) {
     let events = sizes.len();
     let bytes: usize = sizes.sum();
@@ -36,7 +37,8 @@ fn check_size(sizes: impl ExactSizeIterator<Item = usize>) {
     );
 }
 
-/// No page has more bytes than [`MAX_PAGE_BYTES`], but for a single event; and no event is passed over for that.
+/// Checks that no page exceeds [`MAX_PAGE_BYTES`] unless it is a single event, and that no event is
+/// skipped.
 pub async fn pages_are_bounded_by_their_bytes(store: impl EventStore) {
     let ids = [stream("a"), stream("b"), stream("c")];
     let small = [0, 1, 2].repeat(100).into_iter();
@@ -57,7 +59,8 @@ pub async fn pages_are_bounded_by_their_bytes(store: impl EventStore) {
     let missing: Vec<_> = (0..10).map(|n| stream(format!("none-{n}"))).collect();
     let everything: Vec<_> = ids.iter().chain(&missing).collect();
     let [a, b, c] = &ids;
-    // Limits for which a store may read streams one by one, or has to look for the end of the page first.
+    // Covers limits for which a store may read streams one by one, or must find the end of the page
+    // first.
     for limit in [1, 2, 128, MAX_PAGE_EVENTS] {
         for streams in [&[a][..], &[b, a], &[a, b, c], &everything] {
             if limit > 2 || streams.len() == 3 {
@@ -76,8 +79,8 @@ pub async fn pages_are_bounded_by_their_bytes(store: impl EventStore) {
     }
 }
 
-/// Reads these streams to their ends, from one snapshot. The number of streams is the number of those with events, but
-/// for missing ones.
+/// Reads streams to their ends from one snapshot, and checks the pages. Streams after the first
+/// three have no events.
 async fn check_streams(
     store: &impl EventStore,
     streams: &[&StreamId],

@@ -1,4 +1,5 @@
-//! Compares a history with the log: what was lost, torn, doubled or made up, and which commands cannot be put in order.
+//! Compares a history with the log, to find lost, torn, duplicated and phantom events, and commands
+//! that cannot be ordered.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,26 +16,26 @@ use super::{
 };
 use crate::RecordedEvent;
 
-/// Something that no store may do.
+/// A violation of the store contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Anomaly {
-    /// The log has a hole or is out of order.
+    /// The log has a gap or is out of order.
     Misplaced(String),
-    /// A commit that was acknowledged is not there.
+    /// An acknowledged commit is missing.
     Lost(String),
-    /// A commit is there in part.
+    /// A commit is only partially in the log.
     Torn(String),
-    /// A commit is there more than once.
+    /// A commit is in the log more than once.
     Doubled(String),
-    /// Something is there that nobody has committed, or was read and is not there.
+    /// The log contains an event that no command committed, or lacks an event that a command read.
     Phantom(String),
     /// A commit was made although a stream was not at the version that it expected.
     ExpectedVersion(String),
-    /// A command was told something else than what is so.
+    /// The store returned a wrong result to a command.
     WrongAnswer(String),
-    /// Commands of which each must come before the next, round in a circle: there is no order in which they could have
-    /// run one after the other, within their times.
+    /// A cycle of commands, each of which must precede the next: no serial order is consistent with
+    /// their reads, writes and times.
     Cycle(String),
 }
 
@@ -58,21 +59,21 @@ impl fmt::Display for Anomaly {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// Commands that have started.
+    /// The number of commands that started.
     pub commands: usize,
-    /// Of these, the ones that were acknowledged and wrote events.
+    /// The number of commands that were acknowledged and wrote events.
     pub committed: usize,
-    /// The ones that were acknowledged and wrote nothing.
+    /// The number of commands that were acknowledged and wrote nothing.
     pub read_only: usize,
-    /// The ones that refused.
+    /// The number of commands that a business rule rejected.
     pub rejected: usize,
-    /// The ones that failed.
+    /// The number of commands that failed.
     pub failed: usize,
-    /// The ones whose outcome nobody knows, those that never ended included.
+    /// The number of commands with an unknown outcome, including those that never ended.
     pub unknown: usize,
-    /// The commits that were asked for and were not made, because of a conflict or a failure.
+    /// The number of commit attempts that were not made because of a conflict or a failure.
     pub retried: usize,
-    /// The events of the log.
+    /// The number of events in the log.
     pub events: usize,
     /// The anomalies.
     pub anomalies: Vec<Anomaly>,
@@ -108,9 +109,11 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Searches for anomalies in the histories of all processes that wrote to a store, given the store's whole log afterwards.
+/// Searches for anomalies in the histories of all processes that wrote to a store, given the
+/// store's complete final log.
 ///
-/// Every commit in the log must be of a command in the histories. It takes time and memory in proportion to both.
+/// Every commit in the log must come from a command in the histories. Takes time and memory
+/// proportional to the size of both.
 pub fn check(entries: &[Entry], log: &[RecordedEvent]) -> Verdict {
     let mut check = Check {
         commands: commands(entries),
@@ -127,7 +130,7 @@ pub fn check(entries: &[Entry], log: &[RecordedEvent]) -> Verdict {
     check.verdict
 }
 
-/// All that is known of one command.
+/// The entries of one command.
 #[derive(Default)]
 struct Command<'a> {
     start: u64,
@@ -158,7 +161,7 @@ fn commands(entries: &[Entry]) -> BTreeMap<&str, Command<'_>> {
     commands
 }
 
-/// The log by commit and by stream.
+/// The log, indexed by commit and by stream.
 struct Log<'a> {
     commits: Vec<Commit<'a>>,
     by_id: HashMap<Uuid, usize>,
@@ -178,7 +181,7 @@ impl<'a> Commit<'a> {
     }
 }
 
-/// One event of a stream: the number of its commit, and the mark of the stream up to it.
+/// One event of a stream, with the index of its commit and the hash of the stream up to it.
 struct StreamEvent<'a> {
     commit: usize,
     position: u64,
@@ -191,13 +194,13 @@ impl<'a> Log<'a> {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
     }
 
-    /// The version of a stream in the snapshot that ends with this position.
+    /// Returns the version of a stream in the snapshot that ends at a position.
     fn version_at(&self, stream: &str, position: u64) -> u64 {
         let events = self.stream(stream);
         number(events.partition_point(|event| event.position <= position))
     }
 
-    /// The number of the commit that wrote a version.
+    /// Returns the index of the commit that wrote a version.
     fn writer(&self, stream: &str, version: u64) -> Option<usize> {
         let place = usize::try_from(version).ok()?.checked_sub(1)?;
         self.stream(stream).get(place).map(|event| event.commit)
@@ -218,7 +221,7 @@ impl Check<'_> {
         self.verdict.anomalies.push(anomaly);
     }
 
-    /// Sorts the log; its own order must be without holes, and each commit in one piece.
+    /// Indexes the log, and checks that it has no gaps and that each commit is contiguous.
     fn log<'l>(&mut self, events: &'l [RecordedEvent]) -> Log<'l> {
         let mut log = Log {
             commits: Vec::new(),
@@ -291,8 +294,9 @@ impl Check<'_> {
         }
     }
 
-    /// Every commit in the log is one that a command asked for and was not told to have failed, and every commit that was
-    /// acknowledged is in the log, both whole and once.
+    /// Checks that every commit in the log was attempted by a command and not reported as failed,
+    /// that every acknowledged commit is in the log, and that each commit is complete and occurs
+    /// once.
     fn commits(&mut self, log: &Log<'_>) {
         let mut found = Vec::new();
         let mut asked: HashMap<Uuid, (&str, &Command<'_>)> = HashMap::new();
@@ -336,8 +340,8 @@ impl Check<'_> {
         self.verdict.anomalies.append(&mut found);
     }
 
-    /// Checks that every decision rests on the log, and that every successful command decided on what it was conditional
-    /// on.
+    /// Checks that every decision is based on events of the log, and that every successful command
+    /// decided on the versions that its commit expected.
     fn reads(&mut self, log: &Log<'_>) {
         let mut found = Vec::new();
         for (name, command) in &self.commands {
@@ -468,7 +472,7 @@ impl Check<'_> {
     }
 }
 
-/// The commit in the log has the events that were asked for: all of them, once.
+/// Checks that a commit in the log has exactly the requested events.
 fn compare(name: &str, attempt: &Attempt, commit: &Commit<'_>) -> Option<Anomaly> {
     let id = commit.id;
     let (asked, there) = (attempt.events.len(), commit.events.len());
@@ -502,7 +506,7 @@ fn compare(name: &str, attempt: &Attempt, commit: &Commit<'_>) -> Option<Anomaly
     })
 }
 
-/// Every stream was at the expected version just before the commit.
+/// Checks that every stream was at its expected version just before the commit.
 fn versions(name: &str, attempt: &Attempt, commit: &Commit<'_>, log: &Log<'_>) -> Option<Anomaly> {
     let before = commit.events.first()?.position.get() - 1;
     attempt.expected.iter().find_map(|(stream, expected)| {
@@ -516,7 +520,7 @@ fn versions(name: &str, attempt: &Attempt, commit: &Commit<'_>, log: &Log<'_>) -
     })
 }
 
-/// A command that succeeded was told the truth.
+/// Checks that the response to a successful command is correct.
 fn answer(name: &str, command: &Command<'_>, log: &Log<'_>) -> Option<Anomaly> {
     let Outcome::Committed {
         position,

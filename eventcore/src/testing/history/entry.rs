@@ -1,39 +1,40 @@
-//! The lines of a history.
+//! The entries of a history.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One line: a command has started, is about to append, or has ended.
+/// One line of a history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Entry {
-    /// A command has started.
+    /// A command started.
     Started(Started),
-    /// A command is about to append. It is written before the store is called, so that a commit of a process that was
-    /// killed is known as its own.
+    /// A command is about to append. Written before the store is called, so that the commit can be
+    /// attributed to the command even if the process is killed.
     Appending(Attempt),
-    /// A command has ended.
+    /// A command ended.
     Ended(Ended),
 }
 
 /// The start of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// The command: the name of its history and a number.
+    /// The id of the command: the name of its history and a number.
     pub command: String,
-    /// When, in nanoseconds since 1970.
+    /// The time, in nanoseconds since 1970.
     pub at: u64,
 }
 
-/// One commit that a command has asked for. A command that is retried asks several times under one commit id.
+/// One commit that a command attempted. A command that is retried makes several attempts with the
+/// same commit id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The command.
+    /// The id of the command.
     pub command: String,
     /// The id of the commit.
     pub commit: Uuid,
-    /// Every stream of the commit with the version that it expects.
+    /// The streams of the commit with their expected versions.
     pub expected: Vec<(String, u64)>,
     /// The events, in order.
     pub events: Vec<WrittenEvent>,
@@ -44,24 +45,24 @@ pub struct Attempt {
 pub struct WrittenEvent {
     /// The index of its stream among the expected ones.
     pub stream: usize,
-    /// Its stored name.
+    /// The stored type name.
     pub type_name: String,
-    /// Its payload.
+    /// The payload.
     pub payload: String,
 }
 
 /// The end of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// The command.
+    /// The id of the command.
     pub command: String,
-    /// When, in nanoseconds since 1970.
+    /// The time, in nanoseconds since 1970.
     pub at: u64,
-    /// The reads that it decided on.
+    /// The reads on which the decision is based.
     pub read: Vec<ReadStream>,
-    /// `true` if all that it read came from one snapshot: it was read in one round and in one attempt.
+    /// `true` if all reads came from one snapshot, that is, from one round of one attempt.
     pub one_snapshot: bool,
-    /// Its result.
+    /// The result of the command.
     pub outcome: Outcome,
 }
 
@@ -70,12 +71,13 @@ pub struct Ended {
 pub struct ReadStream {
     /// The stream.
     pub stream: String,
-    /// Its version.
+    /// The version up to which it was read.
     pub version: u64,
-    /// The version after which it read: 0, unless it went on from a state that an earlier command had folded.
+    /// The version after which it was read: 0, unless the command started from a state that an
+    /// earlier command had folded.
     #[serde(default)]
     pub after: u64,
-    /// A mark of all its events from there up to that version.
+    /// A hash of the events after `after`, up to `version`.
     pub mark: u64,
 }
 
@@ -84,19 +86,19 @@ pub struct ReadStream {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It succeeded.
+    /// The command succeeded.
     Committed {
-        /// The position that it was told.
+        /// The position that the store returned.
         position: u64,
-        /// The number of events that it was told it wrote; 0 for a command that only read.
+        /// The number of written events that the store returned; 0 for a command that only read.
         events: usize,
-        /// `true` if it was made before, under the same idempotency key.
+        /// `true` if the commit was made before, under the same idempotency key.
         repeated: bool,
     },
-    /// Its business rule refused: nothing of it is there.
+    /// A business rule rejected the command: nothing was written.
     Rejected,
-    /// It failed, and nothing of it is there.
+    /// The command failed: nothing was written.
     Failed(String),
-    /// Nobody knows: it is there whole, or not at all.
+    /// The outcome is unknown: either the whole commit was written or nothing.
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! The order of commands, and the search for commands that must come before themselves.
+//! The graph of the order of commands, and the search for cycles in it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,13 +8,13 @@ use std::{
 /// A reason why one command comes before another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
-    /// The other one's commit stands later in the log.
+    /// The other command's commit is later in the log.
     Log,
-    /// The other one has read what it wrote.
+    /// The other command read what this one wrote.
     WroteRead,
-    /// It has read what was there before the other one wrote.
+    /// This command read a version that precedes a write of the other command.
     ReadWrote,
-    /// It had ended before the other one started.
+    /// This command ended before the other one started.
     RealTime,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Before {
     }
 }
 
-/// The most cycles that are looked for: one is bad enough.
+/// The maximum number of cycles to report. A single cycle is already a failure.
 const MOST: usize = 10;
 
 #[derive(Debug, Default)]
@@ -49,8 +49,8 @@ impl Graph {
         }
     }
 
-    /// Orders commands in time: one that ended before another started comes before it. Instead of an edge for each pair,
-    /// a chain of moments stands between the ends and the starts.
+    /// Orders commands in time: a command that ended before another started precedes it. To avoid
+    /// an edge for each pair, a chain of nodes for moments in time connects ends to starts.
     pub(super) fn in_time(&mut self, spans: &[(usize, u64, Option<u64>)]) {
         let ended = |(node, _, end): &(usize, u64, Option<u64>)| end.map(|end| (end, *node));
         let mut ends: Vec<(u64, usize)> = spans.iter().filter_map(ended).collect();
@@ -76,15 +76,15 @@ impl Graph {
         self.edges.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// Cycles of commands, at most `MOST`, as pairs of a command and why it comes before the next. Only nodes below
-    /// `commands` are shown; the rest are moments.
+    /// Returns at most `MOST` cycles, as pairs of a command and the reason why it precedes the next
+    /// one. Only nodes below `commands` are included; the others are moments in time.
     pub(super) fn cycles(&self, commands: usize) -> Vec<Vec<(usize, Before)>> {
         let (mut left, mut cycles) = (vec![true; self.edges.len()], Vec::new());
         while cycles.len() < MOST {
             self.trim(&mut left);
             let start = left.iter().take(commands).position(|left| *left);
             let Some(start) = start else { break };
-            // Off the cycles, between two of them, there is no way back.
+            // The path is empty for a node that lies between two cycles but on neither.
             let cycle = self.way_back(start, &left);
             for node in cycle.iter().map(|(node, _)| *node).chain([start]) {
                 remove(&mut left, node);
@@ -100,7 +100,8 @@ impl Graph {
         cycles
     }
 
-    /// Removes what nothing comes before, again and again (Kahn 1962): what is left has cycles, or comes after them.
+    /// Repeatedly removes nodes without predecessors (Kahn 1962). The remaining nodes are on a
+    /// cycle or come after one.
     fn trim(&self, left: &mut [bool]) {
         let is_left = |left: &[bool], node: usize| left.get(node).copied().unwrap_or(false);
         let mut before = vec![0_usize; self.edges.len()];
@@ -129,7 +130,7 @@ impl Graph {
         }
     }
 
-    /// The shortest way from a node back to itself, or nothing.
+    /// Returns the shortest path from a node back to itself, or an empty path if there is none.
     fn way_back(&self, start: usize, left: &[bool]) -> Vec<(usize, Before)> {
         let mut came: HashMap<usize, (usize, Before)> = HashMap::new();
         let mut queue = VecDeque::from([start]);
@@ -184,7 +185,7 @@ mod tests {
     fn the_shortest_cycle_of_each_knot_is_found_and_what_hangs_on_is_not() {
         let line = graph(4, &[(0, 1), (1, 2), (2, 3), (0, 3)]);
         assert!(line.cycles(4).is_empty());
-        // 0 → 1 ⇄ 2 → 3 → 4 → 5 → 3, and a long way round 1.
+        // 0 → 1 ⇄ 2 → 3 → 4 → 5 → 3, and a longer cycle through 1.
         let edges = [
             (0, 1),
             (1, 2),
@@ -203,13 +204,13 @@ mod tests {
 
     #[test]
     fn a_command_that_ended_before_another_started_comes_before_it() {
-        // Command 1 did not see what 0 wrote; whether it may depends on the time.
+        // Command 1 did not see what 0 wrote, which is allowed unless 0 ended before 1 started.
         for (start, cycles) in [(4, 0), (5, 0), (6, 1)] {
             let mut graph = graph(2, &[(1, 0)]);
             graph.in_time(&[(0, 1, Some(5)), (1, start, Some(9))]);
             assert_eq!(graph.cycles(2).len(), cycles, "started at {start}");
         }
-        // Without an end, a command may have taken place at any time.
+        // A command without an end may have taken effect at any time after its start.
         let mut open = graph(2, &[(1, 0)]);
         open.in_time(&[(0, 1, None), (1, 6, Some(9))]);
         assert!(open.cycles(2).is_empty());

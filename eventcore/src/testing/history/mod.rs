@@ -1,8 +1,8 @@
-//! Records of commands ([`History`]), and the search for anomalies in them ([`check`]).
+//! Records commands ([`History`]) and searches the records for anomalies ([`check`]).
 //!
-//! In the manner of Elle (Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations",
-//! VLDB 2020), with less to infer: the order of each stream is its log, so every dependency between two commands is known
-//! and the search takes linear time.
+//! The approach follows Elle (Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from
+//! Experimental Observations", VLDB 2020), but has less to infer: the log contains the order of
+//! each stream, so all dependencies between commands are known, and the search takes linear time.
 //!
 //! ```
 //! # #[cfg(feature = "macros")] {
@@ -56,10 +56,11 @@ use crate::{
     store::{EventFilter, MAX_PAGE_EVENTS, ReadFeed},
 };
 
-/// Reads back what a [`History`] has written. A last line without its end, of a process that was killed, is left out.
+/// Reads the entries that a [`History`] has written. An incomplete last line, left by a killed
+/// process, is ignored.
 ///
 /// # Errors
-/// When the lines cannot be read, or a whole one is no entry.
+/// Returns an error if the input cannot be read, or if a complete line is not a valid entry.
 pub fn read(mut lines: impl BufRead) -> io::Result<Vec<Entry>> {
     let (mut entries, mut line) = (Vec::new(), String::new());
     loop {
@@ -71,10 +72,10 @@ pub fn read(mut lines: impl BufRead) -> io::Result<Vec<Entry>> {
     }
 }
 
-/// The whole log of a store, page by page, as [`check`] takes it.
+/// Reads the whole log of a store, as input for [`check`].
 ///
 /// # Errors
-/// What the store says.
+/// Returns [`EventStoreError`] if the store cannot be read.
 pub async fn log(store: &impl EventStore) -> Result<Vec<RecordedEvent>, EventStoreError> {
     let mut log: Vec<RecordedEvent> = Vec::new();
     loop {
@@ -92,7 +93,8 @@ pub async fn log(store: &impl EventStore) -> Result<Vec<RecordedEvent>, EventSto
     }
 }
 
-/// A mark of all events of a stream up to one: equal marks, equal histories. FNV-1a over stored names and payloads.
+/// Extends a hash of the events of a stream by one event. Equal hashes indicate equal histories.
+/// Uses FNV-1a over the stored type names and payloads.
 fn mark(so_far: u64, type_name: &str, payload: &[u8]) -> u64 {
     let bytes = type_name.bytes().chain([0]).chain(payload.iter().copied());
     bytes.chain([0]).fold(so_far, |mark, byte| {
@@ -100,5 +102,5 @@ fn mark(so_far: u64, type_name: &str, payload: &[u8]) -> u64 {
     })
 }
 
-/// The mark of a stream without events.
+/// The hash of a stream without events.
 const NO_EVENTS: u64 = 0xcbf2_9ce4_8422_2325;

@@ -1,4 +1,4 @@
-//! Writes down what commands see and do: a store for each command that listens to what passes through it.
+//! Records the reads and appends of commands, by wrapping the store for each command.
 
 use std::{
     io::Write,
@@ -22,11 +22,12 @@ use crate::{
     },
 };
 
-/// Runs commands and writes down, as lines of JSON, what each of them read and appended, when it started and ended, and
-/// how: the refused ones, the failed ones and those of unknown outcome too.
+/// Runs commands and records, as lines of JSON, the reads, appends, start, end and outcome of each,
+/// including commands that were rejected, failed or have an unknown outcome.
 ///
-/// Share one among the tasks of a process; give each process one of its own, of another name. Times are the system's, so
-/// all processes run on one machine whose clock is left alone.
+/// Share one history among the tasks of a process, and use a separate one with a different name in
+/// each process. Times come from the system clock, so run all processes on one machine and do not
+/// adjust its clock.
 #[derive(Debug)]
 pub struct History<W> {
     name: String,
@@ -35,7 +36,8 @@ pub struct History<W> {
 }
 
 impl<W: Write + Send> History<W> {
-    /// A history that writes to `out`. `name` is unique among the histories that are checked together.
+    /// Creates a history that writes to `out`. `name` must be unique among the histories that are
+    /// checked together.
     pub fn new(name: impl Into<String>, out: W) -> Self {
         Self {
             name: name.into(),
@@ -44,11 +46,11 @@ impl<W: Write + Send> History<W> {
         }
     }
 
-    /// Runs a command as [`execute`](crate::execute()) does, and writes down what happens. The outer error is that of
-    /// writing it down.
+    /// Runs a command like [`execute`](crate::execute()), and records it. The inner result is that
+    /// of the command.
     ///
     /// # Errors
-    /// When a line cannot be written. The command's own result is inside.
+    /// Returns an error if a line cannot be written.
     pub async fn execute<C, S>(
         &self,
         store: &S,
@@ -89,14 +91,14 @@ impl<W: Write + Send> History<W> {
         Ok(result)
     }
 
-    /// The file that it writes to.
+    /// Returns the underlying writer.
     pub fn into_inner(self) -> W {
         self.out
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A whole line at once, so that it is there when the process is killed.
+    /// Writes and flushes a whole line, so that it survives if the process is killed.
     fn write(&self, entry: &Entry) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
@@ -124,7 +126,7 @@ fn outcome<E: std::fmt::Debug>(result: &Result<ExecutionResponse, CommandError<E
     }
 }
 
-/// The store as one command sees it.
+/// Wraps the store to record the calls of one command.
 struct Listener<'h, W, S: ?Sized> {
     store: &'h S,
     history: &'h History<W>,
@@ -135,7 +137,7 @@ struct Listener<'h, W, S: ?Sized> {
 #[derive(Default)]
 struct Seen {
     read: Vec<ReadStream>,
-    /// The number of snapshots that were read.
+    /// The number of snapshots read.
     rounds: usize,
     failed: Option<std::io::Error>,
 }
@@ -150,7 +152,7 @@ impl Seen {
     fn page(&mut self, request: &ReadStreams, page: &StreamsPage) {
         let first = request.up_to.is_none();
         self.rounds += usize::from(first);
-        // It does not go on from what it has read so far: an attempt that starts over.
+        // If the read does not continue from the previous one, a new attempt has started.
         let starts_over = request.streams.iter().any(|cursor| {
             let elsewhere = |read: &ReadStream| {
                 read.stream == cursor.stream.as_str() && read.version != cursor.after.get()
