@@ -439,7 +439,8 @@ async fn roll_back_until(end: Instant, schema: String) {
     let append = format!(
         "BEGIN; SELECT * FROM {schema}.append(ARRAY['note-rolled-back'], ARRAY[1], ARRAY[1], ARRAY[0]::bigint[], NULL,
              ARRAY['018f0000-0000-7000-8000-000000000000']::uuid[], ARRAY[1], ARRAY[1], NULL, NULL, NULL,
-             ARRAY['note'], ARRAY[1], ARRAY['Noted'], ARRAY[1], ARRAY[1], NULL, NULL, ARRAY['1']::json[]); ROLLBACK"
+             ARRAY['note'], ARRAY[1], ARRAY['Noted'], ARRAY[1], ARRAY[1], NULL, NULL, ARRAY[1],
+             ARRAY['018f0000-0000-7000-8000-000000000001']::uuid[], ARRAY['1']::json[]); ROLLBACK"
     );
     while Instant::now() < end {
         client.batch_execute(&append).await.unwrap();

@@ -83,9 +83,10 @@ $$;
 
 -- Makes commits, each whole or not at all, in the order in which they are given, and in one round trip.
 --
--- It runs with the rights of its owner, for callers who may otherwise only read, so it trusts no argument. What can be derived
--- is: positions, versions and event ids. What a caller counted beforehand is checked row by row, where it costs least:
--- by induction from one event to the next, and by the unique indexes. A call with arguments that do not fit fails as a whole.
+-- It runs with the rights of its owner, for callers who may otherwise only read, so nothing in the log rests on what they
+-- pass without a check. Positions, versions and the sequencer follow from the events that are inserted; names, categories,
+-- sizes and metadata are checked; a call with arguments that do not fit fails as a whole. Commit and event ids are the
+-- caller's own, and what is said of counts and firsts only goes into the answer to the caller.
 --
 -- Every call that may write locks the sequencer first. Where standbys confirm commits, a call that only checks versions locks
 -- it as well: a leader that was replaced and does not know it yet would confirm versions that are long past, and only what
@@ -109,18 +110,20 @@ CREATE FUNCTION eventcore.append(
     expected_versions   bigint[],   -- … the version that it must have …
     expected_ids        uuid[],     -- … and the event there; null for any
     commit_ids          uuid[],
-    commit_firsts       integer[],  -- which of the events is the first of each commit, or would be if it had any …
-    commit_counts       integer[],  -- … and how many it has: those of a commit follow one another
+    commit_counts       integer[],  -- how many events each commit has …
+    commit_firsts       integer[],  -- … and which of the events is its first, or would be if it had any
     commit_keys         text[],     -- idempotency keys; null if no commit has one
     commit_fingerprints bytea[],    -- of the requests that the keys stand for; null if no commit has one
     commit_metadata     json[],     -- null if no commit has any
     categories          text[],
     type_categories     integer[],  -- the types of the events: which of `categories` …
     type_names          text[],     -- … and the name
+    event_commits       integer[],
     event_streams       integer[],  -- which of `stream_names`
+    event_numbers       integer[],  -- which of the new events of its stream each is, from 1 …
+    event_gaps          integer[],  -- … and how many events before it the previous one is; both null if no stream has two
     event_types         integer[],  -- which of `type_names`
-    event_numbers       integer[],  -- which of the events of its stream each is, from 1 …
-    event_previous      integer[],  -- … after which event; both null if no stream has two
+    event_ids           uuid[],
     event_payloads      json[]
 ) RETURNS TABLE (commit integer, outcome text, "position" bigint, events integer, stream integer, actual bigint)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -129,16 +132,14 @@ AS $$
 #variable_conflict use_column
 DECLARE
     keyed    boolean := commit_keys IS NOT NULL;
-    given    integer := coalesce(cardinality(event_streams), 0);
-    total    integer := given;
+    total    integer := coalesce(cardinality(event_streams), 0);
     head     bigint;
     ids      bigint[];
     heads    bigint[];
     head_ids uuid[];           -- null where any will do
     places   integer[];        -- which of `categories` each stream is in; null if it is not in that which was given
     types    integer[];
-    accepted boolean[];        -- null: all commits are …
-    skipped  integer[];        -- … and how many events of refused ones come before each commit
+    accepted boolean[];        -- null: all of them
     refused  record;
 BEGIN
     IF total > 0 OR keyed OR current_setting('synchronous_standby_names') <> '' THEN
@@ -166,8 +167,7 @@ BEGIN
 
     IF keyed OR heads IS DISTINCT FROM expected_versions OR head_ids IS DISTINCT FROM expected_ids THEN
         FOR refused IN
-            SELECT c.n, CASE WHEN stream_commits[event_streams[c.first]] = c.n THEN c.events ELSE 0 END AS events,
-                   k.position AS key_position, k.events AS key_events,
+            SELECT c.n, c.events, k.position AS key_position, k.events AS key_events,
                    CASE WHEN k.commit_id = c.id THEN 'made' WHEN k.fingerprint IS NOT DISTINCT FROM c.fingerprint THEN 'key'
                         ELSE 'reused' END AS key_outcome,
                    m.stream, m.actual, o.position AS made
@@ -185,7 +185,7 @@ BEGIN
                   SELECT o.position FROM eventcore.events o
                    WHERE m.commit IS NOT NULL AND c.events > 0 AND o.stream = ids[event_streams[c.first]]
                      AND o.version = least(expected_versions[event_streams[c.first]], 9223372036854775806) + 1
-                     AND o.event_id = (left(c.id::text, 31) || '00001')::uuid
+                     AND o.event_id = event_ids[c.first]
                    LIMIT 1
               ) o ON true
              WHERE k.key IS NOT NULL OR m.commit IS NOT NULL
@@ -197,7 +197,6 @@ BEGIN
             accepted[refused.n] := false;
             commit := refused.n;
             events := refused.events;
-            total := total - events;
             IF refused.key_position IS NOT NULL THEN
                 outcome := refused.key_outcome;
                 position := refused.key_position;
@@ -213,13 +212,15 @@ BEGIN
             RETURN NEXT;
         END LOOP;
 
-        IF accepted IS NOT NULL AND (given > 0 OR keyed) THEN
-            total := greatest(total, 0);
+        IF accepted IS NOT NULL AND (total > 0 OR keyed) THEN
+            SELECT array_agg(e.commit ORDER BY e.n), array_agg(e.stream ORDER BY e.n), array_agg(e.number ORDER BY e.n),
+                   array_agg(e.gap ORDER BY e.n), array_agg(e.type ORDER BY e.n), array_agg(e.id ORDER BY e.n),
+                   array_agg(e.payload ORDER BY e.n), count(*)
+              INTO event_commits, event_streams, event_numbers, event_gaps, event_types, event_ids, event_payloads, total
+              FROM unnest(event_commits, event_streams, event_numbers, event_gaps, event_types, event_ids, event_payloads)
+                   WITH ORDINALITY e (commit, stream, number, gap, type, id, payload, n)
+             WHERE accepted[e.commit];
             UPDATE eventcore.sequencer SET position = head + total;
-            skipped := ARRAY(
-                SELECT sum(CASE WHEN c.accepted THEN 0 ELSE c.events END) OVER (ORDER BY c.n)
-                  FROM unnest(accepted, commit_counts) WITH ORDINALITY c (accepted, events, n)
-            );
         END IF;
     END IF;
 
@@ -247,8 +248,8 @@ BEGIN
             INSERT INTO eventcore.streams (id, name)
             SELECT (SELECT coalesce(max(s.id), 0) FROM eventcore.streams s) + row_number() OVER (), a.name
               FROM (
-                  SELECT DISTINCT a.name FROM unnest(stream_names, ids, stream_commits) WITH ORDINALITY a (name, id, commit, n)
-                   WHERE a.id IS NULL AND (accepted IS NULL OR accepted[a.commit]) AND a.n IN (SELECT unnest(event_streams))
+                  SELECT DISTINCT a.name FROM unnest(stream_names, ids) WITH ORDINALITY a (name, id, n)
+                   WHERE a.id IS NULL AND a.n IN (SELECT unnest(event_streams))
               ) a
              WHERE CASE WHEN char_length(a.name) <= 255 AND a.name ~
                              '^[^-\u0001-\u001f\u007f-\u009f*?{}[\]]+-[^\u0001-\u001f\u007f-\u009f*?{}[\]]+$'
@@ -271,51 +272,43 @@ BEGIN
                              FROM unnest(type_categories, type_names) a (category, name));
         END IF;
 
+        IF event_numbers IS NOT NULL THEN
+            -- Each event after the first of its stream names the one before it, which comes earlier. No two can name the same
+            -- one, nor can two be the first: the index of versions refuses that.
+            PERFORM eventcore.refuse('the events of a stream are not numbered from 1')
+               FROM unnest(event_streams, event_numbers, event_gaps) WITH ORDINALITY e (stream, number, gap, n)
+              WHERE (array_lower(event_streams, 1) = 1 AND array_lower(event_numbers, 1) = 1
+                     AND CASE WHEN e.number > 1
+                              THEN e.gap > 0 AND event_streams[e.n - e.gap] = e.stream
+                                   AND event_numbers[e.n - e.gap] = e.number - 1
+                              ELSE coalesce(e.number, 1) = 1 END) IS NOT TRUE;
+        END IF;
+
         INSERT INTO eventcore.events (position, stream, version, type, event_id, recorded_at, payload, metadata)
-        SELECT head + e.n - coalesce(skipped[c.n], 0), ids[e.stream], heads[e.stream] + coalesce(e.number, 1), types[e.type],
-               (left(commit_ids[c.n]::text, 31) || lpad(to_hex(e.n - c.first + 1), 5, '0'))::uuid,
-               clock_timestamp(), e.payload, commit_metadata[c.n]
-          FROM unnest(event_streams, event_types, event_numbers, event_previous, event_payloads)
-               WITH ORDINALITY e (stream, type, number, previous, payload, n)
-         CROSS JOIN LATERAL (SELECT stream_commits[e.stream] AS n, commit_firsts[stream_commits[e.stream]] AS first) c
-         WHERE CASE
-               -- Commits follow one another, each with as many events as it says.
-               WHEN (e.n >= c.first AND e.n < c.first + commit_counts[c.n] AND commit_counts[c.n] <= 100000
-                     AND CASE WHEN e.n = c.first THEN e.n = 1 OR stream_commits[event_streams[e.n - 1]] < c.n
-                              ELSE stream_commits[event_streams[e.n - 1]] = c.n END
-                     AND CASE WHEN e.n = c.first + commit_counts[c.n] - 1
-                              THEN e.n = given OR stream_commits[event_streams[e.n + 1]] > c.n
-                              ELSE stream_commits[event_streams[e.n + 1]] = c.n END
-                     AND e.n - coalesce(skipped[c.n], 0) BETWEEN 1 AND total) IS NOT TRUE
-               THEN eventcore.refuse('the events are not those that the commits say they have')
-               -- Those of a stream too: no two come after the same one, or the index of versions refuses them.
-               WHEN (CASE WHEN e.number > 1
-                          THEN e.previous < e.n AND event_streams[e.previous] = e.stream
-                               AND event_numbers[e.previous] = e.number - 1
-                          ELSE coalesce(e.number, 1) = 1 END) IS NOT TRUE
-               THEN eventcore.refuse('the events of a stream are not numbered from 1')
-               WHEN (places[e.stream] = type_categories[e.type]) IS NOT TRUE
-               THEN eventcore.refuse('an event has a type of another category than its stream')
-               WHEN pg_column_size(e.payload) > 8388612
-               THEN eventcore.refuse('an event is too large')
-               ELSE accepted IS NULL OR accepted[c.n] END
-           AND (array_lower(stream_commits, 1) = 1 AND array_lower(commit_ids, 1) = 1 AND array_lower(commit_firsts, 1) = 1
-                AND array_lower(commit_counts, 1) = 1 AND array_lower(type_categories, 1) = 1
-                AND array_lower(event_streams, 1) = 1 AND coalesce(array_lower(event_numbers, 1), 1) = 1
-                OR eventcore.refuse('an array does not begin at 1'));
+        SELECT head + e.n, ids[e.stream], heads[e.stream] + coalesce(e.number, 1), types[e.type], e.id, clock_timestamp(),
+               e.payload, commit_metadata[e.commit]
+          FROM unnest(event_commits, event_streams, event_numbers, event_types, event_ids, event_payloads)
+               WITH ORDINALITY e (commit, stream, number, type, id, payload, n)
+         WHERE CASE WHEN places[e.stream] = type_categories[e.type] AND array_lower(type_categories, 1) = 1
+                         AND pg_column_size(e.payload) <= 8388612 THEN true
+                    ELSE eventcore.refuse('an event has a type of another category than its stream, or is too large') END;
     END IF;
 
     IF keyed THEN
         INSERT INTO eventcore.idempotency (key, position, events, commit_id, fingerprint)
-        SELECT c.key, least(head + c.first - 1 + c.events - coalesce(skipped[c.n], 0), head + total), c.events, c.id, c.fingerprint
-          FROM unnest(commit_keys, commit_firsts, commit_counts, commit_ids, commit_fingerprints)
-               WITH ORDINALITY c (key, first, events, id, fingerprint, n)
+        SELECT c.key, head + c.last, c.events, c.id, c.fingerprint
+          FROM (
+              SELECT c.*, coalesce(e.events, 0) AS events, coalesce(max(e.last) OVER (ORDER BY c.n), 0) AS last
+                FROM unnest(commit_keys, commit_ids, commit_fingerprints) WITH ORDINALITY c (key, id, fingerprint, n)
+                LEFT JOIN (
+                    SELECT e.commit, count(*) AS events, max(e.n) AS last
+                      FROM unnest(event_commits) WITH ORDINALITY e (commit, n) GROUP BY e.commit
+                ) e ON e.commit = c.n AND total > 0
+          ) c
          WHERE c.key IS NOT NULL AND (accepted IS NULL OR accepted[c.n])
            AND CASE WHEN octet_length(c.key) NOT BETWEEN 1 AND 255 OR c.key ~ '[\u0001-\u001f\u007f-\u009f]'
                     THEN eventcore.refuse('an idempotency key is not allowed')
                     WHEN octet_length(c.fingerprint) <> 32 THEN eventcore.refuse('a fingerprint has not 32 bytes')
-                    WHEN (c.events = 0 OR total > 0 AND stream_commits[event_streams[c.first]] = c.n) IS NOT TRUE
-                    THEN eventcore.refuse('the events are not those that the commits say they have')
                     ELSE true END;
     END IF;
 END

@@ -22,18 +22,20 @@ pub(crate) struct Arguments<'a> {
     expected_versions: Vec<i64>,
     expected_ids: Vec<Option<Uuid>>,
     commit_ids: Vec<Uuid>,
-    commit_firsts: Vec<i32>,
     commit_counts: Vec<i32>,
+    commit_firsts: Vec<i32>,
     commit_keys: Option<Vec<Option<&'a str>>>,
     commit_fingerprints: Option<Vec<Option<&'a [u8]>>>,
     commit_metadata: Option<Vec<Option<Json<Vec<u8>>>>>,
     categories: Vec<&'a str>,
     type_categories: Vec<i32>,
     type_names: Vec<&'a str>,
+    event_commits: Vec<i32>,
     event_streams: Vec<i32>,
-    event_types: Vec<i32>,
     event_numbers: Option<Vec<i32>>,
-    event_previous: Option<Vec<i32>>,
+    event_gaps: Option<Vec<i32>>,
+    event_types: Vec<i32>,
+    event_ids: Vec<Uuid>,
     event_payloads: Vec<Json<&'a [u8]>>,
 }
 
@@ -51,8 +53,8 @@ impl<'a> Arguments<'a> {
             expected_versions: Vec::with_capacity(streams),
             expected_ids: Vec::with_capacity(streams),
             commit_ids: Vec::with_capacity(jobs.len()),
-            commit_firsts: Vec::with_capacity(jobs.len()),
             commit_counts: Vec::with_capacity(jobs.len()),
+            commit_firsts: Vec::with_capacity(jobs.len()),
             commit_keys: keys()
                 .any(|key| key.is_some())
                 .then(|| keys().map(|key| key.map(IdempotencyKey::as_str)).collect()),
@@ -66,10 +68,12 @@ impl<'a> Arguments<'a> {
             categories: Vec::new(),
             type_categories: Vec::new(),
             type_names: Vec::new(),
+            event_commits: Vec::with_capacity(events),
             event_streams: Vec::with_capacity(events),
-            event_types: Vec::with_capacity(events),
             event_numbers: None,
-            event_previous: None,
+            event_gaps: None,
+            event_types: Vec::with_capacity(events),
+            event_ids: Vec::with_capacity(events),
             event_payloads: Vec::with_capacity(events),
         };
         let mut names = Names::default();
@@ -100,9 +104,9 @@ impl<'a> Arguments<'a> {
         self.commit_ids.push(request.commit_id().as_uuid());
         self.commit_firsts.push(int(self.event_streams.len() + 1));
         self.commit_counts.push(int(request.events().len()));
-        // The number of events that each stream has got so far, and the last of them.
-        let mut got = vec![(0, 0); request.expected().len()];
-        for event in request.events() {
+        // The number of events that each stream has got so far, and the index of the last of them.
+        let mut got = vec![(0, 0_usize); request.expected().len()];
+        for (index, event) in request.events().iter().enumerate() {
             let stream = streams_before + event.stream;
             let Some(((count, last), category)) = got
                 .get_mut(event.stream)
@@ -124,17 +128,20 @@ impl<'a> Arguments<'a> {
                 // Events are numbered only once a stream has two of them.
                 let numbers = self.event_numbers.get_or_insert_with(|| vec![1; before]);
                 numbers.push(*count);
-                let previous = self.event_previous.get_or_insert_with(|| vec![0; before]);
-                previous.push(*last);
+                let gap = if *count > 1 { before - *last } else { 0 };
+                let gaps = self.event_gaps.get_or_insert_with(|| vec![0; before]);
+                gaps.push(int(gap));
             }
-            *last = int(before + 1);
+            *last = before;
+            self.event_commits.push(commit);
             self.event_streams.push(int(stream + 1));
             self.event_types.push(event_type);
+            self.event_ids.push(request.event_id(index).as_uuid());
             self.event_payloads.push(Json(&event.payload));
         }
     }
 
-    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 19] {
+    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 21] {
         [
             &self.stream_names,
             &self.stream_categories,
@@ -142,18 +149,20 @@ impl<'a> Arguments<'a> {
             &self.expected_versions,
             &self.expected_ids,
             &self.commit_ids,
-            &self.commit_firsts,
             &self.commit_counts,
+            &self.commit_firsts,
             &self.commit_keys,
             &self.commit_fingerprints,
             &self.commit_metadata,
             &self.categories,
             &self.type_categories,
             &self.type_names,
+            &self.event_commits,
             &self.event_streams,
-            &self.event_types,
             &self.event_numbers,
-            &self.event_previous,
+            &self.event_gaps,
+            &self.event_types,
+            &self.event_ids,
             &self.event_payloads,
         ]
     }

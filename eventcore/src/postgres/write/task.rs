@@ -29,9 +29,9 @@ const TAKE: usize = 4096;
 
 const APPEND: &str =
     "SELECT commit, outcome, position, events, stream, actual FROM eventcore.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
 
-const TYPES: [Type; 19] = [
+const TYPES: [Type; 21] = [
     Type::TEXT_ARRAY,
     Type::INT4_ARRAY,
     Type::INT4_ARRAY,
@@ -50,6 +50,8 @@ const TYPES: [Type; 19] = [
     Type::INT4_ARRAY,
     Type::INT4_ARRAY,
     Type::INT4_ARRAY,
+    Type::INT4_ARRAY,
+    Type::UUID_ARRAY,
     Type::JSON_ARRAY,
 ];
 
