@@ -285,7 +285,7 @@ async fn parameters_of_a_runner() {
 }
 
 /// Long enough for a busy machine, where something is to happen, and short where nothing ever does.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// A lease is taken for any time, on every database.

@@ -24,6 +24,7 @@ async fn connect(url: &str) -> Client {
 }
 
 /// A store, the name of its schema, and a role with the rights of an application, as the guide gives them.
+#[allow(clippy::struct_field_names, reason = "the store is one of them")]
 struct Store {
     store: PostgresEventStore,
     schema: String,
@@ -201,9 +202,9 @@ const RIGHT: [(&str, &str); 21] = [
 fn call(schema: &str, changes: &[(&str, &str)]) -> String {
     let mut sql = format!("SELECT commit, outcome FROM {schema}.append(");
     for (number, (name, right)) in RIGHT.iter().enumerate() {
-        let changed = changes.iter().find(|(changed, _)| changed == name);
+        let change = changes.iter().find(|(changed, _)| changed == name);
         let separator = if number == 0 { "" } else { ", " };
-        let value = changed.map_or(*right, |(_, value)| value);
+        let value = change.map_or(*right, |(_, value)| value);
         let _ = write!(sql, "{separator}{name} => {value}");
     }
     assert!(

@@ -222,7 +222,7 @@ async fn waiting_for_a_projection_that_failed_ends_at_once<D: Db>() {
     let running = ProjectionRunner::new(db.store().clone(), sums)
         .on_error(ErrorPolicy::stop())
         .start();
-    let forever = Duration::from_secs(60 * 60 * 24);
+    let forever = Duration::from_hours(24);
     let waited = running.wait_for(Position::new(57), forever);
     let waited = tokio::time::timeout(SOON, waited).await;
     let waited = waited.expect("the wait goes on");
@@ -347,7 +347,7 @@ async fn a_lease_without_a_sign_of_life_is_taken_over_whatever_the_clock_says<D:
     add(db.store(), 1, 5).await;
     // As after a clock that was a year ahead when the lease was written: it runs out in a year.
     let model = db.store().live("sums");
-    let year = Duration::from_secs(60 * 60 * 24 * 365);
+    let year = Duration::from_hours(24 * 365);
     let taken = model.lead("gone", year).await.unwrap();
     let Leadership::Taken(gone) = taken else {
         panic!("{taken:?}")

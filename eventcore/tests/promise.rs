@@ -148,6 +148,7 @@ mod hand_written {
     }
 
     #[tokio::test]
+    #[allow(clippy::too_many_lines, reason = "a table of cases")]
     async fn handles_that_are_not_those_of_the_declarations_are_refused() {
         use HandleMismatch as M;
         type Declare = fn(&Keys, &mut Declarations);
@@ -681,7 +682,8 @@ mod events {
 
     #[tokio::test]
     async fn a_payload_that_is_not_one_json_value_is_refused() {
-        let cases: &[fn(&mut PayloadWriter<'_>) -> Result<(), EncodeError>] = &[
+        type Encode = fn(&mut PayloadWriter<'_>) -> Result<(), EncodeError>;
+        let cases: &[Encode] = &[
             |_| Ok(()),
             |payload| payload.json(""),
             |payload| payload.json("{} {}"),

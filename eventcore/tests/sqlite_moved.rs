@@ -51,8 +51,10 @@ fn with(path: &Path, suffix: &str) -> std::path::PathBuf {
     path.into()
 }
 
-/// An accident of the file.
-const ACCIDENTS: [(&str, fn(&Path)); 6] = [
+/// A name, and what happens to the file.
+type Accident = (&'static str, fn(&Path));
+
+const ACCIDENTS: [Accident; 6] = [
     ("deleted", |path| fs::remove_file(path).unwrap()),
     ("moved", |path| {
         fs::rename(path, with(path, ".old")).unwrap();

@@ -189,15 +189,12 @@ async fn names_of_the_stores_tables_are_free_for_read_models() {
     let store = store_of(30).await;
     let file = path_of(&store);
     let before = whole(&store, &file).await;
-    let prepare: String = NAMES
-        .iter()
-        .map(|name| format!("CREATE TABLE IF NOT EXISTS {name} (n INTEGER PRIMARY KEY);"))
-        .collect();
+    let create = |name| format!("CREATE TABLE IF NOT EXISTS {name} (n INTEGER PRIMARY KEY);");
+    let prepare = NAMES.map(create).concat();
     let own = |n: u64| {
         NAMES
-            .iter()
             .map(|name| format!("INSERT INTO {name} VALUES ({n});"))
-            .collect()
+            .concat()
     };
     project(&store, Scripted::new(&prepare, own)).await;
     let path = store.read_model("zoo");
@@ -214,9 +211,9 @@ async fn names_of_the_stores_tables_are_free_for_read_models() {
 
 #[tokio::test]
 async fn what_leaves_the_read_model_is_refused_by_name_and_changes_nothing() {
+    const GOOD: &str = "CREATE TABLE IF NOT EXISTS good (n INTEGER)";
     let store = store_of(30).await;
     let file = path_of(&store);
-    const GOOD: &str = "CREATE TABLE IF NOT EXISTS good (n INTEGER)";
     let insert = |n: u64| format!("INSERT INTO good VALUES ({n})");
     project(&store, Scripted::new(GOOD, insert)).await;
     let path = store.read_model("zoo");
@@ -505,8 +502,8 @@ async fn files_are_made_for_every_path_and_with_the_mode_of_the_store() {
         let _open = Connection::open(store.read_model("zoo")).unwrap();
         let mut found = Vec::new();
         for entry in fs::read_dir(&inner).unwrap().map(Result::unwrap) {
-            let made = entry.metadata().unwrap().permissions().mode() & 0o777;
-            assert_eq!(made, mode, "{:?}", entry.path());
+            let permissions = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(permissions, mode, "{:?}", entry.path());
             found.push(entry.file_name());
         }
         let suffix = |end: &str| {
@@ -829,7 +826,7 @@ impl Table {
         if self.parent && number > 0 {
             values.push(n.to_string());
         }
-        let delete = if n % 5 == 0 {
+        let delete = if n.is_multiple_of(5) {
             format!("DELETE FROM t{number} WHERE id = {n} - 4;")
         } else {
             String::new()

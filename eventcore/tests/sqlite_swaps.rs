@@ -34,14 +34,14 @@ fn is_long() -> bool {
 
 /// A version of the read model. Of odd ones `data` is a view, of even ones a table.
 fn version(v: u64) -> Scripted {
-    let data = if v % 2 == 0 {
+    let data = if v.is_multiple_of(2) {
         "CREATE TABLE IF NOT EXISTS data (n INTEGER PRIMARY KEY, v INTEGER, pad BLOB)"
     } else {
         "CREATE TABLE IF NOT EXISTS base (pad BLOB, n INTEGER, v INTEGER); CREATE INDEX IF NOT EXISTS by_n ON base (n);
          CREATE VIEW IF NOT EXISTS data AS SELECT n, v, pad FROM base"
     };
     let prepare = format!("CREATE TABLE IF NOT EXISTS version (v INTEGER); {data}");
-    let table = if v % 2 == 0 { "data" } else { "base" };
+    let table = if v.is_multiple_of(2) { "data" } else { "base" };
     Scripted::new(&prepare, move |event| {
         format!(
             "INSERT INTO version SELECT {v} WHERE NOT EXISTS (SELECT 1 FROM version);
@@ -238,7 +238,7 @@ async fn a_swap_that_is_killed_leaves_the_old_one_or_the_new_one() {
         let record = store.live("zoo").record().await.unwrap().unwrap();
         assert_eq!(record.position.get(), EVENTS);
         // Every other one is resumed, with the same code.
-        if v % 2 == 0 {
+        if v.is_multiple_of(2) {
             let resumed = runner(&store, version(v)).resume_rebuild().join().await;
             assert_eq!(resumed.unwrap(), RebuildOutcome::Swapped);
             assert_eq!(look(&open(&path)), Ok(v));

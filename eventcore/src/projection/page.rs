@@ -198,7 +198,7 @@ mod tests {
                 };
                 match bad {
                     Some(bad) if rolls_back || good.is_empty() => {
-                        judge(&mut plan, bad - batch.start)
+                        judge(&mut plan, bad - batch.start);
                     }
                     _ if cannot_commit && good.len() == 1 => judge(&mut plan, 0),
                     _ if cannot_commit => plan.unclear(&good),

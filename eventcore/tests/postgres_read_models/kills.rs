@@ -193,7 +193,7 @@ async fn a_swap_that_is_killed_at_any_statement_leaves_the_old_or_the_new_read_m
     assert_eq!(missed, ["ddl_command_start ALTER FUNCTION"]);
     assert_eq!(
         crate::objects::schemas_of(&database).await,
-        [database.live.clone()]
+        std::slice::from_ref(&database.live)
     );
 }
 
@@ -224,7 +224,7 @@ async fn rebuilds_whose_connections_are_killed_at_random_end_well() {
         tokio::spawn(async move {
             let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                          WHERE application_name = $1 AND state <> 'idle' ORDER BY random() LIMIT 1";
-            let mut killed = 0;
+            let mut ended = 0;
             while !stop.load(Ordering::Relaxed) {
                 if left.load(Ordering::Relaxed) > 0 {
                     let now = killer.query(kill, &[&name]).await.unwrap().len();
@@ -232,11 +232,11 @@ async fn rebuilds_whose_connections_are_killed_at_random_end_well() {
                         left.load(Ordering::Relaxed).saturating_sub(now),
                         Ordering::Relaxed,
                     );
-                    killed += now;
+                    ended += now;
                 }
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(5..100))).await;
             }
-            killed
+            ended
         })
     };
     for round in 0..10 {

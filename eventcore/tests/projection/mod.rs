@@ -247,7 +247,7 @@ impl Db for Sqlite {
         if !path.exists() {
             // The file is made by who leads first.
             let live = self.store.live("sums");
-            let led = live.lead("test", Duration::from_secs(60)).await.unwrap();
+            let led = live.lead("test", Duration::from_mins(1)).await.unwrap();
             let Leadership::Taken(lease) = led else {
                 panic!("nobody else leads")
             };
@@ -349,7 +349,7 @@ impl Db for Postgres {
 /// The first transaction that is used makes the schema of a read model.
 async fn make_schema(store: &PostgresEventStore) {
     let live = store.live("sums");
-    let term = Duration::from_secs(60);
+    let term = Duration::from_mins(1);
     let Leadership::Taken(lease) = live.lead("test", term).await.unwrap() else {
         panic!("nobody else leads")
     };

@@ -80,10 +80,10 @@ pub fn runner(
 pub async fn project(store: &SqliteEventStore, projection: Scripted) {
     let running = runner(store, projection).start();
     let end = head(store).await;
-    if running.wait_for(end, SOON).await.is_err() {
-        panic!("it does not get there: {:?}", running.stop().await);
-    }
-    running.stop().await.unwrap();
+    let waited = running.wait_for(end, SOON).await;
+    let stopped = running.stop().await;
+    assert!(waited.is_ok(), "it does not get there: {stopped:?}");
+    stopped.unwrap();
 }
 
 pub async fn rebuild(store: &SqliteEventStore, projection: Scripted) {
