@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
 /// Longer than any test takes.
-const NEVER: Duration = Duration::from_mins(10);
+const NEVER: Duration = Duration::from_hours(24);
 /// Longer than a busy machine takes to say something.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// As long as a test waits for what must not happen.
 const A_WHILE: Duration = Duration::from_secs(1);
 
@@ -58,6 +58,29 @@ fn wait(
 ) -> tokio::task::JoinHandle<Result<(), EventStoreError>> {
     let store = store.clone();
     tokio::spawn(async move { store.wait(after).await })
+}
+
+/// Commits one event that the waiter of the reader does not notice. A waiter that has looked only after the commit, on a
+/// busy machine, has seen it; then it is tried again. Returns the waiter, and the position that it waits after.
+async fn unnoticed(
+    reader: &PostgresEventStore,
+    writer: &PostgresEventStore,
+    mut after: Position,
+) -> (
+    tokio::task::JoinHandle<Result<(), EventStoreError>>,
+    Position,
+) {
+    let began = Instant::now();
+    loop {
+        let mut waiter = wait(reader, after);
+        let head = commit(writer).await;
+        match timeout(A_WHILE, &mut waiter).await {
+            Err(_) => return (waiter, after),
+            Ok(woken) => woken.unwrap().unwrap(),
+        }
+        assert!(began.elapsed() < PATIENCE, "every commit is noticed");
+        after = head;
+    }
 }
 
 async fn woken(waiter: tokio::task::JoinHandle<Result<(), EventStoreError>>) {
@@ -110,9 +133,7 @@ async fn a_commit_in_one_process_wakes_those_who_wait_in_another() {
     woken(waiter).await;
     // The control: nobody says anything.
     let silent = store(&config.clone().notifications(false)).await;
-    let mut waiter = wait(&reader, head);
-    commit(&silent).await;
-    assert!(timeout(A_WHILE, &mut waiter).await.is_err());
+    let (waiter, head) = unnoticed(&reader, &silent, head).await;
     // It was there all the same, for who looks.
     woken(wait(&reader, head)).await;
     woken(waiter).await;
@@ -135,8 +156,8 @@ async fn without_notifications_it_is_a_matter_of_looking() {
     let head = commit(&writer).await;
     let mut waiter = wait(&reader, head);
     assert!(timeout(A_WHILE, &mut waiter).await.is_err());
-    commit(&writer).await;
-    assert!(timeout(A_WHILE, &mut waiter).await.is_err());
+    waiter.abort();
+    let (waiter, _) = unnoticed(&reader, &writer, head).await;
     waiter.abort();
 }
 
@@ -149,17 +170,16 @@ async fn whose_listening_connection_is_killed_looks_often_until_it_has_another()
     let listeners = Listeners::of(&config).await;
     for _ in 0..3 {
         let mut head = commit(&writer).await;
-        // It listens as soon as a commit that nobody announces does not wake it.
+        // It listens as soon as a commit that nobody announces does not wake it; on a busy machine it may only be late.
         let began = Instant::now();
         let waiter = loop {
             let mut waiter = wait(&reader, head);
             head = commit(&silent).await;
-            if timeout(A_WHILE, &mut waiter).await.is_err() {
+            if timeout(A_WHILE, &mut waiter).await.is_err() && listeners.count().await == 1 {
                 break waiter;
             }
             assert!(began.elapsed() < PATIENCE, "it never listens");
         };
-        assert_eq!(listeners.count().await, 1);
         listeners.kill().await;
         woken(waiter).await;
     }

@@ -22,7 +22,7 @@ use eventcore::{
 };
 use projection::{Db, Postgres, add};
 
-const SOON: Duration = Duration::from_mins(2);
+const SOON: Duration = Duration::from_mins(10);
 
 /// Queues what it prepares; the server refuses the second statement.
 struct Unprepared;

@@ -166,7 +166,7 @@ async fn a_waiter_notices_what_another_process_commits() {
         SqliteEventStore::open(&path).await.unwrap(),
         SqliteEventStore::open(&path).await.unwrap(),
     );
-    let soon = Duration::from_secs(10);
+    let soon = Duration::from_mins(10);
     for version in 0..20 {
         let waiting = tokio::spawn({
             let here = here.clone();

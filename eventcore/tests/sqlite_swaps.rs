@@ -8,9 +8,9 @@ mod read_model;
 mod server;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command as Process, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use eventcore::{
@@ -115,9 +115,14 @@ fn a_look_finds_what_is_mixed() {
     }
 }
 
+/// The file that a reader makes once it has looked.
+fn looked(path: &Path, reader: &str) -> PathBuf {
+    path.with_extension(format!("{reader}-looked"))
+}
+
 /// Looks until it is told to stop: statement by statement, and twice in a transaction, which must agree. By its own
 /// connection, and by one to which the read model is attached. Returns the number of looks.
-fn look_on(path: &Path) -> u64 {
+fn look_on(path: &Path, reader: &str) -> u64 {
     let mut direct = open(path);
     let attached = Connection::open_in_memory().unwrap();
     attached.busy_timeout(SOON).unwrap();
@@ -140,6 +145,9 @@ fn look_on(path: &Path) -> u64 {
         }
         drop(snapshot);
         last = first;
+        if looks == 0 {
+            std::fs::write(looked(path, reader), "").unwrap();
+        }
         looks += 6;
     }
     looks
@@ -169,7 +177,7 @@ async fn child() {
             let outcome = runner.start_rebuild().join().await.unwrap();
             assert_eq!(outcome, RebuildOutcome::Swapped);
         }
-        Err(_) => assert!(look_on(Path::new(path)) > 0),
+        Err(_) => assert!(look_on(Path::new(path), what) > 0),
     }
 }
 
@@ -178,11 +186,20 @@ async fn readers_see_one_version_or_the_other_while_swaps_go_on() {
     let store = store_of(EVENTS).await;
     project(&store, version(0)).await;
     let path = store.read_model("zoo");
-    let mut readers: Vec<_> = (0..2).map(|_| spawn("look", &path)).collect();
+    let mut readers: Vec<_> = ["one", "two"].map(|reader| spawn(reader, &path)).into();
     let here = {
         let path = path.clone();
-        std::thread::spawn(move || look_on(&path))
+        std::thread::spawn(move || look_on(&path, "here"))
     };
+    // All of them look before the first swap.
+    let began = Instant::now();
+    while !["one", "two", "here"]
+        .iter()
+        .all(|reader| looked(&path, reader).exists())
+    {
+        assert!(began.elapsed() < SOON, "a reader does not begin");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let swaps = if is_long() { 200 } else { 12 };
     for v in 1..=swaps {
         rebuild(&store, version(v)).await;

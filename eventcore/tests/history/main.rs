@@ -16,7 +16,7 @@ use std::{
     io::BufReader,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use eventcore::{
@@ -30,6 +30,9 @@ use eventcore::{
     },
 };
 use liars::{Fault, Liar};
+
+/// Longer than anything takes on a busy machine.
+const SOON: Duration = Duration::from_mins(10);
 
 fn number(name: &str, default: u64) -> u64 {
     let Ok(text) = std::env::var(name) else {
@@ -133,12 +136,25 @@ async fn processes_of_which_one_is_killed() {
     let store = format!("sqlite:{}", path.display());
     let survivor = Process::start(&folder, 0, &store);
     let mut entries = Vec::new();
-    for number in 1..=6 {
+    // Some kills come at its start, others amid its commands. At least six, and until one has met a command on its way.
+    let (began, mut met) = (Instant::now(), false);
+    for number in 1.. {
+        if number > 6 && met {
+            break;
+        }
+        assert!(began.elapsed() < SOON, "no command was killed on its way");
         let mut victim = Process::start(&folder, number, &store);
-        tokio::time::sleep(Duration::from_millis(60 * number)).await;
+        while number % 3 != 0 && !victim.has_begun() && victim.child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(number * 17 % 100)).await;
         victim.child.kill().unwrap();
         victim.child.wait().unwrap();
-        entries.extend(victim.entries());
+        let killed = victim.entries();
+        let started = |entry: &&Entry| matches!(entry, Entry::Started(_));
+        let ended = |entry: &&Entry| matches!(entry, Entry::Ended(_));
+        met |= killed.iter().filter(started).count() > killed.iter().filter(ended).count();
+        entries.extend(killed);
     }
     entries.extend(survivor.end().await);
     let store = SqliteEventStore::open(&path).await.unwrap();
@@ -190,6 +206,11 @@ impl Process {
             lines.display()
         );
         entries(&lines)
+    }
+
+    /// Returns `true` if it has written a record.
+    fn has_begun(&self) -> bool {
+        self.lines.metadata().is_ok_and(|file| file.len() > 0)
     }
 
     /// Returns its records, if there are any.

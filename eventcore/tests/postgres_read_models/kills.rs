@@ -219,12 +219,12 @@ async fn rebuilds_whose_connections_are_killed_at_random_end_well() {
     let watching = tokio::spawn(watch(database.clone(), stop.clone()));
     // So many in each round, so that it comes to an end on a machine of any speed.
     let left = Arc::new(AtomicUsize::new(0));
+    let killed = Arc::new(AtomicUsize::new(0));
     let killing = {
-        let (stop, left) = (stop.clone(), left.clone());
+        let (stop, left, killed) = (stop.clone(), left.clone(), killed.clone());
         tokio::spawn(async move {
             let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                          WHERE application_name = $1 AND state <> 'idle' ORDER BY random() LIMIT 1";
-            let mut ended = 0;
             while !stop.load(Ordering::Relaxed) {
                 if left.load(Ordering::Relaxed) > 0 {
                     let now = killer.query(kill, &[&name]).await.unwrap().len();
@@ -232,14 +232,18 @@ async fn rebuilds_whose_connections_are_killed_at_random_end_well() {
                         left.load(Ordering::Relaxed).saturating_sub(now),
                         Ordering::Relaxed,
                     );
-                    ended += now;
+                    killed.fetch_add(now, Ordering::Relaxed);
                 }
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(5..100))).await;
             }
-            ended
         })
     };
-    for round in 0..10 {
+    // Ten rounds, and more until a kill has met one.
+    for round in 0.. {
+        if round >= 10 && killed.load(Ordering::Relaxed) > 0 {
+            break;
+        }
+        assert!(round < 1000, "nothing was killed");
         let shape = 2 - round % 2;
         left.store(4, Ordering::Relaxed);
         rebuild(&store, shape).await;
@@ -248,7 +252,7 @@ async fn rebuilds_whose_connections_are_killed_at_random_end_well() {
         assert_eq!(seen(&client, &database).await, of_shape(shape));
     }
     stop.store(true, Ordering::Relaxed);
-    assert!(killing.await.unwrap() > 0, "nothing was killed");
+    killing.await.unwrap();
     watching.await.unwrap();
     let letters = dead_letters(&store, "model", Position::START)
         .await

@@ -48,7 +48,13 @@ fn look(schema: &str) -> String {
 }
 
 /// Reads until it is told to stop; returns the number of looks.
-async fn read(client: Client, schema: String, stop: Arc<AtomicBool>, kind: usize) -> u64 {
+async fn read(
+    client: Client,
+    schema: String,
+    stop: Arc<AtomicBool>,
+    began: Arc<AtomicU64>,
+    kind: usize,
+) -> u64 {
     let path = format!("SET search_path = {schema}, public");
     client.batch_execute(&path).await.unwrap();
     let qualified = look(&format!("{schema}."));
@@ -86,6 +92,9 @@ async fn read(client: Client, schema: String, stop: Arc<AtomicBool>, kind: usize
                 "two versions, or a part of one"
             );
         }
+        if looks == 0 {
+            began.fetch_add(1, Ordering::Relaxed);
+        }
         looks += 1;
     }
     looks
@@ -95,12 +104,21 @@ async fn read(client: Client, schema: String, stop: Arc<AtomicBool>, kind: usize
 async fn a_reader_sees_one_version_at_a_time() {
     let database = Database::with_events(EVENTS).await;
     database.project(tables()).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, began) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let mut readers = Vec::new();
     for kind in [0, 1, 2, 1] {
         let client = connect(&server::url()).await;
-        let (schema, stop) = (database.live.clone(), stop.clone());
-        readers.push(tokio::spawn(read(client, schema, stop, kind)));
+        let (schema, stop, began) = (database.live.clone(), stop.clone(), began.clone());
+        readers.push(tokio::spawn(read(client, schema, stop, began, kind)));
+    }
+    // All of them look before the first swap.
+    let all = u64::try_from(readers.len()).unwrap();
+    while began.load(Ordering::Relaxed) < all {
+        assert!(readers.iter().all(|reader| !reader.is_finished()));
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     for swap in 0..SWAPS {
         let script = if swap % 2 == 0 { views() } else { tables() };

@@ -58,7 +58,7 @@ impl CommandLogic for Add {
 /// Appends so many events to a tally; the position of the last.
 pub async fn add(store: &impl EventStore, tally: u64, events: u64) -> Position {
     let tally = TallyId(tally);
-    let policy = RetryPolicy::new().deadline(Duration::from_mins(1));
+    let policy = RetryPolicy::new().deadline(Duration::from_mins(10));
     execute(store, Add { tally, events }, policy)
         .await
         .unwrap()
@@ -231,7 +231,7 @@ impl Db for Sqlite {
 
     async fn sums(&self) -> Rows {
         let connection = rusqlite::Connection::open(self.store.read_model("sums")).unwrap();
-        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection.busy_timeout(Duration::from_mins(10)).unwrap();
         let mut sums = connection
             .prepare("SELECT tally, total, events FROM sums")
             .unwrap();
@@ -254,7 +254,7 @@ impl Db for Sqlite {
             live.resign(&lease).await.unwrap();
         }
         let connection = rusqlite::Connection::open(path).unwrap();
-        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection.busy_timeout(Duration::from_mins(10)).unwrap();
         connection.execute_batch(sql).unwrap();
     }
 }

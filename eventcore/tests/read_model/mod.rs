@@ -23,7 +23,7 @@ use eventcore::{
 
 use crate::projection::add;
 
-pub const SOON: Duration = Duration::from_mins(1);
+pub const SOON: Duration = Duration::from_mins(10);
 
 /// Runs `prepare` once and a text for each event, made from its position.
 #[derive(Clone)]
