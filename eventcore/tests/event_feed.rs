@@ -78,7 +78,7 @@ async fn read(store: Arc<dyn EventStore>, count: usize) -> Vec<Result<Ledger, Fe
     let decoded = events
         .map(|event| Ledger::decode(&event.unwrap()))
         .collect();
-    tokio::time::timeout(Duration::from_secs(20), decoded)
+    tokio::time::timeout(Duration::from_mins(10), decoded)
         .await
         .expect("an event is missing")
 }
