@@ -219,9 +219,9 @@ async fn rebuilds_whose_connections_are_killed_at_random_end_well() {
     let watching = tokio::spawn(watch(database.clone(), stop.clone()));
     // So many in each round, so that it comes to an end on a machine of any speed.
     let left = Arc::new(AtomicUsize::new(0));
-    let killed = Arc::new(AtomicUsize::new(0));
+    let victims = Arc::new(AtomicUsize::new(0));
     let killing = {
-        let (stop, left, killed) = (stop.clone(), left.clone(), killed.clone());
+        let (stop, left, victims) = (stop.clone(), left.clone(), victims.clone());
         tokio::spawn(async move {
             let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                          WHERE application_name = $1 AND state <> 'idle' ORDER BY random() LIMIT 1";
@@ -232,7 +232,7 @@ async fn rebuilds_whose_connections_are_killed_at_random_end_well() {
                         left.load(Ordering::Relaxed).saturating_sub(now),
                         Ordering::Relaxed,
                     );
-                    killed.fetch_add(now, Ordering::Relaxed);
+                    victims.fetch_add(now, Ordering::Relaxed);
                 }
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(5..100))).await;
             }
@@ -240,7 +240,7 @@ async fn rebuilds_whose_connections_are_killed_at_random_end_well() {
     };
     // Ten rounds, and more until a kill has met one.
     for round in 0.. {
-        if round >= 10 && killed.load(Ordering::Relaxed) > 0 {
+        if round >= 10 && victims.load(Ordering::Relaxed) > 0 {
             break;
         }
         assert!(round < 1000, "nothing was killed");
