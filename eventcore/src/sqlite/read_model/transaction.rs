@@ -166,7 +166,10 @@ impl SqliteTransaction {
         let writer = &self.open()?.writer;
         let committed = run(writer, COMMIT);
         match &committed {
-            Ok(()) => target.disk.check_in(&writer.connection),
+            Ok(()) => {
+                let _lifted = writer.guard.lift();
+                target.disk.check_in(&writer.connection);
+            }
             Err(error) => target.disk.note(error),
         }
         committed

@@ -107,17 +107,22 @@ impl Disk {
     }
 
     fn checkpoint(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let log = Checkpoint::run(connection, "PRAGMA wal_checkpoint(NOOP)")?.log_pages;
+        let log =
+            Checkpoint::run(connection, "/* eventcore */ PRAGMA wal_checkpoint(NOOP)")?.log_pages;
         if log < CHECKPOINT_PAGES {
             return Ok(());
         }
         if log < self.0.wait_at.load(Ordering::Relaxed) {
-            return Checkpoint::run(connection, "PRAGMA wal_checkpoint(PASSIVE)").map(drop);
+            return Checkpoint::run(connection, "/* eventcore */ PRAGMA wal_checkpoint(PASSIVE)")
+                .map(drop);
         }
         // New readers meanwhile read the database file, so this waits for the longest read, not for
         // a moment without readers.
         connection.busy_timeout(READER_WAIT)?;
-        let truncated = Checkpoint::run(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
+        let truncated = Checkpoint::run(
+            connection,
+            "/* eventcore */ PRAGMA wal_checkpoint(TRUNCATE)",
+        );
         connection.busy_timeout(BUSY)?;
         let next = match &truncated {
             Ok(Checkpoint { is_busy: false, .. }) => WAIT_FOR_READERS_PAGES,
@@ -137,6 +142,8 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Runs one of the pragmas. Their text differs from any that a projection would send, since the connection caches
+    /// statements and a projection may not use these.
     fn run(connection: &Connection, pragma: &str) -> rusqlite::Result<Self> {
         connection.prepare_cached(pragma)?.query_row([], |row| {
             Ok(Self {
