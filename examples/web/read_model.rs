@@ -1,6 +1,9 @@
-//! The accounts as one wants to see them: a table that a projection keeps, and how it is read.
+//! The read model of the accounts: a table that a projection keeps, and its reader.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use eventcore::{
     Position, RecordedEvent,
@@ -125,14 +128,25 @@ impl Reader {
     ) -> Result<T, Problem> {
         wait_for(&self.store, NAME, position, PATIENCE).await?;
         let database = self.database.clone();
-        let rows = tokio::task::spawn_blocking(move || {
-            query(&Connection::open_with_flags(
-                database,
-                OpenFlags::SQLITE_OPEN_READ_ONLY,
-            )?)
-        });
+        let rows = tokio::task::spawn_blocking(move || query(&open(&database)?));
         rows.await
             .map_err(Problem::internal)?
             .map_err(Problem::internal)
+    }
+}
+
+/// Opens the read model, and waits for its table while the projection of a new store has not made it yet.
+fn open(database: &Path) -> rusqlite::Result<Connection> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let opened = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let is_there = |connection: &Connection| connection.table_exists(None, "account_view");
+        let is_prepared = opened
+            .as_ref()
+            .is_ok_and(|it| is_there(it).unwrap_or(false));
+        if is_prepared || Instant::now() >= end {
+            return opened;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
