@@ -370,13 +370,9 @@ fn writer_process() {
         .build()
         .unwrap();
     let events = runtime.block_on(async {
-        let store = PostgresConfig::new(&url())
-            .unwrap()
-            .schema(schema)
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
+        let config = PostgresConfig::new(&url()).unwrap();
+        let config = server::patient(config.schema(schema).unwrap());
+        let store = config.connect().await.unwrap();
         let store = Arc::new(store);
         let end = Instant::now() + Duration::from_secs_f64(seconds);
         let writers: Vec<_> = (0..4)
@@ -452,13 +448,9 @@ async fn roll_back_until(end: Instant, schema: String) {
 async fn a_reader_without_pause_sees_every_position() {
     let seconds: f64 = std::env::var("READER_SECONDS").map_or(3.0, |text| text.parse().unwrap());
     let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
-    let store = PostgresConfig::new(&url())
-        .unwrap()
-        .schema(&schema)
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
+    let config = PostgresConfig::new(&url()).unwrap();
+    let config = server::patient(config.schema(&schema).unwrap());
+    let store = config.connect().await.unwrap();
     let mut writers: Vec<_> = (0..4)
         .map(|process| start_writer(&schema, seconds, process))
         .collect();
