@@ -1,7 +1,7 @@
 //! Pages of a feed, read at a cost that grows with the number of matching events, not with the log.
 //!
 //! The index on types gives the positions of matching events, one window of positions at a time.
-//! Where they are dense, the events are then read in one scan, otherwise one by one.
+//! The events are then read in one scan if they are dense, and one by one otherwise.
 
 use std::time::{Duration, UNIX_EPOCH};
 

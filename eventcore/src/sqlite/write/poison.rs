@@ -51,7 +51,8 @@ impl Default for Inner {
 }
 
 impl Disk {
-    /// Prepares a connection whose log is checkpointed here: SQLite does not report a failed automatic checkpoint.
+    /// Prepares a connection whose log is checkpointed here: SQLite does not report a failed
+    /// automatic checkpoint.
     pub(crate) fn attach(connection: &Connection) -> rusqlite::Result<()> {
         let settings = [
             ("journal_size_limit", KEPT_LOG_BYTES),
@@ -142,8 +143,8 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Runs one of the pragmas. Their text differs from any that a projection would send, since the connection caches
-    /// statements and a projection may not use these.
+    /// Runs one of the pragmas. Their text begins with a comment, so that the cache never gives an
+    /// authorized statement to a projection.
     fn run(connection: &Connection, pragma: &str) -> rusqlite::Result<Self> {
         connection.prepare_cached(pragma)?.query_row([], |row| {
             Ok(Self {
