@@ -27,7 +27,7 @@ use eventcore::{
         ProjectionRunner, subscribe,
     },
     sqlite::{SqliteEventStore, SqliteTransaction, rusqlite},
-    store::{AppendEvents, ExpectedVersion, NewEvent},
+    store::{AppendRequest, ExpectedVersion, NewEvent},
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -190,7 +190,7 @@ async fn fill(store: &impl EventStore, events: usize) {
             }
         });
         let batch: Vec<_> = batch.collect();
-        let request = AppendEvents::new(
+        let request = AppendRequest::new(
             CommitId::generate(),
             expected,
             batch,
@@ -232,7 +232,7 @@ where
         ));
         let model = MemoryReadModel::new();
         let catch_up = async {
-            let running = ProjectionRunner::into_database(store.clone(), model, Balances).start();
+            let running = ProjectionRunner::with_database(store.clone(), model, Balances).start();
             running.wait_for(head, hour).await.expect("it catches up");
             running.stop().await.expect("it runs");
         };
@@ -305,7 +305,7 @@ async fn live(name: &str, store: &impl EventStore, head: Position) {
             type_name: "Live",
             payload: "1".to_owned().into(),
         };
-        let request = AppendEvents::new(
+        let request = AppendRequest::new(
             CommitId::generate(),
             expected,
             vec![event],

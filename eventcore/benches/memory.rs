@@ -12,9 +12,10 @@ use std::{
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use domain::{AccountEvent, AccountId, Deposit, Transfer};
 use eventcore::{
-    CommitId, Event, ExecuteOptions, ExecutePipeline, Position, RetryPolicy, Step, execute,
+    CommitId, Event, ExecuteOptions, Position, RetryPolicy, execute,
+    execute::{ExecutePipeline, Step},
     memory::MemoryEventStore,
-    store::{Appended, StreamExtent, StreamsPage},
+    store::{CommitReceipt, StreamExtent, StreamPage},
 };
 
 /// The pipeline of a two-stream command, with its effects answered from the stack.
@@ -30,7 +31,7 @@ fn pipeline(c: &mut Criterion) {
             loop {
                 step = match step {
                     Step::ReadStreams(read) => read.resume(
-                        Ok(StreamsPage {
+                        Ok(StreamPage {
                             streams: vec![StreamExtent::default(); 2],
                             events: vec![],
                             snapshot: Position::START,
@@ -38,8 +39,8 @@ fn pipeline(c: &mut Criterion) {
                         }),
                         Duration::ZERO,
                     ),
-                    Step::AppendEvents(append) => append.resume(
-                        Ok(Appended {
+                    Step::Append(append) => append.resume(
+                        Ok(CommitReceipt {
                             position: Position::new(2),
                             events: 2,
                             repeated: false,

@@ -14,7 +14,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use eventcore::{
     EventStore, StreamKey, Version,
     sqlite::SqliteEventStore,
-    store::{ReadStreams, StreamCursor},
+    store::{ReadStreamsRequest, StreamCursor},
 };
 
 fn bare(c: &mut Criterion) {
@@ -144,9 +144,9 @@ fn many_long_streams(c: &mut Criterion) {
     let cursors = streams
         .into_iter()
         .map(|stream| StreamCursor { stream, after });
-    let request = ReadStreams {
+    let request = ReadStreamsRequest {
         streams: cursors.collect(),
-        up_to: None,
+        snapshot: None,
         limit: 1000,
         idempotency_key: None,
     };

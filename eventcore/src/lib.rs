@@ -25,7 +25,7 @@
 
 pub mod command;
 mod event;
-mod execute;
+pub mod execute;
 pub mod guide;
 mod position;
 #[cfg(feature = "postgres")]
@@ -41,20 +41,24 @@ pub mod testing;
 pub use command::{CommandLogic, CommandStreams, DeclarationError, StreamResolver};
 pub use event::{
     CommitId, DecodeError, EncodeError, Event, EventId, MAX_EVENT_BYTES, MAX_TYPE_NAME_BYTES,
-    Metadata, PayloadWriter, RecordedEvent,
+    Metadata, PayloadWriter, RecordedEvent, StreamKey,
 };
 #[cfg(feature = "macros")]
-pub use eventcore_macros::{Command, Event, StreamKey};
+pub use eventcore_macros::{Command, Event, EventFeed, StreamKey};
 pub use execute::{
-    AppendStep, CommandError, ExecuteOptions, ExecutePipeline, ExecutionResponse, MetricsHook,
-    ReadStep, RetryBound, RetryContext, RetryPolicy, RetryReason, SleepStep, Step, execute,
+    error::{CommandError, RetryBound},
+    options::ExecuteOptions,
+    response::ExecutionResponse,
+    retry::{MetricsHook, RetryContext, RetryPolicy, RetryReason},
+    run::execute,
 };
 pub use position::{Position, Version};
+pub use projection::feed::EventFeed;
 pub use store::{
     EventFilter, EventSelector, EventStore, EventStoreError, Fingerprint, FingerprintError,
     IdempotencyKey, IdempotencyKeyError, KeyReused, VersionConflict, memory,
 };
-pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError, StreamKey};
+pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError};
 
 /// Returns an error from `handle` unless a condition holds: `require!(funds >= amount, TransferError::Insufficient)`.
 ///

@@ -7,9 +7,9 @@ use eventcore::{
     Event, EventStore, ExecuteOptions, MAX_EVENT_BYTES, Metadata, PayloadWriter, Position,
     RetryPolicy, StreamId, StreamIdError, StreamKey, Version, execute,
     store::{
-        AppendEvents, AppendRefused, Appended, ExpectedVersion, FeedPage, MAX_COMMIT_BYTES,
-        MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent, ReadFeed, ReadStreams, StoreFuture,
-        StreamsPage,
+        AppendError, AppendRequest, CommitReceipt, ExpectedVersion, FeedPage, MAX_COMMIT_BYTES,
+        MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent, ReadFeedRequest, ReadStreamsRequest,
+        StoreFuture, StreamPage,
     },
 };
 
@@ -17,19 +17,19 @@ use eventcore::{
 struct Untouchable;
 
 impl EventStore for Untouchable {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         panic!("the store was asked for {request:?}")
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         panic!("the store was given {request:?}")
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         panic!("the store was asked for {request:?}")
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
         panic!("the store was asked what comes after {after}")
     }
 }
@@ -244,8 +244,8 @@ fn a_commit_may_be_as_large_as_its_bounds() {
         };
         vec![event; events]
     };
-    let commit = |expected, events| -> Result<usize, AppendRefused> {
-        let commit = AppendEvents::new(
+    let commit = |expected, events| -> Result<usize, AppendError> {
+        let commit = AppendRequest::new(
             CommitId::generate(),
             expected,
             events,
@@ -258,7 +258,7 @@ fn a_commit_may_be_as_large_as_its_bounds() {
     assert_eq!(most, Ok(MAX_COMMIT_STREAMS));
     let no_json = "{".repeat(MAX_EVENT_BYTES);
     let refused = commit(expected(1), events(no_json, 1));
-    assert!(matches!(refused, Err(AppendRefused::NotJson { .. })));
+    assert!(matches!(refused, Err(AppendError::NotJson { .. })));
     let most = commit(expected(1), events("1".to_owned(), MAX_COMMIT_EVENTS));
     assert_eq!(most, Ok(1 + MAX_COMMIT_EVENTS));
     let (count, rest) = (

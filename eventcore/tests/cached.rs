@@ -22,8 +22,8 @@ use eventcore::{
     require,
     sqlite::SqliteEventStore,
     store::{
-        AppendEvents, Appended, ExpectedVersion, FeedPage, NewEvent, ReadFeed, ReadStreams,
-        StateCache, StoreFuture, StreamCursor, StreamHead, StreamsPage,
+        AppendRequest, CommitReceipt, ExpectedVersion, FeedPage, NewEvent, ReadFeedRequest,
+        ReadStreamsRequest, StateCache, StoreFuture, StreamCursor, StreamHead, StreamPage,
     },
     testing::given,
 };
@@ -212,7 +212,7 @@ impl Watched {
 }
 
 impl EventStore for Watched {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         Box::pin(async move {
             let page = self.inner().read_streams(request).await?;
             self.given_out.lock().unwrap().push(page.events.len());
@@ -220,7 +220,7 @@ impl EventStore for Watched {
         })
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             let before = self.before_append.lock().unwrap().take();
             match before {
@@ -235,12 +235,12 @@ impl EventStore for Watched {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         Box::pin(async move { self.inner().read_feed(request).await })
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.inner().wait(after).await })
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.inner().wait_for_event(after).await })
     }
 
     fn states(&self) -> Option<&StateCache> {
@@ -267,9 +267,9 @@ async fn plant_raw(
         stream: stream.clone(),
         after: Version::new(u64::MAX),
     };
-    let read = ReadStreams {
+    let read = ReadStreamsRequest {
         streams: vec![cursor],
-        up_to: None,
+        snapshot: None,
         limit: 1,
         idempotency_key: None,
     };
@@ -279,7 +279,7 @@ async fn plant_raw(
         type_name,
         payload,
     };
-    let request = AppendEvents::new(
+    let request = AppendRequest::new(
         CommitId::generate(),
         vec![ExpectedVersion {
             stream,
@@ -511,7 +511,7 @@ async fn another_past_of_the_older_stream(
     let store = Watched::new(before);
     plant(&store, 1, &[Deposited { amount: 1 }]).await;
     plant(&after, 1, &[Deposited { amount: 5 }]).await;
-    let same = AppendEvents::new(
+    let same = AppendRequest::new(
         CommitId::generate(),
         vec![ExpectedVersion::new(id(2), StreamHead::EMPTY)],
         vec![NewEvent::new(0, &Deposited { amount: 1 }).unwrap()],

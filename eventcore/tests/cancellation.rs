@@ -10,7 +10,7 @@ use eventcore::{
     Command, CommandLogic, EventStore, ExecuteOptions, IdempotencyKey, Position, RetryPolicy,
     Version, execute,
     projection::{ProjectionRunner, wait_for},
-    store::{ReadStreams, StreamCursor},
+    store::{ReadStreamsRequest, StreamCursor},
 };
 use projection::{Db, Postgres, Sqlite, Sums, TallyEvent, TallyId, add, expected};
 
@@ -66,9 +66,9 @@ async fn versions(store: &impl EventStore) -> [u64; 2] {
         stream: eventcore::StreamKey::stream_id(&TallyId(tally)).unwrap(),
         after: Version::new(u64::MAX),
     };
-    let request = ReadStreams {
+    let request = ReadStreamsRequest {
         streams: vec![cursor(1), cursor(2)],
-        up_to: None,
+        snapshot: None,
         limit: 1,
         idempotency_key: None,
     };

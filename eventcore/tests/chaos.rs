@@ -57,14 +57,14 @@ async fn stored<K: StreamKey<Event = Wrote>>(
     store: &impl EventStore,
     key: impl Fn(u64) -> K,
 ) -> HashMap<u64, u64> {
-    use eventcore::store::{MAX_PAGE_EVENTS, ReadStreams, StreamCursor};
+    use eventcore::store::{MAX_PAGE_EVENTS, ReadStreamsRequest, StreamCursor};
     let cursor = |number| StreamCursor {
         stream: key(number).stream_id().unwrap(),
         after: eventcore::Version::EMPTY,
     };
-    let request = ReadStreams {
+    let request = ReadStreamsRequest {
         streams: (0..STREAMS).map(cursor).collect(),
-        up_to: None,
+        snapshot: None,
         limit: MAX_PAGE_EVENTS,
         idempotency_key: None,
     };

@@ -7,8 +7,8 @@ use eventcore::{
     memory::MemoryEventStore,
     sqlite::SqliteEventStore,
     store::{
-        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamQueues,
-        StreamsPage,
+        AppendRequest, CommitReceipt, FeedPage, ReadFeedRequest, ReadStreamsRequest, StoreFuture,
+        StreamPage, StreamQueues,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -60,23 +60,23 @@ impl EventStore for Slow {
         self.store.queues().filter(|_| self.takes_turns)
     }
 
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         self.store.read_streams(request)
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
             self.store.append(request).await
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         self.store.read_feed(request)
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.store.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.store.wait_for_event(after)
     }
 }
 

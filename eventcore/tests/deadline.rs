@@ -8,10 +8,13 @@ use std::{
 
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, Event, EventStore, EventStoreError,
-    ExecuteOptions, ExecutePipeline, ExecutionResponse, IdempotencyKey, Position, RetryPolicy,
-    Step, StreamKey, execute,
+    ExecuteOptions, ExecutionResponse, IdempotencyKey, Position, RetryPolicy, StreamKey, execute,
+    execute::{ExecutePipeline, Step},
     memory::MemoryEventStore,
-    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
+    store::{
+        AppendRequest, CommitReceipt, FeedPage, ReadFeedRequest, ReadStreamsRequest, StoreFuture,
+        StreamPage,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +64,7 @@ struct Hanging {
 }
 
 impl EventStore for Hanging {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         Box::pin(async move {
             if self.read.fetch_add(1, Ordering::Relaxed) >= self.reads {
                 std::future::pending::<()>().await;
@@ -70,7 +73,7 @@ impl EventStore for Hanging {
         })
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             self.appended.fetch_add(1, Ordering::Relaxed);
             if self.commits {
@@ -80,12 +83,12 @@ impl EventStore for Hanging {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         self.inner.read_feed(request)
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.inner.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.inner.wait_for_event(after)
     }
 }
 
@@ -168,7 +171,7 @@ async fn a_commit_of_nothing_leaves_nothing_open() {
         panic!("it reads first")
     };
     let page = store().inner.read_streams(read.request().clone()).await;
-    let Step::AppendEvents(append) = read.resume(page, Duration::ZERO) else {
+    let Step::Append(append) = read.resume(page, Duration::ZERO) else {
         panic!("then it appends")
     };
     let unknown = EventStoreError::OutcomeUnknown {

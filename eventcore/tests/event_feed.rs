@@ -5,12 +5,12 @@
 use std::{sync::Arc, time::Duration};
 
 use eventcore::{
-    CommitId, DecodeError, Event, EventStore, Metadata, Position, RecordedEvent, StreamId,
-    StreamIdError, StreamKey, Version,
+    CommitId, DecodeError, Event, EventFeed, EventStore, Metadata, Position, RecordedEvent,
+    StreamId, StreamIdError, StreamKey, Version,
     memory::MemoryEventStore,
-    projection::{EventFeed, FeedError, FeedErrorCause, subscribe},
+    projection::{FeedError, FeedErrorCause, subscribe},
     sqlite::SqliteEventStore,
-    store::{AppendEvents, ExpectedVersion, NewEvent},
+    store::{AppendRequest, ExpectedVersion, NewEvent},
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ async fn append(store: &dyn EventStore, stream: &str, type_name: &'static str, p
         type_name,
         payload: payload.to_owned().into(),
     };
-    let request = AppendEvents::new(
+    let request = AppendRequest::new(
         CommitId::generate(),
         vec![expected],
         vec![event],

@@ -4,12 +4,12 @@ use std::{convert::Infallible, sync::Arc};
 
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, DeclarationError, DecodeError, EncodeError,
-    Event, EventFilter, EventStore, ExecuteOptions, ExecutePipeline, IdempotencyKey, Metadata,
-    Position, RetryPolicy, Step, StreamId, StreamIdError, StreamKey, StreamResolver, Version,
-    execute,
+    Event, EventFilter, EventStore, ExecuteOptions, IdempotencyKey, Metadata, Position,
+    RetryPolicy, StreamId, StreamIdError, StreamKey, StreamResolver, Version, execute,
+    execute::{ExecutePipeline, Step},
     memory::MemoryEventStore,
     sqlite::SqliteEventStore,
-    store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed},
+    store::{AppendRequest, ExpectedVersion, NewEvent, ReadFeedRequest},
 };
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +117,7 @@ async fn stores() -> Vec<Arc<dyn EventStore>> {
 
 async fn count(store: &impl EventStore) -> usize {
     store
-        .read_feed(ReadFeed {
+        .read_feed(ReadFeedRequest {
             after: Position::START,
             filter: EventFilter::All,
             limit: 1000,
@@ -218,7 +218,7 @@ async fn refuses_unreadable_events() {
         }
         let done = execute(&store, append(nested(125)), RetryPolicy::new()).await;
         assert_eq!(done.unwrap().position(), Position::new(2));
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after: Position::new(1),
             filter: EventFilter::All,
             limit: 1,
@@ -235,7 +235,7 @@ async fn refuses_unreadable_events() {
                 .unwrap();
             let after = Position::new(done.position().get() - 1);
             let log = store
-                .read_feed(ReadFeed {
+                .read_feed(ReadFeedRequest {
                     after,
                     filter: EventFilter::All,
                     limit: 1,
@@ -342,7 +342,7 @@ async fn plant(store: &impl EventStore, stream: &str, type_name: &'static str, p
         version: Version::new(version),
         event_id: None,
     }];
-    let request = AppendEvents::new(
+    let request = AppendRequest::new(
         CommitId::generate(),
         expected,
         vec![event],
@@ -353,7 +353,7 @@ async fn plant(store: &impl EventStore, stream: &str, type_name: &'static str, p
 }
 
 async fn count_of(store: &impl EventStore, stream: &StreamId) -> u64 {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::Stream(stream.clone()),
         limit: 1000,
@@ -414,7 +414,7 @@ async fn discovery_follows_links_to_their_end_and_stops_where_there_is_none() {
         let done = execute(&store, follow(false), RetryPolicy::new())
             .await
             .unwrap();
-        let log = store.read_feed(ReadFeed {
+        let log = store.read_feed(ReadFeedRequest {
             after: Position::new(done.position().get() - 1),
             filter: EventFilter::All,
             limit: 1,
@@ -485,7 +485,7 @@ async fn metadata_is_stored_with_every_event() {
             .await
             .unwrap();
         for event in store
-            .read_feed(ReadFeed {
+            .read_feed(ReadFeedRequest {
                 after: Position::START,
                 filter: EventFilter::All,
                 limit: 10,
@@ -523,7 +523,7 @@ async fn a_retry_reads_on_from_where_it_was() {
                     read_events.push(page.events.len());
                     read.resume(Ok(page), started)
                 }
-                Step::AppendEvents(commit) => {
+                Step::Append(commit) => {
                     if conflicts < 3 {
                         plant(&store, "note-1", "NoteCounted", "{}").await;
                         plant(&store, "note-1", "NoteCounted", "{}").await;

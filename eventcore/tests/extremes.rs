@@ -15,7 +15,7 @@ use eventcore::{
         ProjectionRunner, wait_for,
     },
     sqlite::SqliteEventStore,
-    store::{ReadFeed, ReadStreams, StreamCursor},
+    store::{ReadFeedRequest, ReadStreamsRequest, StreamCursor},
     testing::ChaosStore,
 };
 use serde::{Deserialize, Serialize};
@@ -166,8 +166,8 @@ async fn delays_between_attempts() {
     }
 }
 
-fn feed(after: Position, limit: usize) -> ReadFeed {
-    ReadFeed {
+fn feed(after: Position, limit: usize) -> ReadFeedRequest {
+    ReadFeedRequest {
         after,
         filter: EventFilter::All,
         limit,
@@ -189,15 +189,15 @@ async fn numbers_of_reads() {
                 let page = store.read_feed(feed(Position::new(place), limit)).await;
                 let page = page.unwrap();
                 let positions = page.events.iter().map(|event| event.position);
-                seen.push((positions.collect::<Vec<_>>(), page.up_to, page.head));
+                seen.push((positions.collect::<Vec<_>>(), page.scanned_to, page.head));
                 for up_to in [None, Some(0), Some(1), Some(u64::MAX)] {
                     let cursor = |counter| StreamCursor {
                         stream: StreamId::new(format!("counter-{counter}")).unwrap(),
                         after: Version::new(place),
                     };
-                    let request = ReadStreams {
+                    let request = ReadStreamsRequest {
                         streams: vec![cursor(0), cursor(1), cursor(9)],
-                        up_to: up_to.map(Position::new),
+                        snapshot: up_to.map(Position::new),
                         limit,
                         idempotency_key: None,
                     };
@@ -255,7 +255,7 @@ async fn parameters_of_a_runner() {
         for (number, policy) in policies(time).into_iter().enumerate() {
             for instance in ["", "a\0b"] {
                 let database = MemoryReadModel::<Vec<u64>>::default();
-                let runner = ProjectionRunner::into_database(store.clone(), database.clone(), Sum);
+                let runner = ProjectionRunner::with_database(store.clone(), database.clone(), Sum);
                 let runner = runner
                     .on_error(policy.clone())
                     .lease(time)
@@ -339,7 +339,7 @@ async fn configurations_of_postgres() {
             let is_short = time < Duration::from_secs(1);
             let done = match connect(config).await {
                 Ok(store) => {
-                    let waited = store.wait(Position::START);
+                    let waited = store.wait_for_event(Position::START);
                     let _ = tokio::time::timeout(Duration::from_millis(20), waited).await;
                     let result = execute(&store, count(1), RetryPolicy::never()).await;
                     result.map(drop).map_err(|error| error.to_string())

@@ -13,8 +13,8 @@ use eventcore::{
     CommitId, EventStore, EventStoreError, Fingerprint, IdempotencyKey, KeyReused, Position,
     RecordedEvent, StreamId, Version, VersionConflict,
     store::{
-        AppendEvents, Appended, FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams,
-        StoreFuture, StreamEvent, StreamExtent, StreamHead, StreamsPage,
+        AppendRequest, CommitReceipt, FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeedRequest,
+        ReadStreamsRequest, StoreFuture, StreamEvent, StreamExtent, StreamHead, StreamPage,
     },
 };
 use tokio::sync::watch;
@@ -36,13 +36,13 @@ struct Log {
 
 struct Keyed {
     commit: CommitId,
-    appended: Appended,
+    appended: CommitReceipt,
     fingerprint: Option<Fingerprint>,
 }
 
 impl Keyed {
     /// The answer to another commit under the key.
-    fn answer(&self, key: &IdempotencyKey) -> Result<Appended, KeyReused> {
+    fn answer(&self, key: &IdempotencyKey) -> Result<CommitReceipt, KeyReused> {
         let fingerprint = self.fingerprint.as_ref().map(|of| of.as_bytes().as_slice());
         key.repeats(self.appended.clone(), fingerprint)
     }
@@ -56,11 +56,11 @@ impl ListStore {
 }
 
 impl EventStore for ListStore {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         Box::pin(async move { self.log().page(&request) })
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             let mut log = self.log();
             let appended = log.append(&request)?;
@@ -69,11 +69,11 @@ impl EventStore for ListStore {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         Box::pin(async move { Ok(self.log().feed(&request)) })
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let mut head = self.head.subscribe();
             // An error would mean that the sender is gone, and the store has it.
@@ -98,12 +98,12 @@ impl Log {
         head(&self.of_stream(stream, self.head()))
     }
 
-    fn page(&self, request: &ReadStreams) -> Result<StreamsPage, EventStoreError> {
-        let snapshot = request.up_to.unwrap_or(self.head()).min(self.head());
+    fn page(&self, request: &ReadStreamsRequest) -> Result<StreamPage, EventStoreError> {
+        let snapshot = request.snapshot.unwrap_or(self.head()).min(self.head());
         if let Some(key) = &request.idempotency_key
             && let Some(keyed) = self.keys.get(key.as_str())
         {
-            return Ok(StreamsPage {
+            return Ok(StreamPage {
                 streams: Vec::new(),
                 events: Vec::new(),
                 snapshot,
@@ -132,7 +132,7 @@ impl Log {
             type_name: event.type_name.clone(),
             payload: event.payload.clone(),
         };
-        Ok(StreamsPage {
+        Ok(StreamPage {
             streams,
             events: found.into_iter().take(length).map(read).collect(),
             snapshot,
@@ -140,7 +140,7 @@ impl Log {
         })
     }
 
-    fn feed(&self, request: &ReadFeed) -> FeedPage {
+    fn feed(&self, request: &ReadFeedRequest) -> FeedPage {
         let wanted = |event: &&RecordedEvent| {
             event.position > request.after
                 && request.filter.matches(&event.stream, &event.type_name)
@@ -148,18 +148,18 @@ impl Log {
         let found: Vec<_> = self.events.iter().filter(wanted).collect();
         let length = fitting(found.iter().copied(), request.limit);
         let events: Vec<_> = found.iter().take(length).copied().cloned().collect();
-        let up_to = match events.last() {
+        let scanned_to = match events.last() {
             Some(last) if length < found.len() || length == request.limit => last.position,
             _ => self.head(),
         };
         FeedPage {
             events,
-            up_to,
+            scanned_to,
             head: self.head(),
         }
     }
 
-    fn append(&mut self, request: &AppendEvents) -> Result<Appended, EventStoreError> {
+    fn append(&mut self, request: &AppendRequest) -> Result<CommitReceipt, EventStoreError> {
         // First the key, then the streams, and where one is not as expected, whether this very commit is the reason.
         let key = request.idempotency_key();
         if let Some(key) = key
@@ -168,7 +168,7 @@ impl Log {
             if keyed.commit != request.commit_id() {
                 return Ok(keyed.answer(key)?);
             }
-            return Ok(Appended {
+            return Ok(CommitReceipt {
                 repeated: false,
                 ..keyed.appended.clone()
             });
@@ -203,13 +203,13 @@ impl Log {
             });
         }
         self.events.append(&mut events);
-        let appended = Appended {
+        let appended = CommitReceipt {
             position: self.head(),
             events: request.events().len(),
             repeated: false,
         };
         if let Some(key) = key {
-            let repeated = Appended {
+            let repeated = CommitReceipt {
                 repeated: true,
                 ..appended.clone()
             };
@@ -224,14 +224,14 @@ impl Log {
     }
 
     /// The result of this very commit, if it was made before. Its first event then follows the expected version.
-    fn own_commit(&self, request: &AppendEvents) -> Option<Appended> {
+    fn own_commit(&self, request: &AppendRequest) -> Option<CommitReceipt> {
         let target = &request.expected()[request.events().first()?.stream];
         let events = self.of_stream(&target.stream, self.head());
         let first = events
             .into_iter()
             .find(|event| event.version == target.version.plus(1))?;
         let events = request.events().len();
-        (first.event_id == request.event_id(0)).then(|| Appended {
+        (first.event_id == request.event_id(0)).then(|| CommitReceipt {
             position: first.position.plus(events as u64 - 1),
             events,
             repeated: false,

@@ -281,7 +281,7 @@ fn projections_report_what_they_do() {
         note(35).await;
         let policy = ErrorPolicy::park().attempts(2);
         let model = MemoryReadModel::<u64>::new();
-        let running = ProjectionRunner::into_database(store.clone(), model.clone(), Counting)
+        let running = ProjectionRunner::with_database(store.clone(), model.clone(), Counting)
             .on_error(policy.backoff(Duration::ZERO, Duration::ZERO))
             .start();
         running
@@ -353,7 +353,7 @@ fn the_lag_of_a_projection_that_is_stuck_is_reported_without_being_asked_for() {
         }
         let ms = Duration::from_millis;
         let model = MemoryReadModel::default();
-        let running = ProjectionRunner::into_database(store.clone(), model, Stuck)
+        let running = ProjectionRunner::with_database(store.clone(), model, Stuck)
             .on_error(ErrorPolicy::retry().backoff(ms(10), ms(10)))
             .start();
         let lag = async |wanted: u64| {

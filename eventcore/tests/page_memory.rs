@@ -8,7 +8,7 @@ use eventcore::{
     EventFilter, EventStore, MAX_EVENT_BYTES, Position, StreamId, Version,
     projection::subscribe,
     sqlite::{SqliteEventStore, rusqlite::Connection},
-    store::{MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadStreams, StreamCursor},
+    store::{MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadStreamsRequest, StreamCursor},
 };
 use futures_util::StreamExt;
 use peak_alloc::PeakAlloc;
@@ -52,9 +52,9 @@ async fn read(store: &impl EventStore) {
     };
     let (mut up_to, mut bytes) = (None, 0);
     loop {
-        let request = ReadStreams {
+        let request = ReadStreamsRequest {
             streams: vec![cursor.clone()],
-            up_to,
+            snapshot: up_to,
             limit: MAX_PAGE_EVENTS,
             idempotency_key: None,
         };

@@ -8,15 +8,19 @@ use std::{
 
 use bytes::Bytes;
 use eventcore::{
-    AppendStep, CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError,
-    Event, EventId, EventStoreError, ExecuteOptions, ExecutePipeline, MetricsHook, PayloadWriter,
-    Position, RetryBound, RetryContext, RetryPolicy, RetryReason, Step, StreamId, StreamKey,
-    StreamResolver, Version, VersionConflict,
-    command::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles, ReadOnly},
+    CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError, Event, EventId,
+    EventStoreError, ExecuteOptions, MetricsHook, PayloadWriter, Position, RetryBound,
+    RetryContext, RetryPolicy, RetryReason, StreamId, StreamKey, StreamResolver, Version,
+    VersionConflict,
+    command::{
+        ReadOnly,
+        codegen::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles},
+    },
+    execute::{AppendStep, ExecutePipeline, Step},
     require,
     store::{
-        AppendEvents, Appended, MAX_PAGE_EVENTS, ReadStreams, StreamCursor, StreamEvent,
-        StreamExtent, StreamHead, StreamsPage,
+        AppendRequest, CommitReceipt, MAX_PAGE_EVENTS, ReadStreamsRequest, StreamCursor,
+        StreamEvent, StreamExtent, StreamHead, StreamPage,
     },
 };
 use proptest::prelude::*;
@@ -249,8 +253,8 @@ fn start<C: CommandLogic>(command: C, policy: RetryPolicy) -> Step<C> {
     ExecutePipeline::new(command, ExecuteOptions::from(policy), id).start()
 }
 
-fn empty(request: &ReadStreams) -> StreamsPage {
-    StreamsPage {
+fn empty(request: &ReadStreamsRequest) -> StreamPage {
+    StreamPage {
         streams: vec![StreamExtent::default(); request.streams.len()],
         events: vec![],
         snapshot: Position::START,
@@ -280,8 +284,8 @@ fn conflict() -> EventStoreError {
     .into()
 }
 
-fn appended(request: &AppendEvents) -> Appended {
-    Appended {
+fn appended(request: &AppendRequest) -> CommitReceipt {
+    CommitReceipt {
         position: Position::new(9),
         events: request.events().len(),
         repeated: false,
@@ -301,7 +305,7 @@ macro_rules! expect_step {
 fn wants<C: CommandLogic<Error: std::fmt::Debug>>(step: &Step<C>) -> String {
     match step {
         Step::ReadStreams(_) => "read".into(),
-        Step::AppendEvents(_) => "append".into(),
+        Step::Append(_) => "append".into(),
         Step::Sleep(_) => "sleep".into(),
         Step::Done(result, _) => format!("end with {result:?}"),
     }
@@ -322,7 +326,7 @@ fn reads_then_appends_then_succeeds() {
         "all declared streams in field order, in one request"
     );
     let page = empty(read.request());
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), Append);
     assert_eq!(
         append.request().expected().len(),
         2,
@@ -360,7 +364,7 @@ fn a_conflict_sleeps_reads_again_and_succeeds() {
     page.streams[0].head = head(1);
     page.snapshot = Position::new(1);
     page.events = vec![event(0, 1, 1, 40)];
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), Append);
     assert_eq!(
         append.request().expected()[0].version,
         Version::new(1),
@@ -392,7 +396,7 @@ fn retries_are_exhausted() {
     for attempt in 1..=3 {
         let read = expect_step!(step, ReadStreams);
         let page = empty(read.request());
-        let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+        let append = expect_step!(read.resume(Ok(page), Duration::ZERO), Append);
         step = append.resume(Err(conflict()), Duration::ZERO);
         if attempt < 3 {
             step = expect_step!(step, Sleep).resume();
@@ -439,7 +443,7 @@ fn an_open_outcome_repeats_the_same_commit_and_ends_as_unknown_only_past_the_dea
         append.request().events().to_vec(),
     );
     let sleep = expect_step!(append.resume(Err(unknown()), Duration::ZERO), Sleep);
-    let again = expect_step!(sleep.resume(), AppendEvents);
+    let again = expect_step!(sleep.resume(), Append);
     assert_eq!(
         (again.request().commit_id(), again.request().events()),
         (id, payload.as_slice())
@@ -449,7 +453,7 @@ fn an_open_outcome_repeats_the_same_commit_and_ends_as_unknown_only_past_the_dea
         source: "busy".into(),
     };
     let sleep = expect_step!(again.resume(Err(busy), Duration::from_secs(1)), Sleep);
-    let again = expect_step!(sleep.resume(), AppendEvents);
+    let again = expect_step!(sleep.resume(), Append);
     let error =
         expect_step!(again.resume(Err(unknown()), Duration::from_secs(30)), Done).unwrap_err();
     assert!(
@@ -486,7 +490,7 @@ fn further_pages_are_as_long_as_the_store_makes_them() {
             payload: format!("1{}", " ".repeat(bytes - 1)).into(),
             ..event(0, version, version, 1)
         });
-        let page = StreamsPage {
+        let page = StreamPage {
             streams: vec![extent(head(1000), None), StreamExtent::default()],
             events: events.into(),
             snapshot: Position::new(1000),
@@ -507,7 +511,7 @@ fn a_page_from_a_server_that_lags_behind_is_not_folded() {
     page.snapshot = Position::new(5);
     page.events = vec![event(0, 1, 1, 1), event(0, 2, 2, 1)];
     let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
-    assert_eq!(read.request().up_to, Some(Position::new(5)));
+    assert_eq!(read.request().snapshot, Some(Position::new(5)));
     let mut page = empty(read.request());
     page.streams[0].head = head(3);
     page.snapshot = Position::new(3);
@@ -516,7 +520,7 @@ fn a_page_from_a_server_that_lags_behind_is_not_folded() {
 
     // From the first event on, in a new snapshot.
     let read = expect_step!(sleep.resume(), ReadStreams);
-    assert_eq!(read.request().up_to, None);
+    assert_eq!(read.request().snapshot, None);
     assert_eq!(read.request().streams[0].after, Version::EMPTY);
     let mut page = empty(read.request());
     page.streams[0].head = head(2);
@@ -562,7 +566,7 @@ fn what_is_read_after_a_conflict_may_come_from_a_server_that_lags_behind() {
     page.streams[0].head = head(1);
     page.snapshot = Position::new(1);
     page.events = vec![event(0, 1, 1, 1)];
-    let Step::AppendEvents(append) = read.resume(Ok(page), Duration::ZERO) else {
+    let Step::Append(append) = read.resume(Ok(page), Duration::ZERO) else {
         panic!("it has read all")
     };
     let Step::Sleep(sleep) = append.resume(Err(conflict()), Duration::ZERO) else {
@@ -590,7 +594,7 @@ fn a_commit_names_the_last_event_of_every_stream_that_was_read() {
     page.streams[1].head = head(2);
     page.snapshot = Position::new(2);
     page.events = vec![event(1, 1, 1, 1), event(1, 2, 2, 1)];
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), Append);
     let expected = append.request().expected();
     assert_eq!(
         (expected[0].version, expected[0].event_id),
@@ -612,7 +616,7 @@ fn a_commit_has_its_id_for_as_long_as_its_outcome_is_open_and_another_one_after_
     let sleep = expect_step!(again.resume(Err(conflict()), Duration::ZERO), Sleep);
     let read = expect_step!(sleep.resume(), ReadStreams);
     let page = empty(read.request());
-    let decided_again = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let decided_again = expect_step!(read.resume(Ok(page), Duration::ZERO), Append);
     assert_ne!(decided_again.request().commit_id(), first);
 }
 
@@ -626,11 +630,11 @@ fn read_on(extent: StreamExtent, events: Vec<StreamEvent>) -> Step<Count> {
     page.streams[0].head = head(1);
     page.snapshot = Position::new(1);
     page.events = vec![event(0, 1, 1, 1)];
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), Append);
     let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
     let read = expect_step!(sleep.resume(), ReadStreams);
     assert_eq!(read.request().streams[0].after, Version::new(1));
-    let page = StreamsPage {
+    let page = StreamPage {
         streams: vec![extent],
         events,
         snapshot: Position::new(2),
@@ -642,7 +646,7 @@ fn read_on(extent: StreamExtent, events: Vec<StreamEvent>) -> Step<Count> {
 #[test]
 fn a_history_that_was_replaced_since_a_conflict_is_read_from_the_start() {
     let same = read_on(extent(head(2), Some(event_id(1))), vec![event(0, 2, 2, 1)]);
-    let append = expect_step!(same, AppendEvents);
+    let append = expect_step!(same, Append);
     assert_eq!(append.request().events()[0].payload, "2");
     let other = read_on(extent(head(2), Some(event_id(7))), vec![event(0, 2, 2, 1)]);
     let read = expect_step!(other, ReadStreams);
@@ -664,7 +668,7 @@ fn a_history_that_is_replaced_between_two_pages_is_not_folded() {
     let sleep = expect_step!(read.resume(Ok(page), Duration::ZERO), Sleep);
     let read = expect_step!(sleep.resume(), ReadStreams);
     assert_eq!(
-        (read.request().up_to, read.request().streams[0].after),
+        (read.request().snapshot, read.request().streams[0].after),
         (None, Version::EMPTY)
     );
 }
@@ -704,7 +708,7 @@ fn what_is_remembered_is_not_asked_for_once_something_was_read() {
     let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
     assert_eq!(read.recalls(), None, "between two pages");
     let page = page_of(&log, read.request(), 1);
-    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents);
+    let append = expect_step!(read.resume(Ok(page), Duration::ZERO), Append);
     let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
     let read = expect_step!(sleep.resume(), ReadStreams);
     assert_eq!(read.recalls(), None, "after a conflict");
@@ -762,7 +766,7 @@ fn a_discovered_stream_gives_way_to_another_one() {
                 let page = page_of(&log, read.request(), 10);
                 read.resume(Ok(page), Duration::ZERO)
             }
-            Step::AppendEvents(append) => break append,
+            Step::Append(append) => break append,
             _ => panic!("it reads until it has all its streams, and then it appends"),
         };
     };
@@ -861,7 +865,7 @@ fn event(stream: usize, version: u64, position: u64, number: u64) -> StreamEvent
 fn first_append(policy: RetryPolicy) -> AppendStep<Add> {
     let read = expect_step!(start(add(5), policy), ReadStreams);
     let page = empty(read.request());
-    expect_step!(read.resume(Ok(page), Duration::ZERO), AppendEvents)
+    expect_step!(read.resume(Ok(page), Duration::ZERO), Append)
 }
 
 /// The second try of a commit whose first one ended without an answer.
@@ -871,7 +875,7 @@ fn append_again_after(said: &str) -> AppendStep<Add> {
         source: said.into(),
     };
     let sleep = expect_step!(append.resume(Err(unknown), Duration::ZERO), Sleep);
-    expect_step!(sleep.resume(), AppendEvents)
+    expect_step!(sleep.resume(), Append)
 }
 
 /// To ask a store again that takes no more commits would settle nothing.
@@ -905,8 +909,8 @@ fn an_open_outcome_that_times_out_keeps_what_the_store_said() {
 /// The log that an arbitrary schedule reads from: (stream number, number added), in commit order.
 type Log = Vec<(u64, u64)>;
 
-fn page_of(log: &Log, request: &ReadStreams, page_size: usize) -> StreamsPage {
-    let end = request.up_to.map_or(log.len() as u64, Position::get);
+fn page_of(log: &Log, request: &ReadStreamsRequest, page_size: usize) -> StreamPage {
+    let end = request.snapshot.map_or(log.len() as u64, Position::get);
     let mut versions = vec![0; request.streams.len()];
     let mut events = Vec::new();
     for (place, (stream, number)) in (1..).zip(log) {
@@ -927,7 +931,7 @@ fn page_of(log: &Log, request: &ReadStreams, page_size: usize) -> StreamsPage {
         extent(head(version), after.map(event_id))
     };
     let streams = versions.into_iter().zip(&request.streams).map(extent);
-    StreamsPage {
+    StreamPage {
         streams: streams.collect(),
         events,
         snapshot: Position::new(end),
@@ -1044,7 +1048,7 @@ fn schedule() -> impl Strategy<Value = Schedule> {
 fn check_append(
     log: &Log,
     follow: bool,
-    request: &AppendEvents,
+    request: &AppendRequest,
     decided_on: &State,
 ) -> Result<(), TestCaseError> {
     // It decides on all events of its streams, in commit order, the discovered ones and the new ones among them.
@@ -1124,7 +1128,7 @@ fn run_to_the_end<C: CommandLogic<Error = TooMuch>>(
                 };
                 read.resume(answer, Duration::ZERO)
             }
-            Step::AppendEvents(append) => {
+            Step::Append(append) => {
                 let request = append.request().clone();
                 check_append(&log, follow, &request, &decided_on.lock().unwrap())?;
                 let answer = appends.next().and_then(Answer::error);

@@ -13,8 +13,8 @@ use eventcore::{
     StreamId, Version,
     postgres::{PostgresConfig, PostgresEventStore, TlsMode},
     store::{
-        AppendEvents, Appended, ExpectedVersion, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS,
-        MAX_COMMIT_STREAMS, NewEvent, ReadFeed, ReadStreams, StreamCursor,
+        AppendRequest, CommitReceipt, ExpectedVersion, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS,
+        MAX_COMMIT_STREAMS, NewEvent, ReadFeedRequest, ReadStreamsRequest, StreamCursor,
     },
 };
 use server::{config, schema_of, url};
@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_postgres::NoTls;
 
-fn request(stream: &str, version: u64, payload: &str) -> AppendEvents {
+fn request(stream: &str, version: u64, payload: &str) -> AppendRequest {
     let stream = StreamId::new(stream).unwrap();
     let event = NewEvent {
         stream: 0,
@@ -36,7 +36,7 @@ fn request(stream: &str, version: u64, payload: &str) -> AppendEvents {
         version: Version::new(version),
         event_id: None,
     }];
-    AppendEvents::new(
+    AppendRequest::new(
         CommitId::generate(),
         expected,
         vec![event],
@@ -50,12 +50,12 @@ async fn append(
     store: &PostgresEventStore,
     stream: &str,
     version: u64,
-) -> Result<Appended, EventStoreError> {
+) -> Result<CommitReceipt, EventStoreError> {
     store.append(request(stream, version, "1")).await
 }
 
 async fn log(store: &impl EventStore) -> Vec<eventcore::RecordedEvent> {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 1000,
@@ -259,7 +259,7 @@ async fn the_largest_commits_are_made() {
     for (expected, events) in [many, heavy] {
         position += events.len() as u64;
         let (id, metadata) = (CommitId::generate(), Metadata::default());
-        let commit = AppendEvents::new(id, expected, events, metadata, None).unwrap();
+        let commit = AppendRequest::new(id, expected, events, metadata, None).unwrap();
         let appended = store.append(commit.clone()).await.unwrap();
         assert_eq!(
             (appended.position.get(), appended.repeated),
@@ -267,7 +267,7 @@ async fn the_largest_commits_are_made() {
         );
         assert_eq!(store.append(commit).await.unwrap(), appended);
     }
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::new(position - 1),
         filter: EventFilter::All,
         limit: 1,
@@ -602,12 +602,12 @@ async fn payloads_come_back_byte_for_byte_and_can_be_queried() {
     }
     let stream = StreamId::new("note-1").unwrap();
     let page = store
-        .read_streams(ReadStreams {
+        .read_streams(ReadStreamsRequest {
             streams: vec![StreamCursor {
                 stream,
                 after: Version::EMPTY,
             }],
-            up_to: None,
+            snapshot: None,
             limit: 10,
             idempotency_key: None,
         })
@@ -659,9 +659,9 @@ async fn a_page_of_more_than_the_server_can_give_at_once_is_read_in_parts() {
                 stream: StreamId::new(format!("large-{}", number + 1)).unwrap(),
                 after: Version::new(*after),
             };
-            let request = ReadStreams {
+            let request = ReadStreamsRequest {
                 streams: after.iter().enumerate().map(cursor).collect(),
-                up_to: None,
+                snapshot: None,
                 limit: 1000,
                 idempotency_key: None,
             };

@@ -18,7 +18,8 @@ use eventcore::{
     StreamResolver, Version, execute,
     postgres::{PostgresConfig, PostgresEventStore},
     store::{
-        AppendEvents, Appended, ExpectedVersion, NewEvent, ReadFeed, ReadStreams, StreamCursor,
+        AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest,
+        ReadStreamsRequest, StreamCursor,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -112,14 +113,14 @@ fn expect(stream: &StreamId, version: u64) -> ExpectedVersion {
 fn request(
     expected: Vec<ExpectedVersion>,
     streams: impl IntoIterator<Item = usize>,
-) -> AppendEvents {
+) -> AppendRequest {
     let event = |stream| NewEvent {
         stream,
         type_name: "Noted",
         payload: "1".into(),
     };
     let events = streams.into_iter().map(event).collect();
-    AppendEvents::new(
+    AppendRequest::new(
         CommitId::generate(),
         expected,
         events,
@@ -136,9 +137,9 @@ async fn versions(store: &impl EventStore, streams: &[&StreamId]) -> Vec<u64> {
     };
     let streams = streams.iter().map(cursor).collect();
     let page = store
-        .read_streams(ReadStreams {
+        .read_streams(ReadStreamsRequest {
             streams,
-            up_to: None,
+            snapshot: None,
             limit: 1,
             idempotency_key: None,
         })
@@ -151,7 +152,7 @@ async fn versions(store: &impl EventStore, streams: &[&StreamId]) -> Vec<u64> {
 }
 
 async fn page(store: &impl EventStore, after: Position) -> Vec<RecordedEvent> {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after,
         filter: EventFilter::All,
         limit: 1000,
@@ -186,7 +187,7 @@ async fn whole_log(store: &impl EventStore) -> Vec<RecordedEvent> {
     }
 }
 
-fn is_conflict(result: &Result<Appended, EventStoreError>) -> bool {
+fn is_conflict(result: &Result<CommitReceipt, EventStoreError>) -> bool {
     match result {
         Ok(_) => false,
         Err(EventStoreError::VersionConflict(_)) => true,

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use eventcore::{
     Command, CommandError, CommandLogic, Event, EventFilter, EventStore, EventStoreError, Position,
-    RetryPolicy, StreamKey, execute, postgres::PostgresEventStore, store::ReadFeed,
+    RetryPolicy, StreamKey, execute, postgres::PostgresEventStore, store::ReadFeedRequest,
 };
 use serde::{Deserialize, Serialize};
 use server::{config, schema_of, url};
@@ -49,7 +49,7 @@ async fn count(store: &PostgresEventStore, counter: u32) -> Result<(), CommandEr
 }
 
 async fn feed(store: &PostgresEventStore) -> Result<usize, EventStoreError> {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 100,

@@ -23,8 +23,8 @@ use eventcore::{
     MetricsHook, Position, RetryContext, RetryPolicy, RetryReason, StreamKey, execute,
     postgres::{PostgresConfig, PostgresEventStore},
     store::{
-        AppendEvents, Appended, FeedPage, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StoreFuture,
-        StreamsPage,
+        AppendRequest, CommitReceipt, FeedPage, MAX_PAGE_EVENTS, ReadFeedRequest,
+        ReadStreamsRequest, StoreFuture, StreamPage,
     },
 };
 use futures_util::future::join_all;
@@ -92,7 +92,7 @@ impl Found {
         let (mut found, mut after) = (Self::default(), Position::START);
         let mut versions = HashMap::new();
         loop {
-            let request = ReadFeed {
+            let request = ReadFeedRequest {
                 after,
                 filter: EventFilter::All,
                 limit: MAX_PAGE_EVENTS,
@@ -329,12 +329,12 @@ async fn every_command_ends_once_whatever_breaks_on_the_way() {
 struct Forgetful(PostgresEventStore);
 
 impl EventStore for Forgetful {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         self.0.read_streams(request)
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
-        let renamed = AppendEvents::new(
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
+        let renamed = AppendRequest::new(
             CommitId::generate(),
             request.expected().to_vec(),
             request.events().to_vec(),
@@ -344,12 +344,12 @@ impl EventStore for Forgetful {
         Box::pin(async move { self.0.append(renamed.unwrap()).await })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         self.0.read_feed(request)
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.0.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.0.wait_for_event(after)
     }
 }
 
@@ -441,7 +441,7 @@ async fn a_connection_that_carries_nothing_ends_by_the_deadline() {
         ),
         "{outcome:?}"
     );
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 1,
@@ -486,7 +486,7 @@ async fn a_call_given_up_at_any_point_leaves_all_or_nothing() {
                 Ok(outcome) => outcomes.push((number, outcome.map(drop))),
                 Err(_) => given_up.push(number),
             }
-            let request = ReadFeed {
+            let request = ReadFeedRequest {
                 after: Position::START,
                 filter: EventFilter::All,
                 limit: 1,

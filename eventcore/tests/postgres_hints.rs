@@ -11,7 +11,7 @@ use bytes::Bytes;
 use eventcore::{
     CommitId, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
     postgres::{PostgresConfig, PostgresEventStore},
-    store::{AppendEvents, ExpectedVersion, NewEvent},
+    store::{AppendRequest, ExpectedVersion, NewEvent},
 };
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
@@ -37,7 +37,7 @@ async fn commit(store: &PostgresEventStore) -> Position {
         type_name: "Happened",
         payload: Bytes::from_static(b"{}"),
     };
-    let append = AppendEvents::new(
+    let append = AppendRequest::new(
         CommitId::generate(),
         vec![ExpectedVersion {
             stream,
@@ -57,7 +57,7 @@ fn wait(
     after: Position,
 ) -> tokio::task::JoinHandle<Result<(), EventStoreError>> {
     let store = store.clone();
-    tokio::spawn(async move { store.wait(after).await })
+    tokio::spawn(async move { store.wait_for_event(after).await })
 }
 
 /// Commits one event that the waiter of the reader does not notice. A waiter that has looked only after the commit, on a

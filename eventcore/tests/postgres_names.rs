@@ -12,7 +12,9 @@ use eventcore::{
     Version,
     postgres::{PostgresConfig, PostgresEventStore},
     projection::subscribe,
-    store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed, ReadStreams, StreamCursor},
+    store::{
+        AppendRequest, ExpectedVersion, NewEvent, ReadFeedRequest, ReadStreamsRequest, StreamCursor,
+    },
 };
 use futures_util::StreamExt;
 use proxy::{Mode, Proxy};
@@ -45,17 +47,17 @@ async fn log(
     let (mut events, mut after) = (Vec::new(), Position::new(after));
     loop {
         let filter = filter.clone();
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after,
             filter,
             limit,
         };
         let page = store.read_feed(request).await.unwrap();
         events.extend(page.events);
-        if page.up_to == after {
+        if page.scanned_to == after {
             return events;
         }
-        after = page.up_to;
+        after = page.scanned_to;
     }
 }
 
@@ -65,9 +67,9 @@ async fn types(store: &PostgresEventStore, streams: &[&str], limit: usize) -> Ve
         stream: StreamId::new(*stream).unwrap(),
         after: Version::new(0),
     };
-    let request = ReadStreams {
+    let request = ReadStreamsRequest {
         streams: streams.iter().map(cursor).collect(),
-        up_to: None,
+        snapshot: None,
         limit,
         idempotency_key: None,
     };
@@ -82,7 +84,7 @@ fn commit(
     category: &str,
     streams: Range<u64>,
     type_name: &'static str,
-) -> AppendEvents {
+) -> AppendRequest {
     let expected = streams.map(|number| ExpectedVersion {
         stream: StreamId::new(format!("{category}-{number}")).unwrap(),
         version: Version::new(0),
@@ -95,7 +97,7 @@ fn commit(
         payload: "1".to_owned().into(),
     });
     let events = events.collect();
-    AppendEvents::new(id, expected, events, Metadata::default(), None).unwrap()
+    AppendRequest::new(id, expected, events, Metadata::default(), None).unwrap()
 }
 
 /// A server that takes over without the latest events gives their streams' numbers to others. It is the same for a commit
@@ -229,7 +231,7 @@ async fn names_are_not_those_of_a_history_that_came_after_the_page() {
     let through = patient(through);
     let reader = through.connect().await.unwrap();
     let page = async |store: &PostgresEventStore, after: u64| {
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after: Position::new(after),
             filter: EventFilter::All,
             limit: 100,

@@ -9,7 +9,7 @@ use eventcore::{
     Command, CommandLogic, Event, EventFilter, EventStore, Position, RetryPolicy, StreamKey,
     execute,
     postgres::{PostgresConfig, PostgresEventStore},
-    store::ReadFeed,
+    store::ReadFeedRequest,
 };
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,7 @@ async fn commands_of_several_processes_share_the_pooler() {
         client.unwrap();
     }
     for store in &stores {
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after: Position::START,
             filter: EventFilter::All,
             limit: 1024,
@@ -149,7 +149,7 @@ async fn who_waits_behind_a_pooler_polls_and_leaves_no_listener_on_a_shared_conn
     for round in 1..20 {
         let waiters = [&waiting, &hears].map(|store| {
             let store = store.clone();
-            tokio::spawn(async move { store.wait(head).await })
+            tokio::spawn(async move { store.wait_for_event(head).await })
         });
         // What is announced through the pooler is heard by those who have a connection of their own.
         head = count(if round % 2 == 0 { &writer } else { &pooled }, round).await;
@@ -182,7 +182,7 @@ async fn prepared_statements_are_kept_by_the_pooler_or_named_as_what_it_loses() 
     let calls = (0..10_000).map(|number| {
         let store = store.clone();
         tokio::spawn(async move {
-            let request = ReadFeed {
+            let request = ReadFeedRequest {
                 after: Position::new(number),
                 filter: EventFilter::All,
                 limit: 1,

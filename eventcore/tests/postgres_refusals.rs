@@ -9,7 +9,7 @@ use std::time::Duration;
 use eventcore::{
     CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
     postgres::{PostgresConfig, PostgresEventStore},
-    store::{AppendEvents, Appended, ExpectedVersion, NewEvent, ReadFeed},
+    store::{AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest},
 };
 use futures_util::future::join_all;
 use server::{schema_of, url};
@@ -61,7 +61,7 @@ async fn append(
     store: &PostgresEventStore,
     stream: &str,
     payload: String,
-) -> Result<Appended, EventStoreError> {
+) -> Result<CommitReceipt, EventStoreError> {
     let stream = StreamId::new(format!("note-{stream}")).unwrap();
     let event = NewEvent {
         stream: 0,
@@ -69,7 +69,7 @@ async fn append(
         payload: payload.into(),
     };
     let version = Version::EMPTY;
-    let append = AppendEvents::new(
+    let append = AppendRequest::new(
         CommitId::generate(),
         vec![ExpectedVersion {
             stream,
@@ -88,7 +88,7 @@ fn refused_with(code: &str) -> String {
 }
 
 async fn positions(store: &PostgresEventStore) -> Vec<u64> {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 1024,

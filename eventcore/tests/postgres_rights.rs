@@ -11,7 +11,8 @@ use eventcore::{
     Position, StreamId, Version,
     postgres::{PostgresConfig, PostgresEventStore},
     store::{
-        AppendEvents, Appended, ExpectedVersion, NewEvent, ReadFeed, ReadStreams, StreamCursor,
+        AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest,
+        ReadStreamsRequest, StreamCursor,
     },
 };
 use server::{config, patient, schema_of, url};
@@ -120,21 +121,21 @@ fn commit(
     version: u64,
     metadata: Metadata,
     key: Option<IdempotencyKey>,
-) -> AppendEvents {
+) -> AppendRequest {
     let expected = vec![ExpectedVersion {
         stream: StreamId::new(stream).unwrap(),
         version: Version::new(version),
         event_id: None,
     }];
     let events = vec![event("1")];
-    AppendEvents::new(CommitId::generate(), expected, events, metadata, key).unwrap()
+    AppendRequest::new(CommitId::generate(), expected, events, metadata, key).unwrap()
 }
 
 async fn append(
     store: &PostgresEventStore,
     stream: &str,
     version: u64,
-) -> Result<Appended, EventStoreError> {
+) -> Result<CommitReceipt, EventStoreError> {
     store
         .append(commit(stream, version, Metadata::default(), None))
         .await
@@ -147,17 +148,17 @@ async fn feed(
     let (mut after, mut events) = (Position::START, Vec::new());
     loop {
         let filter = filter.clone();
-        let page = store.read_feed(ReadFeed {
+        let page = store.read_feed(ReadFeedRequest {
             after,
             filter,
             limit: 1000,
         });
         let page = page.await?;
         events.extend(page.events);
-        if page.up_to == after {
+        if page.scanned_to == after {
             return Ok(events);
         }
-        after = page.up_to;
+        after = page.scanned_to;
     }
 }
 
@@ -528,12 +529,12 @@ async fn a_policy_that_hides_events_is_an_error_and_no_silence() {
             assert!(hides(&error), "{table}, {filter:?}: {error}");
         }
         if table != "event_types" {
-            let read = ReadStreams {
+            let read = ReadStreamsRequest {
                 streams: vec![StreamCursor {
                     stream: StreamId::new("note-1").unwrap(),
                     after: Version::EMPTY,
                 }],
-                up_to: None,
+                snapshot: None,
                 limit: 10,
                 idempotency_key: Some(IdempotencyKey::new("a key").unwrap()),
             };

@@ -10,7 +10,7 @@ use eventcore::{
     EventFilter, EventStore, EventStoreError, Position, StreamId, Version,
     postgres::{PostgresConfig, PostgresEventStore},
     projection::{SubscriptionError, subscribe},
-    store::{MAX_PAGE_EVENTS, ReadStreams, StreamCursor},
+    store::{MAX_PAGE_EVENTS, ReadStreamsRequest, StreamCursor},
 };
 use futures_util::StreamExt;
 use proxy::Proxy;
@@ -99,9 +99,9 @@ async fn a_stream_is_read_in_smaller_pages_after_one_that_timed_out() {
     };
     let (mut up_to, mut timeouts) = (None, 0);
     while cursor.after.get() < EVENTS {
-        let request = ReadStreams {
+        let request = ReadStreamsRequest {
             streams: vec![cursor.clone()],
-            up_to,
+            snapshot: up_to,
             limit: MAX_PAGE_EVENTS,
             idempotency_key: None,
         };

@@ -11,11 +11,11 @@ use std::{
 };
 
 use eventcore::{
-    Command, CommandError, CommandLogic, EventFilter, EventStore, ExecuteOptions, IdempotencyKey,
-    IdempotencyKeyError, Position, RecordedEvent, execute,
+    Command, CommandError, CommandLogic, EventFeed, EventFilter, EventStore, ExecuteOptions,
+    IdempotencyKey, IdempotencyKeyError, Position, RecordedEvent, execute,
     memory::MemoryEventStore,
     projection::{
-        Automation, ErrorPolicy, EventFeed, FeedError, Leadership, LeaseError, MemoryReadModel,
+        Automation, ErrorPolicy, FeedError, Leadership, LeaseError, MemoryReadModel,
         MemoryTransaction, Projection, ProjectionDatabase, ProjectionError, ProjectionRunner,
         ProjectionState, Reaction, ReadModel, WaitError, dead_letters, status, subscribe,
     },
@@ -643,7 +643,7 @@ async fn a_panic_in_memory_is_parked_and_the_model_is_still_read() {
     add(&store, 1, 9).await;
     let count = Count::default();
     count.0.lock().unwrap().extend([1, 4, 5, 9]);
-    let running = ProjectionRunner::into_database(store, model.clone(), count)
+    let running = ProjectionRunner::with_database(store, model.clone(), count)
         .on_error(ErrorPolicy::park())
         .start();
     running.wait_for(Position::new(9), SOON).await.unwrap();

@@ -62,12 +62,12 @@ on_each_database! {
 }
 
 async fn head(store: &impl EventStore) -> Position {
-    let request = eventcore::store::ReadFeed {
+    let request = eventcore::store::ReadFeedRequest {
         after: Position::new(u64::MAX),
         filter: eventcore::EventFilter::All,
         limit: 1,
     };
-    store.read_feed(request).await.unwrap().up_to
+    store.read_feed(request).await.unwrap().scanned_to
 }
 
 /// The read model shows exactly the fold of the log, after waiting for it.

@@ -24,7 +24,7 @@ use eventcore::{
         Automation, ErrorPolicy, MemoryReadModel, MemoryTransaction, Projection,
         ProjectionDatabase, ProjectionRunner, Reaction, ReadModel, RebuildOutcome, wait_for,
     },
-    store::ReadFeed,
+    store::ReadFeedRequest,
 };
 use projection::{Db, Postgres, Sqlite, Sums, TallyEvent, TallyId, add, expected};
 use serde::{Deserialize, Serialize};
@@ -151,12 +151,12 @@ async fn the_read_model_is_exact_through_kills_on_postgres() {
 }
 
 async fn head(store: &impl EventStore) -> Position {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::new(u64::MAX),
         filter: EventFilter::All,
         limit: 1,
     };
-    store.read_feed(request).await.unwrap().up_to
+    store.read_feed(request).await.unwrap().scanned_to
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, Event)]
@@ -215,7 +215,7 @@ async fn answers(store: &impl EventStore) -> Vec<(u64, u64)> {
     let (mut answers, mut after) = (Vec::new(), Position::START);
     loop {
         let filter = EventFilter::any_of([eventcore::EventSelector::category("answer")]);
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after,
             filter,
             limit: 1000,
@@ -229,11 +229,11 @@ async fn answers(store: &impl EventStore) -> Vec<(u64, u64)> {
             );
             answers.push((to, answer));
         }
-        if page.up_to == after {
+        if page.scanned_to == after {
             answers.sort_unstable();
             return answers;
         }
-        after = page.up_to;
+        after = page.scanned_to;
     }
 }
 
@@ -308,7 +308,7 @@ async fn a_read_model_in_memory_sees_each_event_in_order_and_is_rebuilt() {
     let model = MemoryReadModel::<Vec<u64>>::new();
     let failures = Arc::new(AtomicUsize::new(40));
     let runner =
-        ProjectionRunner::into_database(store.clone(), model.clone(), Seen(failures.clone()))
+        ProjectionRunner::with_database(store.clone(), model.clone(), Seen(failures.clone()))
             .on_error(ErrorPolicy::retry().backoff(Duration::ZERO, Duration::ZERO));
     let running = runner.clone().start();
     running.wait_for(Position::new(3000), SOON).await.unwrap();

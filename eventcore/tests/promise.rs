@@ -13,15 +13,17 @@ use std::{
 
 use eventcore::{
     Command, CommandError, CommandLogic, CommandStreams, CommitId, DeclarationError, DecodeError,
-    EncodeError, Event, EventFilter, EventStore, EventStoreError, ExecuteOptions, ExecutePipeline,
-    PayloadWriter, Position, RetryPolicy, Step, StreamId, StreamIdError, StreamKey, StreamResolver,
-    Version, VersionConflict,
+    EncodeError, Event, EventFilter, EventStore, EventStoreError, ExecuteOptions, PayloadWriter,
+    Position, RetryPolicy, StreamId, StreamIdError, StreamKey, StreamResolver, Version,
+    VersionConflict,
     command::{
-        Declarations, FieldRecord, HandleMismatch, Handles, ReadOnly, StreamHandle, StreamHandles,
+        HandleMismatch, ReadOnly, StreamHandle, StreamHandles,
+        codegen::{Declarations, FieldRecord, Handles},
     },
     execute,
+    execute::{ExecutePipeline, Step},
     memory::MemoryEventStore,
-    store::{ReadFeed, StreamExtent, StreamsPage},
+    store::{ReadFeedRequest, StreamExtent, StreamPage},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny, ser::SerializeMap};
 
@@ -43,7 +45,7 @@ struct OrderId(u64);
 
 /// Every event of the store, with its stream.
 async fn written(store: &MemoryEventStore) -> Vec<String> {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 100,
@@ -97,7 +99,7 @@ mod hand_written {
         accounts: Vec<StreamHandle<'a, AccountId>>,
         many: Option<StreamHandles<'a, AccountId>>,
         orders: Vec<StreamHandle<'a, OrderId>>,
-        raw: Option<StreamHandle<'a, eventcore::command::Raw<Placed>>>,
+        raw: Option<StreamHandle<'a, eventcore::command::codegen::Raw<Placed>>>,
     }
 
     struct Case {
@@ -466,7 +468,7 @@ mod keys {
         let cursors = &read.request().streams;
         let streams = cursors.iter().map(|cursor| cursor.stream.to_string());
         let streams: Vec<_> = streams.collect();
-        let page = StreamsPage {
+        let page = StreamPage {
             streams: vec![StreamExtent::default(); streams.len()],
             events: vec![],
             snapshot: Position::START,
@@ -481,7 +483,7 @@ mod keys {
         let (declared, step) = read(command.start());
         assert_eq!(declared, ["order-1", "account-1"]);
         let (_, step) = read(step);
-        let Step::AppendEvents(append) = step else {
+        let Step::Append(append) = step else {
             panic!("it does not append");
         };
         let conflict = EventStoreError::VersionConflict(VersionConflict {
@@ -725,7 +727,7 @@ mod events {
         execute(&store, append(event), RetryPolicy::new())
             .await
             .unwrap();
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after: Position::START,
             filter: EventFilter::All,
             limit: 100,
@@ -761,9 +763,7 @@ mod events {
             |_| Box::leak("x".repeat(256).into_boxed_str()),
         ] {
             match refused(append(ByHand::named(name))).await {
-                CommandError::AppendRefused(eventcore::store::AppendRefused::TypeName {
-                    ..
-                }) => {}
+                CommandError::AppendError(eventcore::store::AppendError::TypeName { .. }) => {}
                 other => panic!("{other}"),
             }
         }

@@ -19,11 +19,12 @@ use std::{
 
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, Event, EventStore, EventStoreError,
-    ExecuteOptions, ExecutePipeline, IdempotencyKey, RecordedEvent, RetryPolicy, Step, StreamKey,
+    ExecuteOptions, IdempotencyKey, RecordedEvent, RetryPolicy, StreamKey,
     command::Folded,
+    execute::{ExecutePipeline, Step},
     memory::MemoryEventStore,
     require,
-    store::{AppendEvents, ExpectedVersion, StateKey, StoreFuture},
+    store::{AppendRequest, ExpectedVersion, StateKey, StoreFuture},
     testing::history,
 };
 use serde::{Deserialize, Serialize};
@@ -205,7 +206,7 @@ impl World {
             if deaths > 0 && choices.of(2) == 1 {
                 deaths -= 1;
                 // With its last call made and its answer never seen, or not even made.
-                if let Step::AppendEvents(append) = &step
+                if let Step::Append(append) = &step
                     && choices.of(2) == 1
                 {
                     let _ = self.append(&store, append.request());
@@ -257,7 +258,7 @@ impl World {
                 let page = ready(store.read_streams(read.request().clone()));
                 read.resume(page, in_time)
             }
-            Step::AppendEvents(append) => {
+            Step::Append(append) => {
                 let failure = if may_fail { choices.of(6) } else { 0 };
                 *failures -= usize::from(failure > 0);
                 let request = append.request().clone();
@@ -285,8 +286,8 @@ impl World {
     fn append(
         &self,
         store: &MemoryEventStore,
-        request: &AppendEvents,
-    ) -> Result<eventcore::store::Appended, EventStoreError> {
+        request: &AppendRequest,
+    ) -> Result<eventcore::store::CommitReceipt, EventStoreError> {
         let changed = match self.fault {
             Fault::None => return ready(store.append(request.clone())),
             Fault::ForgetsKeys => with(request, request.commit_id(), false),
@@ -310,7 +311,7 @@ impl World {
                     request.metadata().clone(),
                     request.idempotency_key().cloned(),
                 );
-                AppendEvents::new(request.commit_id(), expected, events, metadata, key).unwrap()
+                AppendRequest::new(request.commit_id(), expected, events, metadata, key).unwrap()
             }
         };
         let future: StoreFuture<'_, _> = store.append(changed);
@@ -415,10 +416,10 @@ impl World {
 }
 
 /// The part of a commit that a fault leaves as it is.
-fn with(request: &AppendEvents, id: CommitId, keeps_key: bool) -> AppendEvents {
+fn with(request: &AppendRequest, id: CommitId, keeps_key: bool) -> AppendRequest {
     let key = request.idempotency_key().filter(|_| keeps_key).cloned();
     let (expected, events) = (request.expected().to_vec(), request.events().to_vec());
-    AppendEvents::new(id, expected, events, request.metadata().clone(), key).unwrap()
+    AppendRequest::new(id, expected, events, request.metadata().clone(), key).unwrap()
 }
 
 fn put(by: usize, to: &[u64], guards: &[u64]) -> (Put, Option<&'static str>) {

@@ -5,11 +5,11 @@ use std::{fs, path::Path, time::Duration};
 use eventcore::{
     CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
     sqlite::SqliteEventStore,
-    store::{AppendEvents, Appended, ExpectedVersion, NewEvent, ReadFeed},
+    store::{AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest},
 };
 use rusqlite::Connection;
 
-fn request(stream: &str, version: u64, payload: &str) -> AppendEvents {
+fn request(stream: &str, version: u64, payload: &str) -> AppendRequest {
     let stream = StreamId::new(stream).unwrap();
     let event = NewEvent {
         stream: 0,
@@ -21,7 +21,7 @@ fn request(stream: &str, version: u64, payload: &str) -> AppendEvents {
         version: Version::new(version),
         event_id: None,
     }];
-    AppendEvents::new(
+    AppendRequest::new(
         CommitId::generate(),
         expected,
         vec![event],
@@ -35,13 +35,13 @@ async fn append(
     store: &SqliteEventStore,
     stream: &str,
     version: u64,
-) -> Result<Appended, EventStoreError> {
+) -> Result<CommitReceipt, EventStoreError> {
     store.append(request(stream, version, "1")).await
 }
 
 async fn count(store: &SqliteEventStore) -> usize {
     store
-        .read_feed(ReadFeed {
+        .read_feed(ReadFeedRequest {
             after: Position::START,
             filter: EventFilter::All,
             limit: 1000,
@@ -122,7 +122,7 @@ async fn two_stores_on_one_file_lose_nothing() {
     }
     let store = SqliteEventStore::open(&path).await.unwrap();
     let log = store
-        .read_feed(ReadFeed {
+        .read_feed(ReadFeedRequest {
             after: Position::START,
             filter: EventFilter::All,
             limit: 1000,
@@ -170,7 +170,7 @@ async fn a_waiter_notices_what_another_process_commits() {
     for version in 0..20 {
         let waiting = tokio::spawn({
             let here = here.clone();
-            async move { here.wait(Position::new(version)).await }
+            async move { here.wait_for_event(Position::new(version)).await }
         });
         tokio::time::sleep(Duration::from_millis(version)).await;
         assert!(!waiting.is_finished(), "there is no event {}", version + 1);
@@ -188,13 +188,16 @@ async fn closing_ends_every_wait() {
         .unwrap();
     let waiting = tokio::spawn({
         let store = store.clone();
-        async move { store.wait(Position::START).await }
+        async move { store.wait_for_event(Position::START).await }
     });
     tokio::time::sleep(Duration::from_millis(20)).await;
     store.close().await;
     let log = folder.path().join("bank.db-wal");
     assert!(!log.exists(), "a connection is still open");
-    for end in [waiting.await.unwrap(), store.wait(Position::START).await] {
+    for end in [
+        waiting.await.unwrap(),
+        store.wait_for_event(Position::START).await,
+    ] {
         assert!(matches!(end, Err(EventStoreError::Closed)), "{end:?}");
     }
 }

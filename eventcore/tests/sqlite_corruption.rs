@@ -9,7 +9,7 @@ use eventcore::{
     Command, CommandError, CommandLogic, Event, EventStore, EventStoreError, ExecuteOptions,
     IdempotencyKey, RecordedEvent, RetryPolicy, StreamId, StreamKey, execute,
     sqlite::SqliteEventStore,
-    store::{EventFilter, EventSelector, MAX_PAGE_EVENTS, ReadFeed},
+    store::{EventFilter, EventSelector, MAX_PAGE_EVENTS, ReadFeedRequest},
     testing::history,
 };
 use rusqlite::{Connection, types::Value};
@@ -199,7 +199,7 @@ async fn feed(
     filter: EventFilter,
     sound: &[RecordedEvent],
 ) -> Result<bool, String> {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: eventcore::Position::START,
         filter,
         limit: MAX_PAGE_EVENTS,
@@ -213,7 +213,7 @@ async fn feed(
             "{} of {} events, up to {}",
             page.events.len(),
             sound.len(),
-            page.up_to
+            page.scanned_to
         )),
         Ok(page) => Ok(places(&page.events) == places(sound)),
     }

@@ -15,8 +15,8 @@ use eventcore::{
     StreamId, Version,
     sqlite::SqliteEventStore,
     store::{
-        AppendEvents, ExpectedVersion, MAX_PAGE_EVENTS, NewEvent, ReadFeed, ReadStreams,
-        StreamCursor, StreamsPage,
+        AppendRequest, ExpectedVersion, MAX_PAGE_EVENTS, NewEvent, ReadFeedRequest,
+        ReadStreamsRequest, StreamCursor, StreamPage,
     },
 };
 use rusqlite::Connection;
@@ -49,11 +49,11 @@ fn id(name: &str) -> StreamId {
 }
 
 /// A commit that expects `streams` at these versions and appends one event to each of the first `written`.
-fn commit(streams: &[(&str, u64)], written: usize) -> AppendEvents {
+fn commit(streams: &[(&str, u64)], written: usize) -> AppendRequest {
     keyed(streams, written, None)
 }
 
-fn keyed(streams: &[(&str, u64)], written: usize, key: Option<&str>) -> AppendEvents {
+fn keyed(streams: &[(&str, u64)], written: usize, key: Option<&str>) -> AppendRequest {
     let expected = streams
         .iter()
         .map(|(name, version)| ExpectedVersion {
@@ -66,7 +66,7 @@ fn keyed(streams: &[(&str, u64)], written: usize, key: Option<&str>) -> AppendEv
         .map(|stream| event(stream, r#"{"amount":5}"#))
         .collect();
     let key = key.map(|key| IdempotencyKey::new(key).unwrap());
-    AppendEvents::new(
+    AppendRequest::new(
         CommitId::generate(),
         expected,
         events,
@@ -84,8 +84,8 @@ fn event(stream: usize, payload: &str) -> NewEvent {
     }
 }
 
-fn reading(streams: &[(&str, u64)], limit: usize) -> ReadStreams {
-    ReadStreams {
+fn reading(streams: &[(&str, u64)], limit: usize) -> ReadStreamsRequest {
+    ReadStreamsRequest {
         streams: streams
             .iter()
             .map(|(name, after)| StreamCursor {
@@ -93,7 +93,7 @@ fn reading(streams: &[(&str, u64)], limit: usize) -> ReadStreams {
                 after: Version::new(*after),
             })
             .collect(),
-        up_to: None,
+        snapshot: None,
         limit,
         idempotency_key: None,
     }
@@ -107,7 +107,7 @@ async fn all(store: &SqliteEventStore) -> Vec<eventcore::RecordedEvent> {
             .map_or(Position::START, |event: &eventcore::RecordedEvent| {
                 event.position
             });
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after,
             filter: EventFilter::All,
             limit: MAX_PAGE_EVENTS,
@@ -120,7 +120,7 @@ async fn all(store: &SqliteEventStore) -> Vec<eventcore::RecordedEvent> {
     }
 }
 
-fn positions(page: &StreamsPage) -> Vec<u64> {
+fn positions(page: &StreamPage) -> Vec<u64> {
     page.events
         .iter()
         .map(|event| event.position.get())
@@ -153,7 +153,7 @@ async fn pages_of_many_streams_follow_one_another_in_commit_order() {
             let page = store.read_streams(request.clone()).await.unwrap();
             assert_eq!(page.versions(), [Version::new(20); 3], "limit {limit}");
             assert_eq!(page.snapshot, Position::new(60));
-            request.up_to = Some(page.snapshot);
+            request.snapshot = Some(page.snapshot);
             seen.extend(positions(&page));
             for event in &page.events {
                 request.streams[event.stream].after = event.version;
@@ -166,7 +166,7 @@ async fn pages_of_many_streams_follow_one_another_in_commit_order() {
     }
     // A snapshot of the past, though the streams have gone on.
     let mut request = reading(&streams, 1000);
-    request.up_to = Some(Position::new(31));
+    request.snapshot = Some(Position::new(31));
     let page = store.read_streams(request).await.unwrap();
     assert_eq!(positions(&page), (1..=31).collect::<Vec<_>>());
     assert_eq!(page.versions(), [10, 10, 11].map(Version::new).as_slice());
@@ -189,13 +189,13 @@ async fn a_feed_of_a_growing_stream_shows_what_it_says() {
     });
     let (mut after, mut up_to) = (0, 0);
     while up_to < 2 * COMMITS {
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after: Position::new(after),
             filter: EventFilter::Stream(id("b-1")),
             limit: 1000,
         };
         let page = store.read_feed(request).await.unwrap();
-        up_to = page.up_to.get();
+        up_to = page.scanned_to.get();
         let versions = page.events.iter().map(|event| event.version.get());
         assert!(
             versions.eq(after / 2 + 1..=up_to / 2),
@@ -239,7 +239,7 @@ async fn numbers_beyond_what_sqlite_stores_are_no_more_than_large() {
         .await
         .unwrap();
     assert_eq!(page.versions(), [Version::new(1)]);
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::new(u64::MAX),
         filter: EventFilter::All,
         limit: 1,
@@ -427,7 +427,7 @@ async fn a_payload_that_is_no_utf_8_is_an_error_of_its_event_alone() {
              UPDATE events SET payload = CAST(x'ff' AS TEXT) WHERE position = 1;",
         )
         .unwrap();
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 10,
@@ -462,7 +462,7 @@ async fn a_damaged_row_is_an_error_that_says_so() {
                 "DROP TRIGGER events_no_UPDATE; UPDATE events SET {damage};"
             ))
             .unwrap();
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after: Position::START,
             filter: EventFilter::All,
             limit: 1,
@@ -577,7 +577,7 @@ async fn a_full_disk_refuses_commits_and_loses_none() {
             event_id: None,
         }];
         let payload = format!("\"{}\"", "x".repeat(20_000));
-        let request = AppendEvents::new(
+        let request = AppendRequest::new(
             CommitId::generate(),
             expected,
             vec![event(0, &payload)],
@@ -623,7 +623,7 @@ async fn a_commit_that_does_not_fit_fails_alone() {
             event_id: None,
         }];
         let large = event(0, &format!("\"{}\"", "x".repeat(700_000)));
-        let large = AppendEvents::new(
+        let large = AppendRequest::new(
             CommitId::generate(),
             expected,
             vec![large; events],

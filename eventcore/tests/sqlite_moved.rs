@@ -6,10 +6,10 @@ use std::{fs, path::Path};
 use eventcore::{
     CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
     sqlite::SqliteEventStore,
-    store::{AppendEvents, Appended, ExpectedVersion, NewEvent, ReadFeed},
+    store::{AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest},
 };
 
-async fn append(store: &SqliteEventStore, version: u64) -> Result<Appended, EventStoreError> {
+async fn append(store: &SqliteEventStore, version: u64) -> Result<CommitReceipt, EventStoreError> {
     let expected = ExpectedVersion {
         stream: StreamId::new("note-1").unwrap(),
         version: Version::new(version),
@@ -21,7 +21,7 @@ async fn append(store: &SqliteEventStore, version: u64) -> Result<Appended, Even
         payload: "1".into(),
     };
     let (id, metadata) = (CommitId::generate(), Metadata::default());
-    let request = AppendEvents::new(id, vec![expected], vec![event], metadata, None).unwrap();
+    let request = AppendRequest::new(id, vec![expected], vec![event], metadata, None).unwrap();
     // The runtime settles an open outcome by repeating the very same append.
     match store.append(request.clone()).await {
         Err(EventStoreError::OutcomeUnknown { source }) => {
@@ -37,7 +37,7 @@ async fn append(store: &SqliteEventStore, version: u64) -> Result<Appended, Even
 }
 
 async fn head(store: &SqliteEventStore) -> u64 {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 1,

@@ -8,7 +8,9 @@ use std::{
 use eventcore::{
     CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
     sqlite::SqliteEventStore,
-    store::{AppendEvents, ExpectedVersion, NewEvent, ReadFeed, ReadStreams, StreamCursor},
+    store::{
+        AppendRequest, ExpectedVersion, NewEvent, ReadFeedRequest, ReadStreamsRequest, StreamCursor,
+    },
 };
 
 const FILE: &str = "EVENTCORE_TEST_FILE";
@@ -27,9 +29,9 @@ async fn write(path: &str, writer: &str) {
                 stream: shared.clone(),
                 after: Version::EMPTY,
             };
-            let read = store.read_streams(ReadStreams {
+            let read = store.read_streams(ReadStreamsRequest {
                 streams: vec![cursor],
-                up_to: None,
+                snapshot: None,
                 limit: 1,
                 idempotency_key: None,
             });
@@ -44,7 +46,7 @@ async fn write(path: &str, writer: &str) {
                 type_name: "Noted",
                 payload: version.to_string().into(),
             };
-            let request = AppendEvents::new(
+            let request = AppendRequest::new(
                 CommitId::generate(),
                 vec![
                     expected(&own, Version::new(number)),
@@ -98,7 +100,7 @@ async fn many_processes_write_one_file_and_lose_nothing() {
         );
     }
     let store = SqliteEventStore::open(&path).await.unwrap();
-    let page = store.read_feed(ReadFeed {
+    let page = store.read_feed(ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 1000,

@@ -21,7 +21,7 @@ use eventcore::{
         ProjectionState, ReadModel, RebuildOutcome, SubscriptionError, dead_letters, status,
     },
     sqlite::{SqliteEventStore, rusqlite::Connection},
-    store::ReadFeed,
+    store::ReadFeedRequest,
 };
 use projection::add;
 use proptest::{
@@ -159,7 +159,7 @@ async fn a_rebuild_may_change_the_kind_of_an_object() {
 
 /// All events, and the store's own tables.
 async fn whole(store: &SqliteEventStore, path: &Path) -> (usize, read_model::Picture) {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::START,
         filter: EventFilter::All,
         limit: 10_000,

@@ -17,8 +17,8 @@ use eventcore::{
     projection::{Subscription, SubscriptionError, subscribe},
     sqlite::SqliteEventStore,
     store::{
-        AppendEvents, Appended, ExpectedVersion, FeedPage, NewEvent, ReadFeed, ReadStreams,
-        StoreFuture, StreamsPage,
+        AppendRequest, CommitReceipt, ExpectedVersion, FeedPage, NewEvent, ReadFeedRequest,
+        ReadStreamsRequest, StoreFuture, StreamPage,
     },
 };
 use futures_util::{StreamExt, future::join_all};
@@ -48,7 +48,7 @@ async fn append(store: &dyn EventStore, stream: &str, version: u64, events: usiz
         type_name: "Noted",
         payload: "1".to_owned().into(),
     };
-    let request = AppendEvents::new(
+    let request = AppendRequest::new(
         CommitId::generate(),
         expected,
         vec![event; events],
@@ -186,15 +186,15 @@ impl Bad {
 }
 
 impl EventStore for Bad {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         self.store.read_streams(request)
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         self.store.append(request)
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         Box::pin(async move {
             self.reads.fetch_add(1, Ordering::Relaxed);
             let left = self.failures.load(Ordering::Relaxed);
@@ -210,8 +210,8 @@ impl EventStore for Bad {
         })
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.store.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.store.wait_for_event(after)
     }
 }
 
@@ -302,7 +302,7 @@ async fn pages_of_large_events_are_short() {
             payload: large.clone().into(),
         });
         let events = events.collect();
-        let commit = AppendEvents::new(
+        let commit = AppendRequest::new(
             CommitId::generate(),
             expected,
             events,

@@ -2,7 +2,7 @@
 
 use eventcore::{
     EventFilter, EventStore, Position, StreamKey,
-    store::{MAX_PAGE_EVENTS, ReadFeed},
+    store::{MAX_PAGE_EVENTS, ReadFeedRequest},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ pub async fn print(store: &impl EventStore, id: &AccountId) -> Result<(), Failur
     let mut account = Account::default();
     let mut after = Position::START;
     loop {
-        let page = ReadFeed {
+        let page = ReadFeedRequest {
             after,
             filter: EventFilter::Stream(stream.clone()),
             limit: MAX_PAGE_EVENTS,

@@ -5,9 +5,9 @@ use std::{convert::Infallible, time::Duration};
 
 use eventcore::{Command, CommandLogic, EventStore, ExecutionResponse, sqlite::SqliteEventStore};
 
-use eventcore::projection::{EventFeed, Projection};
 use eventcore::sqlite::{SqliteTransaction, rusqlite};
 use eventcore::{Event, RecordedEvent, StreamKey};
+use eventcore::{EventFeed, projection::Projection};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize, Event)]

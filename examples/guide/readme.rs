@@ -104,8 +104,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 use std::time::Duration;
 
 use eventcore::RecordedEvent;
-use eventcore::projection::{EventFeed, Projection, ProjectionRunner};
 use eventcore::sqlite::{SqliteTransaction, rusqlite};
+use eventcore::{
+    EventFeed,
+    projection::{Projection, ProjectionRunner},
+};
 
 #[derive(EventFeed)]
 enum Ledger {

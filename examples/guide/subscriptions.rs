@@ -14,7 +14,7 @@ async fn print_orders(store: impl EventStore + Clone) -> Result<(), Box<dyn std:
     Ok(()) // the store was closed
 }
 
-use eventcore::{Event, StreamKey, projection::EventFeed};
+use eventcore::{Event, EventFeed, StreamKey};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]

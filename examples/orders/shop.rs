@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc};
 use eventcore::{
     CommandError, EventFilter, EventStore, ExecutionResponse, Position, RetryPolicy, StreamKey,
     execute,
-    store::{MAX_PAGE_EVENTS, ReadFeed},
+    store::{MAX_PAGE_EVENTS, ReadFeedRequest},
 };
 
 use crate::domain::{
@@ -78,7 +78,7 @@ impl Shop {
         loop {
             let events = self
                 .store
-                .read_feed(ReadFeed {
+                .read_feed(ReadFeedRequest {
                     after,
                     filter: EventFilter::All,
                     limit: MAX_PAGE_EVENTS,

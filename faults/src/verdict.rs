@@ -10,7 +10,7 @@ use std::{
 
 use eventcore::{
     EventFilter, EventStore, Position, RecordedEvent,
-    store::{MAX_PAGE_EVENTS, ReadFeed},
+    store::{MAX_PAGE_EVENTS, ReadFeedRequest},
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ impl Verdict {
         let mut after = Position::START;
         let mut recorded_at = SystemTime::UNIX_EPOCH;
         loop {
-            let request = ReadFeed {
+            let request = ReadFeedRequest {
                 after,
                 filter: EventFilter::All,
                 limit: MAX_PAGE_EVENTS,

@@ -1,6 +1,6 @@
 //! Only the runtime calls the functions of a field.
 
-use eventcore::command::{Declarations, Handles, StreamField};
+use eventcore::command::codegen::{Declarations, Handles, StreamField};
 use ui_tests::*;
 
 fn declare(key: &AccountId, streams: &mut Declarations) {

@@ -1,11 +1,11 @@
 //! Nobody else can say that a read-only stream is writable.
 
-use eventcore::command::{Access, ReadOnly};
+use eventcore::command::{CanAppend, ReadOnly};
 
 struct Mine;
 
-impl Access for Mine {}
+impl CanAppend for Mine {}
 
-impl Access for ReadOnly {}
+impl CanAppend for ReadOnly {}
 
 fn main() {}

@@ -1,6 +1,6 @@
 //! Only the runtime deals out handles.
 
-use eventcore::command::Handles;
+use eventcore::command::codegen::Handles;
 use ui_tests::*;
 
 fn handle(_streams: TransferStreams<'_>) {

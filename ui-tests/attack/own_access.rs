@@ -1,9 +1,9 @@
 //! An access of one's own making.
 
-use eventcore::command::Access;
+use eventcore::command::CanAppend;
 
 struct Master;
 
-impl Access for Master {}
+impl CanAppend for Master {}
 
 fn main() {}

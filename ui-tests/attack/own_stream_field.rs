@@ -1,6 +1,6 @@
 //! A field type of one's own could declare one stream and take the handle of another.
 
-use eventcore::command::StreamField;
+use eventcore::command::codegen::StreamField;
 use ui_tests::*;
 
 struct Mine(AccountId);

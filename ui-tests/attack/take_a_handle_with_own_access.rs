@@ -1,6 +1,6 @@
 //! Handles are taken writable or read-only, and with no access of one's own making.
 
-use eventcore::command::Handles;
+use eventcore::command::codegen::Handles;
 use ui_tests::*;
 
 struct Master;

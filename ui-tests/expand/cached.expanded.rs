@@ -3,13 +3,13 @@
 /// The streams of [`Withdraw`], one handle for each field.
 #[allow(dead_code, deprecated, missing_debug_implementations)]
 struct WithdrawStreams<'a> {
-    account: ::eventcore::command::FieldHandle<'a, AccountId>,
+    account: ::eventcore::command::codegen::FieldHandle<'a, AccountId>,
 }
 /// An event from one of the streams of [`Withdraw`].
 #[allow(deprecated, missing_debug_implementations, private_interfaces)]
 enum WithdrawEvent<'a> {
     /// From the stream of `account`.
-    Account(::eventcore::command::FieldEvent<'a, AccountId>),
+    Account(::eventcore::command::codegen::FieldEvent<'a, AccountId>),
 }
 #[automatically_derived]
 #[allow(deprecated)]
@@ -17,8 +17,12 @@ impl ::eventcore::CommandStreams for Withdraw {
     type Streams<'a> = WithdrawStreams<'a> where Self: 'a;
     type Event<'a> = WithdrawEvent<'a> where Self: 'a;
     type Discovered = ();
-    fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
-        ::eventcore::command::Declarations::declare(streams, "account", &self.account);
+    fn declare(&self, streams: &mut ::eventcore::command::codegen::Declarations) {
+        ::eventcore::command::codegen::Declarations::declare(
+            streams,
+            "account",
+            &self.account,
+        );
     }
     fn caching() -> ::core::option::Option<
         ::eventcore::command::Caching<<Self as ::eventcore::CommandLogic>::State>,
@@ -28,10 +32,10 @@ impl ::eventcore::CommandStreams for Withdraw {
     fn streams<'a>(
         &'a self,
         _discovered: &'a (),
-        handles: &mut ::eventcore::command::Handles<'a>,
+        handles: &mut ::eventcore::command::codegen::Handles<'a>,
     ) -> WithdrawStreams<'a> {
         WithdrawStreams {
-            account: ::eventcore::command::Handles::next(
+            account: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "account",
                 &self.account,
@@ -41,19 +45,22 @@ impl ::eventcore::CommandStreams for Withdraw {
     fn event<'a>(
         &'a self,
         _discovered: &'a (),
-        event: ::eventcore::command::FieldRecord<'a>,
+        event: ::eventcore::command::codegen::FieldRecord<'a>,
     ) -> ::core::result::Result<WithdrawEvent<'a>, ::eventcore::DecodeError> {
-        match ::eventcore::command::FieldRecord::field(&event) {
+        match ::eventcore::command::codegen::FieldRecord::field(&event) {
             0 => {
                 ::core::result::Result::Ok(
                     WithdrawEvent::Account(
-                        ::eventcore::command::FieldRecord::decode(event, &self.account)?,
+                        ::eventcore::command::codegen::FieldRecord::decode(
+                            event,
+                            &self.account,
+                        )?,
                     ),
                 )
             }
             _ => {
                 ::core::result::Result::Err(
-                    ::eventcore::command::FieldRecord::undeclared(&event),
+                    ::eventcore::command::codegen::FieldRecord::undeclared(&event),
                 )
             }
         }

@@ -4,17 +4,17 @@
 #[allow(dead_code, deprecated, missing_debug_implementations)]
 pub struct CheckoutStreams<'a> {
     /// The order.
-    pub order: ::eventcore::command::FieldHandle<'a, OrderId>,
-    pub(crate) lines: ::eventcore::command::FieldHandle<'a, Vec<Sku>>,
-    coupon: ::eventcore::command::FieldHandle<
+    pub order: ::eventcore::command::codegen::FieldHandle<'a, OrderId>,
+    pub(crate) lines: ::eventcore::command::codegen::FieldHandle<'a, Vec<Sku>>,
+    coupon: ::eventcore::command::codegen::FieldHandle<
         'a,
         Option<CouponId>,
         ::eventcore::command::ReadOnly,
     >,
     /// The slot `payment`.
-    pub payment: ::eventcore::command::FieldHandle<'a, Option<PaymentId>>,
+    pub payment: ::eventcore::command::codegen::FieldHandle<'a, Option<PaymentId>>,
     /// The slot `prices`.
-    pub prices: ::eventcore::command::FieldHandle<
+    pub prices: ::eventcore::command::codegen::FieldHandle<
         'a,
         Vec<PriceListId>,
         ::eventcore::command::ReadOnly,
@@ -24,15 +24,15 @@ pub struct CheckoutStreams<'a> {
 #[allow(deprecated, missing_debug_implementations, private_interfaces)]
 pub enum CheckoutEvent<'a> {
     /// From the stream of `order`.
-    Order(::eventcore::command::FieldEvent<'a, OrderId>),
+    Order(::eventcore::command::codegen::FieldEvent<'a, OrderId>),
     /// From the stream of `lines`.
-    Lines(::eventcore::command::FieldEvent<'a, Vec<Sku>>),
+    Lines(::eventcore::command::codegen::FieldEvent<'a, Vec<Sku>>),
     /// From the stream of `coupon`.
-    Coupon(::eventcore::command::FieldEvent<'a, Option<CouponId>>),
+    Coupon(::eventcore::command::codegen::FieldEvent<'a, Option<CouponId>>),
     /// From the stream of `payment`.
-    Payment(::eventcore::command::FieldEvent<'a, Option<PaymentId>>),
+    Payment(::eventcore::command::codegen::FieldEvent<'a, Option<PaymentId>>),
     /// From the stream of `prices`.
-    Prices(::eventcore::command::FieldEvent<'a, Vec<PriceListId>>),
+    Prices(::eventcore::command::codegen::FieldEvent<'a, Vec<PriceListId>>),
 }
 /// The streams that [`Checkout`] finds from its state.
 #[allow(deprecated, missing_debug_implementations, private_interfaces)]
@@ -47,8 +47,8 @@ pub struct CheckoutDiscovered {
 impl ::core::default::Default for CheckoutDiscovered {
     fn default() -> Self {
         Self {
-            payment: ::eventcore::command::empty_slot(),
-            prices: ::eventcore::command::empty_slot(),
+            payment: ::eventcore::command::codegen::empty_slot(),
+            prices: ::eventcore::command::codegen::empty_slot(),
         }
     }
 }
@@ -59,10 +59,18 @@ impl ::eventcore::CommandStreams for Checkout {
     type Event<'a> = CheckoutEvent<'a> where Self: 'a;
     type Discovered = CheckoutDiscovered;
     const DISCOVERS: bool = true;
-    fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
-        ::eventcore::command::Declarations::declare(streams, "order", &self.order);
-        ::eventcore::command::Declarations::declare(streams, "lines", &self.lines);
-        ::eventcore::command::Declarations::declare_read_only(
+    fn declare(&self, streams: &mut ::eventcore::command::codegen::Declarations) {
+        ::eventcore::command::codegen::Declarations::declare(
+            streams,
+            "order",
+            &self.order,
+        );
+        ::eventcore::command::codegen::Declarations::declare(
+            streams,
+            "lines",
+            &self.lines,
+        );
+        ::eventcore::command::codegen::Declarations::declare_read_only(
             streams,
             "coupon",
             &self.coupon,
@@ -70,14 +78,14 @@ impl ::eventcore::CommandStreams for Checkout {
     }
     fn declare_discovered(
         discovered: &CheckoutDiscovered,
-        streams: &mut ::eventcore::command::Declarations,
+        streams: &mut ::eventcore::command::codegen::Declarations,
     ) {
-        ::eventcore::command::Declarations::declare(
+        ::eventcore::command::codegen::Declarations::declare(
             streams,
             "payment",
             &discovered.payment,
         );
-        ::eventcore::command::Declarations::declare_read_only(
+        ::eventcore::command::codegen::Declarations::declare_read_only(
             streams,
             "prices",
             &discovered.prices,
@@ -97,18 +105,30 @@ impl ::eventcore::CommandStreams for Checkout {
     fn streams<'a>(
         &'a self,
         discovered: &'a CheckoutDiscovered,
-        handles: &mut ::eventcore::command::Handles<'a>,
+        handles: &mut ::eventcore::command::codegen::Handles<'a>,
     ) -> CheckoutStreams<'a> {
         CheckoutStreams {
-            order: ::eventcore::command::Handles::next(handles, "order", &self.order),
-            lines: ::eventcore::command::Handles::next(handles, "lines", &self.lines),
-            coupon: ::eventcore::command::Handles::next(handles, "coupon", &self.coupon),
-            payment: ::eventcore::command::Handles::next(
+            order: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "order",
+                &self.order,
+            ),
+            lines: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "lines",
+                &self.lines,
+            ),
+            coupon: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "coupon",
+                &self.coupon,
+            ),
+            payment: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "payment",
                 &discovered.payment,
             ),
-            prices: ::eventcore::command::Handles::next(
+            prices: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "prices",
                 &discovered.prices,
@@ -118,34 +138,43 @@ impl ::eventcore::CommandStreams for Checkout {
     fn event<'a>(
         &'a self,
         discovered: &'a CheckoutDiscovered,
-        event: ::eventcore::command::FieldRecord<'a>,
+        event: ::eventcore::command::codegen::FieldRecord<'a>,
     ) -> ::core::result::Result<CheckoutEvent<'a>, ::eventcore::DecodeError> {
-        match ::eventcore::command::FieldRecord::field(&event) {
+        match ::eventcore::command::codegen::FieldRecord::field(&event) {
             0 => {
                 ::core::result::Result::Ok(
                     CheckoutEvent::Order(
-                        ::eventcore::command::FieldRecord::decode(event, &self.order)?,
+                        ::eventcore::command::codegen::FieldRecord::decode(
+                            event,
+                            &self.order,
+                        )?,
                     ),
                 )
             }
             1 => {
                 ::core::result::Result::Ok(
                     CheckoutEvent::Lines(
-                        ::eventcore::command::FieldRecord::decode(event, &self.lines)?,
+                        ::eventcore::command::codegen::FieldRecord::decode(
+                            event,
+                            &self.lines,
+                        )?,
                     ),
                 )
             }
             2 => {
                 ::core::result::Result::Ok(
                     CheckoutEvent::Coupon(
-                        ::eventcore::command::FieldRecord::decode(event, &self.coupon)?,
+                        ::eventcore::command::codegen::FieldRecord::decode(
+                            event,
+                            &self.coupon,
+                        )?,
                     ),
                 )
             }
             3 => {
                 ::core::result::Result::Ok(
                     CheckoutEvent::Payment(
-                        ::eventcore::command::FieldRecord::decode(
+                        ::eventcore::command::codegen::FieldRecord::decode(
                             event,
                             &discovered.payment,
                         )?,
@@ -155,7 +184,7 @@ impl ::eventcore::CommandStreams for Checkout {
             4 => {
                 ::core::result::Result::Ok(
                     CheckoutEvent::Prices(
-                        ::eventcore::command::FieldRecord::decode(
+                        ::eventcore::command::codegen::FieldRecord::decode(
                             event,
                             &discovered.prices,
                         )?,
@@ -164,7 +193,7 @@ impl ::eventcore::CommandStreams for Checkout {
             }
             _ => {
                 ::core::result::Result::Err(
-                    ::eventcore::command::FieldRecord::undeclared(&event),
+                    ::eventcore::command::codegen::FieldRecord::undeclared(&event),
                 )
             }
         }

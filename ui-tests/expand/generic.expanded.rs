@@ -9,14 +9,14 @@ where
     'k: 's,
     K: 's,
 {
-    log: crate::renamed::command::FieldHandle<'s, Keyed<'k, K, N>>,
-    r#type: crate::renamed::command::FieldHandle<
+    log: crate::renamed::command::codegen::FieldHandle<'s, Keyed<'k, K, N>>,
+    r#type: crate::renamed::command::codegen::FieldHandle<
         's,
         K,
         crate::renamed::command::ReadOnly,
     >,
     /// The slot `next`.
-    pub(crate) next: crate::renamed::command::FieldHandle<'s, Option<K>>,
+    pub(crate) next: crate::renamed::command::codegen::FieldHandle<'s, Option<K>>,
 }
 /// An event from one of the streams of [`Audit`].
 #[allow(deprecated, missing_debug_implementations, private_interfaces)]
@@ -28,11 +28,11 @@ where
     K: 's,
 {
     /// From the stream of `log`.
-    Log(crate::renamed::command::FieldEvent<'s, Keyed<'k, K, N>>),
+    Log(crate::renamed::command::codegen::FieldEvent<'s, Keyed<'k, K, N>>),
     /// From the stream of `type`.
-    Type(crate::renamed::command::FieldEvent<'s, K>),
+    Type(crate::renamed::command::codegen::FieldEvent<'s, K>),
     /// From the stream of `next`.
-    Next(crate::renamed::command::FieldEvent<'s, Option<K>>),
+    Next(crate::renamed::command::codegen::FieldEvent<'s, Option<K>>),
 }
 /// The streams that [`Audit`] finds from its state.
 #[allow(deprecated, missing_debug_implementations, private_interfaces)]
@@ -51,7 +51,7 @@ where
 {
     fn default() -> Self {
         Self {
-            next: crate::renamed::command::empty_slot(),
+            next: crate::renamed::command::codegen::empty_slot(),
         }
     }
 }
@@ -68,9 +68,13 @@ where
     type Event<'s> = Happened<'s, 'k, K, N> where Self: 's;
     type Discovered = AuditDiscovered<K>;
     const DISCOVERS: bool = true;
-    fn declare(&self, streams: &mut crate::renamed::command::Declarations) {
-        crate::renamed::command::Declarations::declare(streams, "log", &self.log);
-        crate::renamed::command::Declarations::declare_read_only(
+    fn declare(&self, streams: &mut crate::renamed::command::codegen::Declarations) {
+        crate::renamed::command::codegen::Declarations::declare(
+            streams,
+            "log",
+            &self.log,
+        );
+        crate::renamed::command::codegen::Declarations::declare_read_only(
             streams,
             "type",
             &self.r#type,
@@ -78,9 +82,9 @@ where
     }
     fn declare_discovered(
         discovered: &AuditDiscovered<K>,
-        streams: &mut crate::renamed::command::Declarations,
+        streams: &mut crate::renamed::command::codegen::Declarations,
     ) {
-        crate::renamed::command::Declarations::declare(
+        crate::renamed::command::codegen::Declarations::declare(
             streams,
             "next",
             &discovered.next,
@@ -100,16 +104,20 @@ where
     fn streams<'s>(
         &'s self,
         discovered: &'s AuditDiscovered<K>,
-        handles: &mut crate::renamed::command::Handles<'s>,
+        handles: &mut crate::renamed::command::codegen::Handles<'s>,
     ) -> Handles<'s, 'k, K, N> {
         Handles {
-            log: crate::renamed::command::Handles::next(handles, "log", &self.log),
-            r#type: crate::renamed::command::Handles::next(
+            log: crate::renamed::command::codegen::Handles::next(
+                handles,
+                "log",
+                &self.log,
+            ),
+            r#type: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "type",
                 &self.r#type,
             ),
-            next: crate::renamed::command::Handles::next(
+            next: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "next",
                 &discovered.next,
@@ -119,20 +127,23 @@ where
     fn event<'s>(
         &'s self,
         discovered: &'s AuditDiscovered<K>,
-        event: crate::renamed::command::FieldRecord<'s>,
+        event: crate::renamed::command::codegen::FieldRecord<'s>,
     ) -> ::core::result::Result<Happened<'s, 'k, K, N>, crate::renamed::DecodeError> {
-        match crate::renamed::command::FieldRecord::field(&event) {
+        match crate::renamed::command::codegen::FieldRecord::field(&event) {
             0 => {
                 ::core::result::Result::Ok(
                     Happened::Log(
-                        crate::renamed::command::FieldRecord::decode(event, &self.log)?,
+                        crate::renamed::command::codegen::FieldRecord::decode(
+                            event,
+                            &self.log,
+                        )?,
                     ),
                 )
             }
             1 => {
                 ::core::result::Result::Ok(
                     Happened::Type(
-                        crate::renamed::command::FieldRecord::decode(
+                        crate::renamed::command::codegen::FieldRecord::decode(
                             event,
                             &self.r#type,
                         )?,
@@ -142,7 +153,7 @@ where
             2 => {
                 ::core::result::Result::Ok(
                     Happened::Next(
-                        crate::renamed::command::FieldRecord::decode(
+                        crate::renamed::command::codegen::FieldRecord::decode(
                             event,
                             &discovered.next,
                         )?,
@@ -151,7 +162,7 @@ where
             }
             _ => {
                 ::core::result::Result::Err(
-                    crate::renamed::command::FieldRecord::undeclared(&event),
+                    crate::renamed::command::codegen::FieldRecord::undeclared(&event),
                 )
             }
         }

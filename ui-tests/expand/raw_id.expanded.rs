@@ -3,17 +3,17 @@
 /// The streams of [`Import`], one handle for each field.
 #[allow(dead_code, deprecated, missing_debug_implementations)]
 struct ImportStreams<'a> {
-    target: ::eventcore::command::FieldHandle<
+    target: ::eventcore::command::codegen::FieldHandle<
         'a,
         StreamId,
         ::eventcore::command::Writable,
-        ::eventcore::command::Raw<AccountEvent>,
+        ::eventcore::command::codegen::Raw<AccountEvent>,
     >,
-    limits: ::eventcore::command::FieldHandle<
+    limits: ::eventcore::command::codegen::FieldHandle<
         'a,
         Vec<StreamId>,
         ::eventcore::command::ReadOnly,
-        ::eventcore::command::Raw<LimitsEvent>,
+        ::eventcore::command::codegen::Raw<LimitsEvent>,
     >,
 }
 /// An event from one of the streams of [`Import`].
@@ -21,18 +21,18 @@ struct ImportStreams<'a> {
 enum ImportEvent<'a> {
     /// From the stream of `target`.
     Target(
-        ::eventcore::command::FieldEvent<
+        ::eventcore::command::codegen::FieldEvent<
             'a,
             StreamId,
-            ::eventcore::command::Raw<AccountEvent>,
+            ::eventcore::command::codegen::Raw<AccountEvent>,
         >,
     ),
     /// From the stream of `limits`.
     Limits(
-        ::eventcore::command::FieldEvent<
+        ::eventcore::command::codegen::FieldEvent<
             'a,
             Vec<StreamId>,
-            ::eventcore::command::Raw<LimitsEvent>,
+            ::eventcore::command::codegen::Raw<LimitsEvent>,
         >,
     ),
 }
@@ -42,12 +42,12 @@ impl ::eventcore::CommandStreams for Import {
     type Streams<'a> = ImportStreams<'a> where Self: 'a;
     type Event<'a> = ImportEvent<'a> where Self: 'a;
     type Discovered = ();
-    fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
-        ::eventcore::command::Declarations::declare_raw::<
+    fn declare(&self, streams: &mut ::eventcore::command::codegen::Declarations) {
+        ::eventcore::command::codegen::Declarations::declare_raw::<
             AccountEvent,
             _,
         >(streams, "target", &self.target);
-        ::eventcore::command::Declarations::declare_raw_read_only::<
+        ::eventcore::command::codegen::Declarations::declare_raw_read_only::<
             LimitsEvent,
             _,
         >(streams, "limits", &self.limits);
@@ -55,15 +55,15 @@ impl ::eventcore::CommandStreams for Import {
     fn streams<'a>(
         &'a self,
         _discovered: &'a (),
-        handles: &mut ::eventcore::command::Handles<'a>,
+        handles: &mut ::eventcore::command::codegen::Handles<'a>,
     ) -> ImportStreams<'a> {
         ImportStreams {
-            target: ::eventcore::command::Handles::next_raw::<
+            target: ::eventcore::command::codegen::Handles::next_raw::<
                 AccountEvent,
                 _,
                 _,
             >(handles, "target", &self.target),
-            limits: ::eventcore::command::Handles::next_raw::<
+            limits: ::eventcore::command::codegen::Handles::next_raw::<
                 LimitsEvent,
                 _,
                 _,
@@ -73,13 +73,13 @@ impl ::eventcore::CommandStreams for Import {
     fn event<'a>(
         &'a self,
         _discovered: &'a (),
-        event: ::eventcore::command::FieldRecord<'a>,
+        event: ::eventcore::command::codegen::FieldRecord<'a>,
     ) -> ::core::result::Result<ImportEvent<'a>, ::eventcore::DecodeError> {
-        match ::eventcore::command::FieldRecord::field(&event) {
+        match ::eventcore::command::codegen::FieldRecord::field(&event) {
             0 => {
                 ::core::result::Result::Ok(
                     ImportEvent::Target(
-                        ::eventcore::command::FieldRecord::decode_raw::<
+                        ::eventcore::command::codegen::FieldRecord::decode_raw::<
                             AccountEvent,
                             _,
                         >(event, &self.target)?,
@@ -89,7 +89,7 @@ impl ::eventcore::CommandStreams for Import {
             1 => {
                 ::core::result::Result::Ok(
                     ImportEvent::Limits(
-                        ::eventcore::command::FieldRecord::decode_raw::<
+                        ::eventcore::command::codegen::FieldRecord::decode_raw::<
                             LimitsEvent,
                             _,
                         >(event, &self.limits)?,
@@ -98,7 +98,7 @@ impl ::eventcore::CommandStreams for Import {
             }
             _ => {
                 ::core::result::Result::Err(
-                    ::eventcore::command::FieldRecord::undeclared(&event),
+                    ::eventcore::command::codegen::FieldRecord::undeclared(&event),
                 )
             }
         }

@@ -3,9 +3,9 @@
 /// The streams of [`Transfer`], one handle for each field.
 #[allow(dead_code, deprecated, missing_debug_implementations)]
 struct TransferStreams<'a> {
-    from: ::eventcore::command::FieldHandle<'a, AccountId>,
-    to: ::eventcore::command::FieldHandle<'a, AccountId>,
-    limits: ::eventcore::command::FieldHandle<
+    from: ::eventcore::command::codegen::FieldHandle<'a, AccountId>,
+    to: ::eventcore::command::codegen::FieldHandle<'a, AccountId>,
+    limits: ::eventcore::command::codegen::FieldHandle<
         'a,
         LimitsId,
         ::eventcore::command::ReadOnly,
@@ -15,11 +15,11 @@ struct TransferStreams<'a> {
 #[allow(deprecated, missing_debug_implementations, private_interfaces)]
 enum TransferEvent<'a> {
     /// From the stream of `from`.
-    From(::eventcore::command::FieldEvent<'a, AccountId>),
+    From(::eventcore::command::codegen::FieldEvent<'a, AccountId>),
     /// From the stream of `to`.
-    To(::eventcore::command::FieldEvent<'a, AccountId>),
+    To(::eventcore::command::codegen::FieldEvent<'a, AccountId>),
     /// From the stream of `limits`.
-    Limits(::eventcore::command::FieldEvent<'a, LimitsId>),
+    Limits(::eventcore::command::codegen::FieldEvent<'a, LimitsId>),
 }
 #[automatically_derived]
 #[allow(deprecated)]
@@ -27,10 +27,14 @@ impl ::eventcore::CommandStreams for Transfer {
     type Streams<'a> = TransferStreams<'a> where Self: 'a;
     type Event<'a> = TransferEvent<'a> where Self: 'a;
     type Discovered = ();
-    fn declare(&self, streams: &mut ::eventcore::command::Declarations) {
-        ::eventcore::command::Declarations::declare(streams, "from", &self.from);
-        ::eventcore::command::Declarations::declare(streams, "to", &self.to);
-        ::eventcore::command::Declarations::declare_read_only(
+    fn declare(&self, streams: &mut ::eventcore::command::codegen::Declarations) {
+        ::eventcore::command::codegen::Declarations::declare(
+            streams,
+            "from",
+            &self.from,
+        );
+        ::eventcore::command::codegen::Declarations::declare(streams, "to", &self.to);
+        ::eventcore::command::codegen::Declarations::declare_read_only(
             streams,
             "limits",
             &self.limits,
@@ -39,44 +43,61 @@ impl ::eventcore::CommandStreams for Transfer {
     fn streams<'a>(
         &'a self,
         _discovered: &'a (),
-        handles: &mut ::eventcore::command::Handles<'a>,
+        handles: &mut ::eventcore::command::codegen::Handles<'a>,
     ) -> TransferStreams<'a> {
         TransferStreams {
-            from: ::eventcore::command::Handles::next(handles, "from", &self.from),
-            to: ::eventcore::command::Handles::next(handles, "to", &self.to),
-            limits: ::eventcore::command::Handles::next(handles, "limits", &self.limits),
+            from: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "from",
+                &self.from,
+            ),
+            to: ::eventcore::command::codegen::Handles::next(handles, "to", &self.to),
+            limits: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "limits",
+                &self.limits,
+            ),
         }
     }
     fn event<'a>(
         &'a self,
         _discovered: &'a (),
-        event: ::eventcore::command::FieldRecord<'a>,
+        event: ::eventcore::command::codegen::FieldRecord<'a>,
     ) -> ::core::result::Result<TransferEvent<'a>, ::eventcore::DecodeError> {
-        match ::eventcore::command::FieldRecord::field(&event) {
+        match ::eventcore::command::codegen::FieldRecord::field(&event) {
             0 => {
                 ::core::result::Result::Ok(
                     TransferEvent::From(
-                        ::eventcore::command::FieldRecord::decode(event, &self.from)?,
+                        ::eventcore::command::codegen::FieldRecord::decode(
+                            event,
+                            &self.from,
+                        )?,
                     ),
                 )
             }
             1 => {
                 ::core::result::Result::Ok(
                     TransferEvent::To(
-                        ::eventcore::command::FieldRecord::decode(event, &self.to)?,
+                        ::eventcore::command::codegen::FieldRecord::decode(
+                            event,
+                            &self.to,
+                        )?,
                     ),
                 )
             }
             2 => {
                 ::core::result::Result::Ok(
                     TransferEvent::Limits(
-                        ::eventcore::command::FieldRecord::decode(event, &self.limits)?,
+                        ::eventcore::command::codegen::FieldRecord::decode(
+                            event,
+                            &self.limits,
+                        )?,
                     ),
                 )
             }
             _ => {
                 ::core::result::Result::Err(
-                    ::eventcore::command::FieldRecord::undeclared(&event),
+                    ::eventcore::command::codegen::FieldRecord::undeclared(&event),
                 )
             }
         }

@@ -1,6 +1,6 @@
 //! The fields the other way round.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::{AccountEvent, AccountId};
 
 #[derive(EventFeed)]

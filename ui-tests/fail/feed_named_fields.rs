@@ -1,6 +1,6 @@
 //! Fields with names.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::{AccountEvent, AccountId};
 
 #[derive(EventFeed)]

@@ -1,6 +1,6 @@
 //! The first field is no key.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::AccountEvent;
 
 #[derive(EventFeed)]

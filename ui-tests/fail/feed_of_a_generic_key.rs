@@ -1,6 +1,6 @@
 //! A key that may not be one.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 
 #[derive(EventFeed)]
 enum Ledger<K, E> {

@@ -1,6 +1,6 @@
 //! No variant.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 
 #[derive(EventFeed)]
 enum Ledger {}

@@ -1,6 +1,6 @@
 //! The attribute on a field.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::{AccountEvent, AccountId};
 
 #[derive(EventFeed)]

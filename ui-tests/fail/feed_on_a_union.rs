@@ -1,6 +1,6 @@
 //! A union instead of an enum.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 
 #[derive(EventFeed)]
 union Ledger {

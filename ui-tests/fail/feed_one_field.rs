@@ -1,6 +1,6 @@
 //! The key is missing.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::AccountEvent;
 
 #[derive(EventFeed)]

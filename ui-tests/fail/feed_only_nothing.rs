@@ -1,6 +1,6 @@
 //! Narrowed to nothing, to a variant instead of a name, and to a name twice.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::{AccountEvent, AccountId, OrderEvent, OrderId};
 use ui_tests::{LimitsEvent, LimitsId};
 

@@ -1,6 +1,6 @@
 //! An event that is not that of the key.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::{AccountId, OrderEvent};
 
 #[derive(EventFeed)]

@@ -1,6 +1,6 @@
 //! Two key types of one category.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use eventcore::StreamKey;
 use ui_tests::{AccountEvent, AccountId};
 

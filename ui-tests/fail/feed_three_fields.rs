@@ -1,6 +1,6 @@
 //! More than a key and an event.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::{AccountEvent, AccountId};
 
 #[derive(EventFeed)]

@@ -1,6 +1,6 @@
 //! Neither key nor event.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::{AccountEvent, AccountId};
 
 #[derive(EventFeed)]

@@ -1,6 +1,6 @@
 //! A misspelt argument, and one of another name.
 
-use eventcore::projection::EventFeed;
+use eventcore::EventFeed;
 use ui_tests::{AccountEvent, AccountId, OrderEvent, OrderId};
 
 #[derive(EventFeed)]

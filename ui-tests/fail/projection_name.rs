@@ -27,5 +27,5 @@ impl<Tx: Send> Projection<Tx> for Balances {
 
 fn main() {
     let store = std::sync::Arc::new(MemoryEventStore::new());
-    let _ = ProjectionRunner::into_database(store, MemoryReadModel::<()>::new(), Balances);
+    let _ = ProjectionRunner::with_database(store, MemoryReadModel::<()>::new(), Balances);
 }

@@ -4,7 +4,7 @@ use std::{cell::Cell, fmt};
 
 use eventcore::{
     Command, CommandLogic, EventFilter, EventStore, Position, RetryPolicy, StreamKey, execute, memory::MemoryEventStore,
-    store::ReadFeed,
+    store::ReadFeedRequest,
 };
 use ui_tests::*;
 
@@ -69,7 +69,7 @@ impl CommandLogic for Shift {
 }
 
 async fn written(store: &MemoryEventStore) -> Vec<String> {
-    let request = ReadFeed { after: Position::START, filter: EventFilter::All, limit: 100 };
+    let request = ReadFeedRequest { after: Position::START, filter: EventFilter::All, limit: 100 };
     let page = store.read_feed(request).await.unwrap();
     page.events.iter().map(|event| format!("{} {}", event.stream, event.type_name)).collect()
 }

@@ -4,7 +4,7 @@
 
 use ::eventcore::{
     EventFilter, EventSelector, StreamKey,
-    projection::{EventFeed, FeedError},
+    EventFeed, projection::{FeedError},
 };
 use ::std::{assert_eq, string::String};
 use ::ui_tests::{AccountEvent, AccountId, LimitsEvent, OrderEvent, OrderId};
@@ -51,7 +51,7 @@ mod renamed {
         pub use ::eventcore as events;
     }
 
-    #[derive(::eventcore::projection::EventFeed)]
+    #[derive(::eventcore::EventFeed)]
     #[event_feed(crate = my::events)]
     pub enum Accounts {
         Account(AccountId, AccountEvent),

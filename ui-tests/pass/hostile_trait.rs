@@ -2,7 +2,7 @@
 
 use eventcore::{
     Command, CommandLogic, Event, EventFilter, EventStore, Position, RetryPolicy, StreamId, StreamResolver, execute,
-    memory::MemoryEventStore, projection::EventFeed, store::ReadFeed,
+    memory::MemoryEventStore, EventFeed, store::ReadFeedRequest,
 };
 use serde::{Deserialize, Serialize};
 use ui_tests::{AccountEvent, AccountId, LimitsEvent, LimitsId, OrderEvent, OrderId, Refused};
@@ -164,7 +164,7 @@ impl<K: eventcore::StreamKey + 'static> CommandLogic for Keep<K> {
     }
 }
 
-#[derive(eventcore::projection::EventFeed)]
+#[derive(eventcore::EventFeed)]
 enum Everything {
     Note(NoteId, NoteEvent),
     #[event_feed(only("Flagged"))]
@@ -185,7 +185,7 @@ async fn main() {
         execute(&store, command, RetryPolicy::new()).await.unwrap();
         execute(&store, Keep { kept: NoteId(1) }, RetryPolicy::new()).await.unwrap();
     }
-    let request = ReadFeed { after: Position::START, filter: EventFilter::All, limit: 100 };
+    let request = ReadFeedRequest { after: Position::START, filter: EventFilter::All, limit: 100 };
     let page = EventStore::read_feed(&store, request).await.unwrap();
     assert_eq!(page.events.len(), 6);
     assert!(matches!(<Everything as EventFeed>::filter(), EventFilter::AnyOf(_)));

@@ -31,7 +31,7 @@
     warnings
 )]
 
-use eventcore::{Command, CommandLogic, Event, StreamKey, StreamResolver, projection::EventFeed};
+use eventcore::{Command, CommandLogic, Event, StreamKey, StreamResolver, EventFeed};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 
@@ -153,7 +153,7 @@ impl CommandLogic for Small {
 
 #[allow(missing_docs)]
 mod checks {
-    #[derive(Debug, eventcore::projection::EventFeed)]
+    #[derive(Debug, eventcore::EventFeed)]
     #[allow(deprecated)]
     #[allow(dead_code)]
     pub(crate) enum Two {

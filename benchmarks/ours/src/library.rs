@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use eventcore::{
     Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, Version, execute,
-    store::{MAX_PAGE_EVENTS, ReadStreams, StreamCursor},
+    store::{MAX_PAGE_EVENTS, ReadStreamsRequest, StreamCursor},
 };
 use serde::{Deserialize, Serialize};
 use workload::{Accounts, Failure};
@@ -128,9 +128,9 @@ impl Accounts for Bank {
         loop {
             let page = self
                 .store
-                .read_streams(ReadStreams {
+                .read_streams(ReadStreamsRequest {
                     streams: vec![StreamCursor { stream: AccountId(account).stream_id()?, after }],
-                    up_to: None,
+                    snapshot: None,
                     limit: MAX_PAGE_EVENTS,
                     idempotency_key: None,
                 })

@@ -126,8 +126,8 @@ fn field_type(command: &Command, field: &Field, alias: &str) -> TokenStream {
     });
     let source = event
         .as_ref()
-        .map(|event| quote_spanned!(span=> , #krate::command::Raw<#event>));
-    quote_spanned!(span=> #krate::command::#alias<#lifetime, #ty #access #source>)
+        .map(|event| quote_spanned!(span=> , #krate::command::codegen::Raw<#event>));
+    quote_spanned!(span=> #krate::command::codegen::#alias<#lifetime, #ty #access #source>)
 }
 
 fn discovered_struct(command: &Command, discovered: &Discovered) -> TokenStream {
@@ -153,7 +153,7 @@ fn discovered_struct(command: &Command, discovered: &Discovered) -> TokenStream 
     let defaults = slots.iter().map(|Field { ident, ty, .. }| {
         let span = location(ty);
         let krate = path_at(&command.krate, span);
-        quote_spanned!(span=> #ident: #krate::command::empty_slot())
+        quote_spanned!(span=> #ident: #krate::command::codegen::empty_slot())
     });
     quote! {
         #doc
@@ -228,7 +228,7 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
             type Event<#lifetime> = #event #arguments where Self: #lifetime;
             type Discovered = #discovered_type;
             #discovers
-            fn declare(&self, #declare_name: &mut #krate::command::Declarations) {
+            fn declare(&self, #declare_name: &mut #krate::command::codegen::Declarations) {
                 #(#own;)*
             }
             #slots
@@ -237,18 +237,18 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
             fn streams<#lifetime>(
                 &#lifetime self,
                 #discovered_name: &#lifetime #discovered_type,
-                #handles_name: &mut #krate::command::Handles<#lifetime>,
+                #handles_name: &mut #krate::command::codegen::Handles<#lifetime>,
             ) -> #streams #arguments {
                 #streams { #handles }
             }
             fn event<#lifetime>(
                 &#lifetime self,
                 #discovered_name: &#lifetime #discovered_type,
-                event: #krate::command::FieldRecord<#lifetime>,
+                event: #krate::command::codegen::FieldRecord<#lifetime>,
             ) -> ::core::result::Result<#event #arguments, #krate::DecodeError> {
-                match #krate::command::FieldRecord::field(&event) {
+                match #krate::command::codegen::FieldRecord::field(&event) {
                     #(#arms)*
-                    _ => ::core::result::Result::Err(#krate::command::FieldRecord::undeclared(&event)),
+                    _ => ::core::result::Result::Err(#krate::command::codegen::FieldRecord::undeclared(&event)),
                 }
             }
         }
@@ -275,7 +275,7 @@ fn handles(command: &Command) -> TokenStream {
             },
             span,
         );
-        quote_spanned!(span=> #ident: #krate::command::Handles::#next #turbofish(handles, #name, #place))
+        quote_spanned!(span=> #ident: #krate::command::codegen::Handles::#next #turbofish(handles, #name, #place))
     });
     let unused = fields
         .is_empty()
@@ -312,7 +312,7 @@ fn declare(command: &Command, field: &Field) -> TokenStream {
     };
     let method = Ident::new(method, span);
     let (place, turbofish, name) = (place(field, span), raw(field, span, 1), &field.name);
-    quote_spanned!(span=> #krate::command::Declarations::#method #turbofish(streams, #name, #place))
+    quote_spanned!(span=> #krate::command::codegen::Declarations::#method #turbofish(streams, #name, #place))
 }
 
 fn decode_arm(command: &Command, number: usize, field: &Field) -> TokenStream {
@@ -332,8 +332,7 @@ fn decode_arm(command: &Command, number: usize, field: &Field) -> TokenStream {
         ident_at(&field.variant, span),
     );
     let number = Literal::usize_unsuffixed(number);
-    let decoded =
-        quote_spanned!(span=> #krate::command::FieldRecord::#method #turbofish(event, #place)?);
+    let decoded = quote_spanned!(span=> #krate::command::codegen::FieldRecord::#method #turbofish(event, #place)?);
     quote_spanned!(span=> #number => ::core::result::Result::Ok(#event::#variant(#decoded)),)
 }
 
@@ -360,7 +359,7 @@ fn declare_slots(command: &Command, declare: impl Iterator<Item = TokenStream>) 
     let any = command.fields.iter().any(|field| field.is_slot);
     let (discovered, streams) = (parameter("discovered", any), parameter("streams", any));
     quote! {
-        fn declare_discovered(#discovered: &#ty, #streams: &mut #krate::command::Declarations) {
+        fn declare_discovered(#discovered: &#ty, #streams: &mut #krate::command::codegen::Declarations) {
             #(#declare;)*
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn expand(feed: &Feed, errors: &Errors) -> TokenStream {
         #early
         #[automatically_derived]
         #[allow(deprecated)]
-        impl #impl_generics #krate::projection::EventFeed for #ident #type_generics #where_clause {
+        impl #impl_generics #krate::EventFeed for #ident #type_generics #where_clause {
             fn filter() -> #krate::EventFilter {
                 #late
                 #krate::EventFilter::any_of([#(#selectors,)*])
@@ -119,5 +119,5 @@ fn key(feed: &Feed, variant: &Variant) -> TokenStream {
     let krate = path_at(&feed.krate, first);
     let open = quote_spanned!(first=> <);
     let close = quote_spanned!(last=> >);
-    quote!(#open #key as #krate::projection::FeedKey<#event> #close)
+    quote!(#open #key as #krate::projection::codegen::FeedKey<#event> #close)
 }

@@ -13,7 +13,7 @@ use std::{
 use eventcore::{
     Command, CommandLogic, CommitId, Event, EventStore, Metadata, RetryPolicy, StreamId, StreamKey,
     Version, execute,
-    store::{AppendEvents, ExpectedVersion, NewEvent},
+    store::{AppendRequest, ExpectedVersion, NewEvent},
 };
 use serde::{Deserialize, Serialize};
 
@@ -186,7 +186,7 @@ pub async fn deposit_each(
         type_name: "AccountDeposited",
         payload: (&b"{\"amount\":5}"[..]).into(),
     };
-    let request = AppendEvents::new(
+    let request = AppendRequest::new(
         CommitId::generate(),
         streams.iter().map(expected).collect(),
         (0..streams.len() * count)

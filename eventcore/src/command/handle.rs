@@ -5,8 +5,11 @@
 
 use std::{fmt, marker::PhantomData, ops::Index};
 
-use super::{Raw, WriteBuffer};
-use crate::{Version, event::Event, stream::StreamKey};
+use super::{WriteBuffer, codegen::Raw};
+use crate::{
+    Version,
+    event::{Event, StreamKey},
+};
 
 /// The access of a stream that is declared `#[stream]`.
 #[derive(Debug)]
@@ -23,9 +26,9 @@ pub struct ReadOnly;
     label = "cannot append here",
     note = "declare the field `#[stream]` instead of `#[stream(read)]` to append to it"
 )]
-pub trait Access: sealed::Mode {}
+pub trait CanAppend: sealed::Mode {}
 
-impl Access for Writable {}
+impl CanAppend for Writable {}
 
 /// The events that a stream accepts: those of its key.
 #[diagnostic::on_unimplemented(
@@ -126,7 +129,7 @@ impl<K: HandleKey, A> StreamHandle<'_, K, A> {
     )]
     pub fn append<E>(&self, event: E)
     where
-        A: Access,
+        A: CanAppend,
         E: AppendsTo<K, K::Event> + Event,
     {
         self.buffer.append(self.slot, &event);

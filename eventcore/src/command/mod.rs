@@ -5,24 +5,18 @@
 //! streams are found from state.
 
 mod cached;
-mod declare;
-mod field;
+pub mod codegen;
 mod handle;
-mod record;
 mod writes;
 
 pub use cached::{CachedCommand, Caching, Folded};
-pub(crate) use declare::Slot;
-pub use declare::{DeclarationError, Declarations};
-pub use field::{
-    ByKey, FieldEvent, FieldHandle, KeyField, Raw, RawField, RawKey, SlotField, StreamField,
-    Unnamed, empty_slot,
-};
-pub use handle::{Access, AppendsTo, ReadOnly, StreamHandle, StreamHandles, Writable};
-pub use record::FieldRecord;
-pub use writes::{HandleMismatch, Handles};
+pub use codegen::DeclarationError;
+pub(crate) use codegen::Slot;
+pub use handle::{AppendsTo, CanAppend, ReadOnly, StreamHandle, StreamHandles, Writable};
+pub use writes::HandleMismatch;
 pub(crate) use writes::{Refusal, WriteBuffer};
 
+use self::codegen::{Declarations, FieldRecord, Handles};
 use crate::event::DecodeError;
 
 /// The streams of a command, and the types through which its logic reads and writes them.

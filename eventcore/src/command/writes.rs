@@ -3,11 +3,15 @@
 
 use std::{cell::RefCell, ops::Range};
 
-use super::{ByKey, Raw, Slot, StreamField, StreamHandle, handle::sealed::Mode};
+use super::{
+    Slot, StreamHandle,
+    codegen::{ByKey, Raw, StreamField},
+    handle::sealed::Mode,
+};
 use crate::{
     Version,
     event::{EncodeError, Event, Payloads},
-    store::{AppendRefused, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, NewEvent},
+    store::{AppendError, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, NewEvent},
 };
 
 /// The writes of one run of `handle`.
@@ -34,7 +38,7 @@ pub(crate) enum Refusal {
         type_name: &'static str,
         source: EncodeError,
     },
-    TooMuch(AppendRefused),
+    TooMuch(AppendError),
     /// Only reachable by circumventing the types.
     Undeclared {
         slot: usize,
@@ -85,12 +89,12 @@ impl WriteBuffer {
         };
         let payload = writes.payloads.push(type_name, event).map_err(refused)?;
         if writes.payloads.len() > MAX_COMMIT_BYTES {
-            return Err(Refusal::TooMuch(AppendRefused::TooLarge {
+            return Err(Refusal::TooMuch(AppendError::TooLarge {
                 bytes: writes.payloads.len(),
             }));
         }
         if writes.events.len() >= MAX_COMMIT_EVENTS {
-            return Err(Refusal::TooMuch(AppendRefused::TooManyEvents {
+            return Err(Refusal::TooMuch(AppendError::TooManyEvents {
                 events: writes.events.len() + 1,
             }));
         }

@@ -7,6 +7,7 @@ mod codec;
 mod envelope;
 mod id;
 mod json;
+mod key;
 mod names;
 mod payload;
 
@@ -16,6 +17,7 @@ pub use codec::{decode_struct, decode_variant, upcast};
 pub use envelope::{Metadata, RecordedEvent};
 pub use id::{CommitId, EventId};
 pub(crate) use json::check_json;
+pub use key::StreamKey;
 pub(crate) use names::is_type_name;
 #[doc(hidden)]
 pub use names::{are_distinct, concat_names, contains, count_names};

@@ -6,7 +6,7 @@ use crate::{
     Position, Version,
     command::{DeclarationError, HandleMismatch},
     event::{DecodeError, EncodeError},
-    store::{AppendRefused, EventStoreError, KeyReused, VersionConflict},
+    store::{AppendError, EventStoreError, KeyReused, VersionConflict},
     stream::StreamId,
 };
 
@@ -104,7 +104,7 @@ pub enum CommandError<E> {
     },
     /// The commit is too large.
     #[error(transparent)]
-    AppendRefused(#[from] AppendRefused),
+    AppendError(#[from] AppendError),
     /// The handles of a command with a hand-written [`CommandStreams`](crate::CommandStreams) do
     /// not match its declarations.
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::RetryPolicy;
+use super::retry::RetryPolicy;
 use crate::{event::Metadata, store::IdempotencyKey};
 
 /// The default of [`ExecuteOptions::max_streams`].

@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     command::{
-        Caching, CommandLogic, Declarations, FieldRecord, Folded, Handles, Refusal, Slot,
-        WriteBuffer,
+        Caching, CommandLogic, Folded, Refusal, Slot, WriteBuffer,
+        codegen::{Declarations, FieldRecord, Handles},
     },
     event::CommitId,
     store::{
-        AppendEvents, Appended, EventStoreError, ReadStreams, StateKey, StreamEvent, StreamsPage,
-        VersionConflict,
+        AppendRequest, CommitReceipt, EventStoreError, ReadStreamsRequest, StateKey, StreamEvent,
+        StreamPage, VersionConflict,
     },
 };
 
@@ -39,7 +39,7 @@ pub enum Step<C: CommandLogic> {
     /// Read a page of streams.
     ReadStreams(ReadStep<C>),
     /// Commit events.
-    AppendEvents(AppendStep<C>),
+    Append(AppendStep<C>),
     /// Wait before the next attempt.
     Sleep(SleepStep<C>),
     /// Nothing: this is the result, and the state to cache for a later command, if there is a new
@@ -50,13 +50,13 @@ pub enum Step<C: CommandLogic> {
 /// A read that the pipeline waits for.
 pub struct ReadStep<C: CommandLogic> {
     machine: Box<Machine<C>>,
-    request: ReadStreams,
+    request: ReadStreamsRequest,
 }
 
 /// An append that the pipeline waits for.
 pub struct AppendStep<C: CommandLogic> {
     machine: Box<Machine<C>>,
-    request: AppendEvents,
+    request: AppendRequest,
     /// The store's last error, if an earlier attempt to make this same commit ended with an unknown
     /// outcome.
     unknown: Option<EventStoreError>,
@@ -75,7 +75,7 @@ enum Then {
     /// Keep the folded state and read only newer events, which all follow it in commit order.
     CatchUp,
     AppendAgain {
-        request: AppendEvents,
+        request: AppendRequest,
         unknown: Option<EventStoreError>,
     },
 }
@@ -214,7 +214,7 @@ impl<C: CommandLogic> ExecutePipeline<C> {
 
 impl<C: CommandLogic> ReadStep<C> {
     /// Returns the request to read.
-    pub fn request(&self) -> &ReadStreams {
+    pub fn request(&self) -> &ReadStreamsRequest {
         &self.request
     }
 
@@ -222,7 +222,7 @@ impl<C: CommandLogic> ReadStep<C> {
     /// execution.
     pub fn resume(
         mut self,
-        result: Result<StreamsPage, EventStoreError>,
+        result: Result<StreamPage, EventStoreError>,
         elapsed: Duration,
     ) -> Step<C> {
         match result {
@@ -259,7 +259,8 @@ impl<C: CommandLogic> ReadStep<C> {
     /// already read something.
     pub fn recalls(&self) -> Option<StateKey> {
         let caching = Machine::<C>::caching()?;
-        let is_first = self.request.up_to.is_none() && self.machine.attempt_state.reading.is_new();
+        let is_first =
+            self.request.snapshot.is_none() && self.machine.attempt_state.reading.is_new();
         (is_first && !self.machine.forgets).then(|| self.machine.key(&caching))
     }
 
@@ -316,13 +317,17 @@ impl<C: CommandLogic> AppendStep<C> {
     }
 
     /// Returns the request to append.
-    pub fn request(&self) -> &AppendEvents {
+    pub fn request(&self) -> &AppendRequest {
         &self.request
     }
 
     /// Continues with the result of the append. `elapsed` is the time since the start of the
     /// execution.
-    pub fn resume(self, result: Result<Appended, EventStoreError>, elapsed: Duration) -> Step<C> {
+    pub fn resume(
+        self,
+        result: Result<CommitReceipt, EventStoreError>,
+        elapsed: Duration,
+    ) -> Step<C> {
         let Self {
             mut machine,
             request,
@@ -410,7 +415,7 @@ impl<C: CommandLogic> SleepStep<C> {
         match self.then {
             Then::StartOver => self.machine.start_over(),
             Then::CatchUp => self.machine.catch_up(),
-            Then::AppendAgain { request, unknown } => Step::AppendEvents(AppendStep {
+            Then::AppendAgain { request, unknown } => Step::Append(AppendStep {
                 machine: self.machine,
                 request,
                 unknown,
@@ -422,7 +427,7 @@ impl<C: CommandLogic> SleepStep<C> {
 /// Reasons why a page does not lead to a decision.
 enum Stop<E> {
     Failed(CommandError<E>),
-    AlreadyCommitted(Appended),
+    AlreadyCommitted(CommitReceipt),
     /// The store does not hold the cached history.
     NotThere,
 }
@@ -515,14 +520,14 @@ impl<C: CommandLogic> Machine<C> {
     /// Folds or keeps a page; returns the request for the next one of this round, if there is one.
     fn take_page(
         &mut self,
-        request: &ReadStreams,
-        mut page: StreamsPage,
-    ) -> Result<Option<ReadStreams>, Stop<C::Error>> {
+        request: &ReadStreamsRequest,
+        mut page: StreamPage,
+    ) -> Result<Option<ReadStreamsRequest>, Stop<C::Error>> {
         if let Some(appended) = page.already_committed.take() {
             return Err(Stop::AlreadyCommitted(appended));
         }
         let attempt = &mut self.attempt_state;
-        let first = request.up_to.is_none();
+        let first = request.snapshot.is_none();
         if first && !attempt.reading.recognizes(&page) {
             return Err(Stop::NotThere);
         }
@@ -647,14 +652,14 @@ impl<C: CommandLogic> Machine<C> {
             self.options.metadata.clone(),
             self.options.idempotency_key.clone(),
         );
-        match AppendEvents::of_written(
+        match AppendRequest::of_written(
             self.commit_id,
             attempt.reading.expected(),
             events,
             metadata,
             key,
         ) {
-            Ok(request) => Step::AppendEvents(AppendStep {
+            Ok(request) => Step::Append(AppendStep {
                 machine: self,
                 request,
                 unknown: None,

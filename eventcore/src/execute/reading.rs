@@ -3,8 +3,8 @@
 use crate::{
     Version,
     store::{
-        EventStoreError, ExpectedVersion, IdempotencyKey, MAX_PAGE_EVENTS, ReadStreams,
-        StreamCursor, StreamHead, StreamsPage,
+        EventStoreError, ExpectedVersion, IdempotencyKey, MAX_PAGE_EVENTS, ReadStreamsRequest,
+        StreamCursor, StreamHead, StreamPage,
     },
     stream::StreamId,
 };
@@ -72,7 +72,7 @@ impl Reading {
     /// Returns `true` if the first page of a round continues the events known before, which were
     /// cached or read before a conflict. An event's id identifies all earlier events of its stream
     /// as well.
-    pub(super) fn recognizes(&self, page: &StreamsPage) -> bool {
+    pub(super) fn recognizes(&self, page: &StreamPage) -> bool {
         let mut streams = self.current().iter().zip(&page.streams);
         streams.all(|(stream, extent)| {
             // A server that lags behind what this command itself has read is reported as such, see
@@ -120,16 +120,16 @@ impl Reading {
     /// Returns the request for the next page of this round.
     pub(super) fn request(
         &self,
-        page: Option<&StreamsPage>,
+        page: Option<&StreamPage>,
         key: Option<&IdempotencyKey>,
-    ) -> ReadStreams {
+    ) -> ReadStreamsRequest {
         let cursor = |stream: &ReadStream| StreamCursor {
             stream: stream.id.clone(),
             after: stream.seen,
         };
-        ReadStreams {
+        ReadStreamsRequest {
             streams: self.current().iter().map(cursor).collect(),
-            up_to: page.map(|page| page.snapshot),
+            snapshot: page.map(|page| page.snapshot),
             limit: self.limit,
             idempotency_key: key.filter(|_| page.is_none() && self.round == 0).cloned(),
         }
@@ -137,11 +137,7 @@ impl Reading {
 
     /// Records a page and returns `true` if it was the last one. Detects a store that left out an
     /// event.
-    pub(super) fn take(
-        &mut self,
-        page: &StreamsPage,
-        first: bool,
-    ) -> Result<bool, EventStoreError> {
+    pub(super) fn take(&mut self, page: &StreamPage, first: bool) -> Result<bool, EventStoreError> {
         let current = self.streams.get_mut(self.round..).unwrap_or_default();
         self.recalled = false;
         if page.streams.len() != current.len() {

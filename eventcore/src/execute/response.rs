@@ -2,7 +2,7 @@
 
 use crate::{
     Position, Version,
-    store::{AppendEvents, Appended},
+    store::{AppendRequest, CommitReceipt},
     stream::StreamId,
 };
 
@@ -10,12 +10,16 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct ExecutionResponse {
     attempts: u32,
-    appended: Appended,
-    request: Option<AppendEvents>,
+    appended: CommitReceipt,
+    request: Option<AppendRequest>,
 }
 
 impl ExecutionResponse {
-    pub(super) fn new(attempts: u32, appended: Appended, request: Option<AppendEvents>) -> Self {
+    pub(super) fn new(
+        attempts: u32,
+        appended: CommitReceipt,
+        request: Option<AppendRequest>,
+    ) -> Self {
         Self {
             attempts,
             appended,

@@ -28,8 +28,8 @@ pub use tokio_postgres;
 use crate::{
     Position,
     store::{
-        AppendEvents, Appended, EventStore, EventStoreError, FeedPage, ReadFeed, ReadStreams,
-        StateCache, StoreFuture, StreamQueues, StreamsPage,
+        AppendRequest, CommitReceipt, EventStore, EventStoreError, FeedPage, ReadFeedRequest,
+        ReadStreamsRequest, StateCache, StoreFuture, StreamPage, StreamQueues,
     },
 };
 
@@ -130,11 +130,11 @@ impl PostgresEventStore {
 }
 
 impl EventStore for PostgresEventStore {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         Box::pin(self.shared.reader.page(request))
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             let job = write::task::Message::Append(write::batch::Job { request, reply });
@@ -152,11 +152,11 @@ impl EventStore for PostgresEventStore {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         Box::pin(read::feed::Feed::fetch(self.shared.feed.clone(), request))
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
         Box::pin(self.shared.feed.wait(after))
     }
 

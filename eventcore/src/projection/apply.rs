@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     EventFilter, EventStore, Position, RecordedEvent,
-    store::{FeedPage, ReadFeed},
+    store::{FeedPage, ReadFeedRequest},
 };
 
 impl<S, D, P, F> Run<'_, S, D, P, F>
@@ -88,7 +88,7 @@ where
         page: FeedPage,
         size: &mut BatchSize,
     ) -> Result<(), Exit> {
-        let (events, up_to) = (Arc::new(page.events), page.up_to);
+        let (events, up_to) = (Arc::new(page.events), page.scanned_to);
         let (mut plan, mut pauses) = (PagePlan::new(events.len()), Pauses::new());
         loop {
             if self.shutdown.is_requested().await {
@@ -195,7 +195,7 @@ where
             lease.position = position;
             return Ok(true);
         }
-        let _ = self.setup.database.note(lease, &error).await;
+        let _ = self.setup.database.record_error(lease, &error).await;
         match verdict {
             Verdict::Retry(pause) => {
                 self.report.state(ProjectionState::Retrying { attempts });
@@ -308,7 +308,7 @@ where
     /// Reapplies a dead letter. Returns `true` if the next one can be tried.
     async fn replay_one(&mut self, lease: &Lease, letter: DeadLetter) -> Result<bool, Exit> {
         let position = letter.position;
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after: Position::new(position.get().saturating_sub(1)),
             filter: EventFilter::All,
             limit: 1,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, future::Future};
 
-use super::{EventFeed, Projection, ProjectionRunner};
+use super::{Projection, ProjectionRunner, feed::EventFeed};
 use crate::{
     CommandError, CommandLogic, EventStore, ExecuteOptions, ExecutionResponse, IdempotencyKey,
     RecordedEvent, execute, projection::ProjectionDatabase,

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{EventFeed, Lease, LeaseError, Progress, Projection, ReadModel, Stage, panic::catch};
+use super::{
+    Lease, LeaseError, Progress, Projection, ReadModel, Stage, feed::EventFeed, panic::catch,
+};
 use crate::{EventStoreError, Position, RecordedEvent};
 
 /// The maximum number of events in a batch.

@@ -137,7 +137,7 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), LeaseError>> + Send;
 
     /// Stores the last error for the projection's status.
-    fn note(
+    fn record_error(
         &self,
         lease: &Lease,
         error: &LastError,

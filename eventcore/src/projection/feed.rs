@@ -16,7 +16,7 @@ use crate::{
 /// # use serde::{Serialize, Deserialize};
 /// # #[cfg(feature = "macros")] {
 /// # use eventcore::{Event, StreamKey};
-/// use eventcore::{EventFilter, EventSelector, projection::EventFeed};
+/// use eventcore::{EventFilter, EventSelector, EventFeed};
 ///
 /// # #[derive(Serialize, Deserialize, Event)]
 /// # enum AccountEvent { Opened { owner: String } }

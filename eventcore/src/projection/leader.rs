@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    ErrorPolicy, EventFeed, Leadership, Lease, Projection, ProjectionError, ReadModel,
-    SubscriptionError,
+    ErrorPolicy, Leadership, Lease, Projection, ProjectionError, ReadModel, SubscriptionError,
     batch::BatchSize,
+    feed::EventFeed,
     metrics,
     pages::Pages,
     panic::{Panic, catch},
@@ -267,7 +267,7 @@ where
                 None | Some(Ok(Err(SubscriptionError::Store(EventStoreError::Closed)))) => {
                     return Err(Exit::Stop);
                 }
-                Some(Ok(Ok(page))) if page.events.is_empty() => passed = Some(page.up_to),
+                Some(Ok(Ok(page))) if page.events.is_empty() => passed = Some(page.scanned_to),
                 Some(Ok(Ok(page))) => {
                     (pauses, passed) = (Pauses::new(), None);
                     self.page(lease, page, &mut size).await?;
@@ -290,7 +290,7 @@ where
             {
                 let page = FeedPage {
                     events: Vec::new(),
-                    up_to,
+                    scanned_to: up_to,
                     head: up_to,
                 };
                 self.page(lease, page, &mut size).await?;

@@ -47,7 +47,7 @@ use crate::{EventStoreError, Position};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (store, counts) = (Arc::new(MemoryEventStore::new()), MemoryReadModel::<Counts>::new());
-/// let running = ProjectionRunner::into_database(store, counts.clone(), Count).start();
+/// let running = ProjectionRunner::with_database(store, counts.clone(), Count).start();
 /// // …
 /// println!("{:?}", *counts.read().await);
 /// running.stop().await?;
@@ -240,7 +240,7 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
         committed
     }
 
-    async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
+    async fn record_error(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
         if let Ok(mut kept) = self.held(lease) {
             kept.last_error = Some(error.clone());
         }

@@ -2,7 +2,7 @@
 //!
 //! | to … | see |
 //! | --- | --- |
-//! | declare the events to read as a type | [`EventFeed`] |
+//! | declare the events to read as a type | [`EventFeed`](trait@crate::EventFeed) |
 //! | follow events | [`subscribe`] |
 //! | maintain a read model | [`Projection`], [`ProjectionRunner`] |
 //! | maintain one in memory | [`MemoryReadModel`] |
@@ -17,7 +17,7 @@ mod automation;
 mod batch;
 mod database;
 mod error;
-mod feed;
+pub(crate) mod feed;
 mod handle;
 mod leader;
 mod memory;
@@ -46,9 +46,7 @@ pub use database::{
     ProjectionDatabase, ProjectionRecord, ReadModel, Stage,
 };
 pub use error::ProjectionError;
-#[cfg(feature = "macros")]
-pub use eventcore_macros::EventFeed;
-pub use feed::{EventFeed, EventOf, FeedError, FeedErrorCause, FeedKey};
+pub use feed::{FeedError, FeedErrorCause};
 pub use handle::{ProjectionHandle, WaitError, wait_for};
 pub use memory::{MemoryReadModel, MemoryTransaction};
 pub use policy::ErrorPolicy;
@@ -59,6 +57,11 @@ pub use status::{ProjectionState, ProjectionStatus, status};
 pub use subscription::{Subscription, SubscriptionError, subscribe};
 
 use crate::{EventStoreError, Position};
+
+/// The vocabulary of code that `#[derive(EventFeed)]` generates. Nobody else needs it.
+pub mod codegen {
+    pub use super::feed::{EventOf, FeedKey};
+}
 
 /// Returns the first 1,000 dead letters of a projection after a position ([`Position::START`] for
 /// the first page), in commit order. Pass the position of the last one to get the next page.

@@ -11,7 +11,7 @@ use std::{
 use super::SubscriptionError;
 use crate::{
     EventFilter, EventStore, EventStoreError, Position, RecordedEvent,
-    store::{FeedPage, MAX_PAGE_EVENTS, ReadFeed},
+    store::{FeedPage, MAX_PAGE_EVENTS, ReadFeedRequest},
 };
 
 /// The time between polls at the end of the feed, with or without notifications.
@@ -41,7 +41,7 @@ impl<'a> Pages<'a> {
         let is_dense = filter == EventFilter::All;
         let begin = move |after, pause| -> Fetch<'a> {
             let filter = filter.clone();
-            let request = ReadFeed {
+            let request = ReadFeedRequest {
                 after,
                 filter,
                 limit: MAX_PAGE_EVENTS,
@@ -77,8 +77,8 @@ impl<'a> Pages<'a> {
             .and_then(|page| check(self.is_dense, self.after, &page).map(|()| page));
         match &checked {
             Ok(page) => {
-                self.after = page.up_to;
-                self.has_more = page.up_to < page.head;
+                self.after = page.scanned_to;
+                self.has_more = page.scanned_to < page.head;
                 // Polled once, so that the request starts.
                 let mut next = (self.begin)(self.after, None);
                 self.fetch = match next.as_mut().poll(context) {
@@ -103,7 +103,7 @@ impl<'a> Pages<'a> {
 
 async fn fetch<S: EventStore>(
     store: S,
-    request: ReadFeed,
+    request: ReadFeedRequest,
     pause: Option<Duration>,
 ) -> Result<FeedPage, EventStoreError> {
     let after = request.after;
@@ -112,11 +112,11 @@ async fn fetch<S: EventStore>(
     }
     loop {
         let page = store.read_feed(request.clone()).await?;
-        if page.up_to != after || !page.events.is_empty() {
+        if page.scanned_to != after || !page.events.is_empty() {
             return Ok(page);
         }
         // A notification may be late or missing.
-        if let Ok(waited) = tokio::time::timeout(POLL, store.wait(after)).await {
+        if let Ok(waited) = tokio::time::timeout(POLL, store.wait_for_event(after)).await {
             waited?;
         }
     }
@@ -125,10 +125,10 @@ async fn fetch<S: EventStore>(
 /// Checks that a page continues where the last one ended: always forward and, if the feed selects
 /// all events, without gaps.
 fn check(is_dense: bool, after: Position, page: &FeedPage) -> Result<(), SubscriptionError> {
-    if page.up_to < after {
+    if page.scanned_to < after {
         return Err(SubscriptionError::LogTooShort {
             seen: after,
-            head: page.up_to,
+            head: page.scanned_to,
         });
     }
     let mut last = after;
@@ -142,10 +142,10 @@ fn check(is_dense: bool, after: Position, page: &FeedPage) -> Result<(), Subscri
         }
         last = *position;
     }
-    if page.up_to < last || is_dense && page.up_to != last {
+    if page.scanned_to < last || is_dense && page.scanned_to != last {
         return Err(SubscriptionError::Gap {
             expected: last.plus(1),
-            found: page.up_to,
+            found: page.scanned_to,
         });
     }
     Ok(())
@@ -153,10 +153,10 @@ fn check(is_dense: bool, after: Position, page: &FeedPage) -> Result<(), Subscri
 
 /// Returns the position of a store's latest event.
 pub(super) async fn head(store: &impl EventStore) -> Result<Position, EventStoreError> {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::new(u64::MAX),
         filter: EventFilter::All,
         limit: 1,
     };
-    Ok(store.read_feed(request).await?.up_to)
+    Ok(store.read_feed(request).await?.scanned_to)
 }

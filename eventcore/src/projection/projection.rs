@@ -2,7 +2,7 @@
 
 use std::{error::Error, future::Future};
 
-use super::EventFeed;
+use super::feed::EventFeed;
 use crate::RecordedEvent;
 
 /// A read model built from events. An implementation defines the events to read and the changes

@@ -66,7 +66,7 @@ where
 {
     /// Creates a runner for a read model in the event store's database.
     pub fn new(store: S, projection: P) -> Self {
-        Self::into_database(store.clone(), store, projection)
+        Self::with_database(store.clone(), store, projection)
     }
 }
 
@@ -79,7 +79,7 @@ where
     /// Creates a runner for a read model in a different database than the events, or in memory.
     ///
     /// Does not compile if [`Projection::NAME`] is not a valid name.
-    pub fn into_database(store: S, database: D, projection: P) -> Self {
+    pub fn with_database(store: S, database: D, projection: P) -> Self {
         const { check_name(P::NAME) };
         let instance = format!("{}-{:08x}", std::process::id(), fastrand::u32(..));
         let setup = Setup {

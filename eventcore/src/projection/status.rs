@@ -11,7 +11,7 @@ use super::{
     LastError, ProjectionDatabase, ProjectionError, ReadModel, error::with_sources, metrics,
     pages::head,
 };
-use crate::{EventFilter, EventStore, EventStoreError, Position, store::ReadFeed};
+use crate::{EventFilter, EventStore, EventStoreError, Position, store::ReadFeedRequest};
 
 /// The status of a projection.
 #[derive(Debug, Clone, PartialEq)]
@@ -301,7 +301,7 @@ pub(super) async fn status_of<S: EventStore, D: ReadModel>(
     let position = record
         .as_ref()
         .map_or(Position::START, |record| record.position);
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: position,
         filter: EventFilter::All,
         limit: 1,

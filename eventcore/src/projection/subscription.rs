@@ -84,7 +84,7 @@ impl Stream for Subscription<'_> {
             };
             match ready!(pages.poll_next(context)) {
                 Ok(page) => {
-                    this.up_to = page.up_to;
+                    this.up_to = page.scanned_to;
                     this.events = page.events.into_iter();
                 }
                 Err(SubscriptionError::Store(EventStoreError::Closed)) => this.pages = None,

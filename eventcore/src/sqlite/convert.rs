@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
-use crate::store::{Appended, EventStoreError, IdempotencyKey, KeyReused};
+use crate::store::{CommitReceipt, EventStoreError, IdempotencyKey, KeyReused};
 use crate::{Position, event::EventId, sqlite::error::corrupt};
 
 /// Converts a number for SQLite. Counting beyond `i64::MAX` would take centuries.
@@ -25,7 +25,7 @@ pub(crate) fn event_id(row: &Row<'_>, column: usize) -> rusqlite::Result<EventId
 /// A commit that was made under an idempotency key.
 pub(crate) struct Keyed {
     /// The commit's result, which is returned when the request is repeated.
-    pub(crate) appended: Appended,
+    pub(crate) appended: CommitReceipt,
     pub(crate) commit_id: [u8; 16],
     /// The fingerprint of the request for which the key was used.
     pub(crate) fingerprint: Option<Vec<u8>>,
@@ -33,13 +33,13 @@ pub(crate) struct Keyed {
 
 impl Keyed {
     /// Returns the result of another commit under the key.
-    pub(crate) fn answer(self, key: &IdempotencyKey) -> Result<Appended, KeyReused> {
+    pub(crate) fn answer(self, key: &IdempotencyKey) -> Result<CommitReceipt, KeyReused> {
         key.repeats(self.appended, self.fingerprint.as_deref())
     }
 }
 
 /// Looks up the commit that was made under this key.
-pub(crate) fn earlier(
+pub(crate) fn find_by_idempotency_key(
     connection: &Connection,
     key: &IdempotencyKey,
 ) -> rusqlite::Result<Option<Keyed>> {
@@ -47,7 +47,7 @@ pub(crate) fn earlier(
     let earlier = |row: &Row<'_>| {
         let (position, events): (u64, u64) = (row.get(0)?, row.get(1)?);
         Ok(Keyed {
-            appended: Appended {
+            appended: CommitReceipt {
                 position: Position::new(position),
                 events: usize::try_from(events).unwrap_or(usize::MAX),
                 repeated: true,

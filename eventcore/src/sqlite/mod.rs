@@ -27,8 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     Position,
     store::{
-        AppendEvents, Appended, EventStore, EventStoreError, FeedPage, ReadFeed, ReadStreams,
-        StateCache, StoreFuture, StreamQueues, StreamsPage,
+        AppendRequest, CommitReceipt, EventStore, EventStoreError, FeedPage, ReadFeedRequest,
+        ReadStreamsRequest, StateCache, StoreFuture, StreamPage, StreamQueues,
     },
 };
 
@@ -123,7 +123,7 @@ impl SqliteEventStore {
         for _ in 0..READERS {
             let reader = schema::open_reader(&path, schema::BUSY)?;
             let reader =
-                read::thread::Reader::new(reader, read::thread::Most::default(), ids.clone());
+                read::thread::Reader::new(reader, read::thread::PageLimits::default(), ids.clone());
             let (jobs, queue) = mpsc::channel(QUEUE);
             spawn("eventcore-reader", move || reader.run(queue))?;
             readers.push(jobs);
@@ -208,7 +208,7 @@ impl SqliteEventStore {
 }
 
 impl EventStore for SqliteEventStore {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         Box::pin(async move {
             let call = self.shared.direct.call();
             match call.read(&request) {
@@ -221,7 +221,7 @@ impl EventStore for SqliteEventStore {
         })
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             let call = self.shared.direct.call();
             let (reply, mut answer) = oneshot::channel();
@@ -243,11 +243,11 @@ impl EventStore for SqliteEventStore {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         Box::pin(self.read(|reply| read::thread::Job::Feed { request, reply }))
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
         Box::pin(self.shared.watch.wait(after))
     }
 

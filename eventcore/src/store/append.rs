@@ -90,7 +90,7 @@ impl NewEvent {
 
 /// A commit to be made: checked, immutable, and cheap to clone and to send again.
 #[derive(Debug, Clone)]
-pub struct AppendEvents(Arc<Request>);
+pub struct AppendRequest(Arc<Request>);
 
 #[derive(Debug)]
 struct Request {
@@ -101,7 +101,7 @@ struct Request {
     idempotency_key: Option<IdempotencyKey>,
 }
 
-impl AppendEvents {
+impl AppendRequest {
     /// Checks a commit against the rules that apply to every store. Stores receive only checked
     /// commits and need not check them again.
     ///
@@ -109,7 +109,7 @@ impl AppendEvents {
     /// any stream: the guarantees that a command's types give do not apply here.
     ///
     /// # Errors
-    /// Returns [`AppendRefused`] if the commit is too large or names a stream twice, if its
+    /// Returns [`AppendError`] if the commit is too large or names a stream twice, if its
     /// metadata or payloads are not readable JSON, or if an event refers to none of the expected
     /// streams or has no valid name.
     pub fn new(
@@ -118,7 +118,7 @@ impl AppendEvents {
         events: Vec<NewEvent>,
         metadata: Metadata,
         idempotency_key: Option<IdempotencyKey>,
-    ) -> Result<Self, AppendRefused> {
+    ) -> Result<Self, AppendError> {
         for event in &events {
             check_payload(event)?;
         }
@@ -133,7 +133,7 @@ impl AppendEvents {
         events: Vec<NewEvent>,
         metadata: Metadata,
         idempotency_key: Option<IdempotencyKey>,
-    ) -> Result<Self, AppendRefused> {
+    ) -> Result<Self, AppendError> {
         let request = Request {
             commit_id,
             expected,
@@ -184,35 +184,35 @@ impl AppendEvents {
 }
 
 impl Request {
-    fn check(&self) -> Result<(), AppendRefused> {
+    fn check(&self) -> Result<(), AppendError> {
         let (streams, events) = (self.expected.len(), self.events.len());
         if streams > MAX_COMMIT_STREAMS {
-            return Err(AppendRefused::TooManyStreams { streams });
+            return Err(AppendError::TooManyStreams { streams });
         }
         if events > MAX_COMMIT_EVENTS {
-            return Err(AppendRefused::TooManyEvents { events });
+            return Err(AppendError::TooManyEvents { events });
         }
         let names = self.expected.iter().map(|expected| &expected.stream);
         if let Some(stream) =
             named_twice(names.clone()).and_then(|(_, again)| names.clone().nth(again))
         {
             let stream = stream.clone();
-            return Err(AppendRefused::DuplicateStream { stream });
+            return Err(AppendError::DuplicateStream { stream });
         }
         let mut bytes = 0_usize;
         for event in &self.events {
             if event.stream >= streams {
-                return Err(AppendRefused::UndeclaredStream {
+                return Err(AppendError::UndeclaredStream {
                     index: event.stream,
                 });
             }
             if !is_type_name(event.type_name) {
-                return Err(AppendRefused::TypeName {
+                return Err(AppendError::TypeName {
                     type_name: event.type_name,
                 });
             }
             if event.payload.len() > MAX_EVENT_BYTES {
-                return Err(AppendRefused::EventTooLarge {
+                return Err(AppendError::EventTooLarge {
                     type_name: event.type_name,
                     bytes: event.payload.len(),
                 });
@@ -222,21 +222,21 @@ impl Request {
         let metadata = self.metadata_bytes()?;
         let bytes = bytes.saturating_add(metadata.saturating_mul(events.max(1)));
         if bytes > MAX_COMMIT_BYTES {
-            return Err(AppendRefused::TooLarge { bytes });
+            return Err(AppendError::TooLarge { bytes });
         }
         Ok(())
     }
 
     /// Returns the size of the metadata. Metadata nested deeper than the reader accepts is refused,
     /// since it would make every page with its events unreadable.
-    fn metadata_bytes(&self) -> Result<usize, AppendRefused> {
+    fn metadata_bytes(&self) -> Result<usize, AppendError> {
         if self.metadata.is_empty() {
             return Ok(0);
         }
         let mut encoded = Vec::new();
         match encode_json(&self.metadata, &mut encoded) {
             Ok(()) => Ok(encoded.len()),
-            Err(error) => Err(AppendRefused::Metadata {
+            Err(error) => Err(AppendError::Metadata {
                 reason: error.to_string(),
             }),
         }
@@ -245,11 +245,11 @@ impl Request {
 
 /// Refuses a payload that no reader could read, since it would be lost once stored. One that is too
 /// large is left to the size check.
-fn check_payload(event: &NewEvent) -> Result<(), AppendRefused> {
+fn check_payload(event: &NewEvent) -> Result<(), AppendError> {
     if event.payload.len() > MAX_EVENT_BYTES {
         return Ok(());
     }
-    check_json(&event.payload).map_err(|reason| AppendRefused::NotJson {
+    check_json(&event.payload).map_err(|reason| AppendError::NotJson {
         type_name: event.type_name,
         reason,
     })
@@ -258,7 +258,7 @@ fn check_payload(event: &NewEvent) -> Result<(), AppendRefused> {
 /// The error for a commit that is refused before it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AppendRefused {
+pub enum AppendError {
     /// The commit names more than [`MAX_COMMIT_STREAMS`] streams.
     #[error(
         "a commit names at most {MAX_COMMIT_STREAMS} streams, this one {streams}; split the command"
@@ -333,7 +333,7 @@ pub enum AppendRefused {
 
 /// The result of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appended {
+pub struct CommitReceipt {
     /// The position of the commit's last event; for a commit without events, that of the store's
     /// latest event.
     pub position: Position,
@@ -448,9 +448,9 @@ impl IdempotencyKey {
     /// Returns [`KeyReused`] if the commit was made for another request.
     pub fn repeats(
         &self,
-        earlier: Appended,
+        earlier: CommitReceipt,
         fingerprint: Option<&[u8]>,
-    ) -> Result<Appended, KeyReused> {
+    ) -> Result<CommitReceipt, KeyReused> {
         let own = self.fingerprint.as_ref().map(Fingerprint::as_bytes);
         if own.map(<[u8; 32]>::as_slice) == fingerprint {
             Ok(earlier)

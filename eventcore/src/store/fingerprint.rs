@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Appended, IdempotencyKey};
+use super::{CommitReceipt, IdempotencyKey};
 use crate::Position;
 
 /// The fingerprint of the request that an [`IdempotencyKey`] identifies: the SHA-256 hash of its
@@ -62,7 +62,7 @@ pub struct KeyReused {
 
 impl KeyReused {
     /// Creates the error for `key`, under which `earlier` was committed for another request.
-    pub fn new(key: &IdempotencyKey, earlier: &Appended) -> Self {
+    pub fn new(key: &IdempotencyKey, earlier: &CommitReceipt) -> Self {
         Self {
             key: key.clone(),
             position: earlier.position,

@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    AppendEvents, Appended, EventFilter, EventStore, EventStoreError, FeedPage, Fingerprint,
-    IdempotencyKey, KeyReused, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, Room,
-    StateCache, StoreFuture, StreamEvent, StreamExtent, StreamHead, StreamQueues, StreamsPage,
-    VersionConflict,
+    AppendRequest, CommitReceipt, EventFilter, EventStore, EventStoreError, FeedPage, Fingerprint,
+    IdempotencyKey, KeyReused, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeedRequest,
+    ReadStreamsRequest, Room, StateCache, StoreFuture, StreamEvent, StreamExtent, StreamHead,
+    StreamPage, StreamQueues, VersionConflict,
 };
 use crate::{
     Position, Version,
@@ -48,15 +48,15 @@ struct Log {
 /// A commit that was made under an idempotency key.
 #[derive(Debug)]
 struct Keyed {
-    appended: Appended,
+    appended: CommitReceipt,
     commit_id: CommitId,
     fingerprint: Option<Fingerprint>,
 }
 
 impl Keyed {
     /// Returns the answer to another commit under the key.
-    fn answer(&self, key: &IdempotencyKey) -> Result<Appended, KeyReused> {
-        let repeated = Appended {
+    fn answer(&self, key: &IdempotencyKey) -> Result<CommitReceipt, KeyReused> {
+        let repeated = CommitReceipt {
             repeated: true,
             ..self.appended.clone()
         };
@@ -85,12 +85,12 @@ impl MemoryEventStore {
 }
 
 impl EventStore for MemoryEventStore {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         let page = self.log().page(&request);
         Box::pin(ready(page))
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         // Appends at the first poll, not at the call: a future that is never polled does nothing.
         Box::pin(async move {
             let appended = self.log().append(&request)?;
@@ -99,12 +99,12 @@ impl EventStore for MemoryEventStore {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         let page = self.log().feed(&request);
         Box::pin(ready(Ok(page)))
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.head.passes(after).await;
             Ok(())
@@ -137,11 +137,11 @@ impl Log {
         })
     }
 
-    fn page(&self, request: &ReadStreams) -> Result<StreamsPage, EventStoreError> {
-        let snapshot = request.up_to.unwrap_or(self.head()).min(self.head());
+    fn page(&self, request: &ReadStreamsRequest) -> Result<StreamPage, EventStoreError> {
+        let snapshot = request.snapshot.unwrap_or(self.head()).min(self.head());
         let key = request.idempotency_key.as_ref();
         if let Some((key, keyed)) = key.and_then(|key| Some((key, self.keys.get(key.text())?))) {
-            return Ok(StreamsPage {
+            return Ok(StreamPage {
                 streams: Vec::new(),
                 events: Vec::new(),
                 snapshot,
@@ -183,7 +183,7 @@ impl Log {
                 payload: event.payload.clone(),
             })
         };
-        Ok(StreamsPage {
+        Ok(StreamPage {
             streams,
             events: found.into_iter().map_while(event).collect(),
             snapshot,
@@ -191,7 +191,7 @@ impl Log {
         })
     }
 
-    fn append(&mut self, request: &AppendEvents) -> Result<Appended, EventStoreError> {
+    fn append(&mut self, request: &AppendRequest) -> Result<CommitReceipt, EventStoreError> {
         if let Some(key) = request.idempotency_key()
             && let Some(keyed) = self.keys.get(key.text())
         {
@@ -235,7 +235,7 @@ impl Log {
                 recorded_at,
             });
         }
-        let appended = Appended {
+        let appended = CommitReceipt {
             position: self.head(),
             events: request.events().len(),
             repeated: false,
@@ -253,14 +253,14 @@ impl Log {
 
     /// Returns the result of this same commit if it was made before: its first event then follows
     /// the expected version.
-    fn own_commit(&self, request: &AppendEvents) -> Option<Appended> {
+    fn own_commit(&self, request: &AppendRequest) -> Option<CommitReceipt> {
         let target = request.expected().get(request.events().first()?.stream)?;
         let place = *self
             .of_stream(&target.stream)
             .get(index(target.version.get()))?;
         let first = self.events.get(place)?;
         let events = request.events().len();
-        (first.event_id == request.event_id(0)).then(|| Appended {
+        (first.event_id == request.event_id(0)).then(|| CommitReceipt {
             position: first.position.plus(count(events - 1)),
             events,
             repeated: false,
@@ -284,7 +284,7 @@ impl Log {
         names.entry(name).or_insert(event_type).name.clone()
     }
 
-    fn feed(&self, request: &ReadFeed) -> FeedPage {
+    fn feed(&self, request: &ReadFeedRequest) -> FeedPage {
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
         let after = index(request.after.get());
         let mut found = Vec::new();
@@ -311,13 +311,13 @@ impl Log {
         };
         let events: Vec<_> = found.into_iter().map_while(event).collect();
         let head = self.head();
-        let up_to = match events.last() {
+        let scanned_to = match events.last() {
             Some(last) if events.len() == limit || events.len() < matching => last.position,
             _ => head,
         };
         FeedPage {
             events,
-            up_to,
+            scanned_to,
             head,
         }
     }

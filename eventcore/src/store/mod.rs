@@ -19,8 +19,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use crate::Position;
 
 pub use append::{
-    AppendEvents, AppendRefused, Appended, ExpectedVersion, IdempotencyKey, IdempotencyKeyError,
-    MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent,
+    AppendError, AppendRequest, CommitReceipt, ExpectedVersion, IdempotencyKey,
+    IdempotencyKeyError, MAX_COMMIT_BYTES, MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, NewEvent,
 };
 pub use error::{EventStoreError, VersionConflict};
 pub use filter::{EventFilter, EventSelector};
@@ -29,8 +29,8 @@ pub use queue::StreamQueues;
 pub(crate) use queue::Turn;
 pub(crate) use read::Room;
 pub use read::{
-    FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor, StreamEvent,
-    StreamExtent, StreamHead, StreamsPage,
+    FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeedRequest, ReadStreamsRequest, StreamCursor,
+    StreamEvent, StreamExtent, StreamHead, StreamPage,
 };
 pub(crate) use states::AnyState;
 pub use states::{StateCache, StateCacheCounts, StateKey};
@@ -54,8 +54,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventStoreEr
 pub trait EventStore: Send + Sync {
     /// Reads a page of the events of several streams, in global commit order, from one snapshot.
     ///
-    /// See [`ReadStreams`] for how to request further pages.
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage>;
+    /// See [`ReadStreamsRequest`] for how to request further pages.
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage>;
 
     /// Commits events to their streams, all or none, if every stream still has its expected version
     /// and last event.
@@ -64,14 +64,14 @@ pub trait EventStore: Send + Sync {
     /// store recognizes the events by their commit id, so repeating an append whose outcome is
     /// unknown is safe. A commit whose idempotency key was used by an earlier commit writes nothing
     /// and returns the first result, marked as repeated.
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended>;
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt>;
 
     /// Reads a page of the events of all streams after a position, in commit order, filtered, with
     /// complete envelopes.
     ///
     /// The cost grows with the number of events that match, not with the number of those that do
     /// not.
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage>;
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage>;
 
     /// Waits until there is an event after a position, so that a reader at the end of its feed need
     /// not poll.
@@ -82,7 +82,7 @@ pub trait EventStore: Send + Sync {
     /// # Errors
     /// Returns [`EventStoreError::Closed`] if the store is closed, or the error that prevents it
     /// from being queried.
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()>;
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()>;
 
     /// Returns the locks of the streams that commands of this process contend for. A store that
     /// keeps a [`StreamQueues`] and returns it saves contending commands from repeated conflicts;
@@ -102,20 +102,20 @@ pub trait EventStore: Send + Sync {
 macro_rules! forward {
     ($($pointer:ty),*) => {$(
         impl<S: EventStore + ?Sized> EventStore for $pointer {
-            fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+            fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
                 (**self).read_streams(request)
             }
 
-            fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+            fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
                 (**self).append(request)
             }
 
-            fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+            fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
                 (**self).read_feed(request)
             }
 
-            fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-                (**self).wait(after)
+            fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+                (**self).wait_for_event(after)
             }
 
             fn queues(&self) -> Option<&StreamQueues> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Appended, EventFilter, IdempotencyKey};
+use super::{CommitReceipt, EventFilter, IdempotencyKey};
 use crate::{
     Position, Version,
     event::{DecodeError, Event, EventId, RecordedEvent},
@@ -137,17 +137,17 @@ pub struct StreamCursor {
 
 /// A request for one page of the events of several streams.
 ///
-/// The first page is requested with `up_to: None`: this opens a snapshot, whose position
-/// ([`StreamsPage::snapshot`]) is returned with the head of every stream in it. Later requests move
-/// each cursor to the last version that was read and pass the snapshot in `up_to`. Since positions
+/// The first page is requested with `snapshot: None`: this opens a snapshot, whose position
+/// ([`StreamPage::snapshot`]) is returned with the head of every stream in it. Later requests move
+/// each cursor to the last version that was read and pass it in `snapshot`. Since positions
 /// are dense and events never change, they read from the same snapshot, and no transaction is held
 /// open between pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadStreams {
+pub struct ReadStreamsRequest {
     /// The streams; no stream may occur twice.
     pub streams: Vec<StreamCursor>,
     /// The snapshot to read from; `None` for the current state of the store.
-    pub up_to: Option<Position>,
+    pub snapshot: Option<Position>,
     /// The maximum number of events to return, at most [`MAX_PAGE_EVENTS`]. A page of large events
     /// has fewer, see [`MAX_PAGE_BYTES`].
     pub limit: usize,
@@ -157,7 +157,7 @@ pub struct ReadStreams {
 
 /// A page of the events of several streams, in global commit order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StreamsPage {
+pub struct StreamPage {
     /// The extent of each requested stream in the snapshot, in the order of the request.
     pub streams: Vec<StreamExtent>,
     /// The events, ordered by position; empty only if the snapshot has no more. A page of large
@@ -168,10 +168,10 @@ pub struct StreamsPage {
     pub snapshot: Position,
     /// The earlier commit with the requested idempotency key, if there is one. The command is then
     /// already done, so streams and events are not read, and both are empty.
-    pub already_committed: Option<Appended>,
+    pub already_committed: Option<CommitReceipt>,
 }
 
-impl StreamsPage {
+impl StreamPage {
     /// Returns the version of each requested stream in the snapshot, in the order of the request.
     pub fn versions(&self) -> Vec<Version> {
         self.streams
@@ -210,23 +210,23 @@ impl StreamEvent {
 ///
 /// ```
 /// # async fn f(store: impl eventcore::EventStore) -> Result<(), eventcore::EventStoreError> {
-/// use eventcore::{EventFilter, Position, store::ReadFeed};
+/// use eventcore::{EventFilter, Position, store::ReadFeedRequest};
 ///
 /// let mut after = Position::START;
 /// loop {
-///     let page = store.read_feed(ReadFeed { after, filter: EventFilter::All, limit: 100 }).await?;
+///     let page = store.read_feed(ReadFeedRequest { after, filter: EventFilter::All, limit: 100 }).await?;
 ///     for event in &page.events {
 ///         println!("{} {}", event.position, event.type_name);
 ///     }
-///     if page.up_to == after {
+///     if page.scanned_to == after {
 ///         break; // Nothing is there yet.
 ///     }
-///     after = page.up_to;
+///     after = page.scanned_to;
 /// }
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadFeed {
+pub struct ReadFeedRequest {
     /// Events after this position are read.
     pub after: Position,
     /// The selected events.
@@ -246,8 +246,8 @@ pub struct FeedPage {
     /// position of its last event; otherwise it is that of the store's latest event. It is before
     /// the requested position only if the store has no event there: the store lost events, or it is
     /// a different store.
-    pub up_to: Position,
-    /// The position of the store's latest event when the page was read. While `up_to` is before it,
-    /// the feed may have more events.
+    pub scanned_to: Position,
+    /// The position of the store's latest event when the page was read. While `scanned_to` is before
+    /// it, the feed may have more events.
     pub head: Position,
 }

@@ -11,8 +11,8 @@ use std::{
 use crate::{
     CommitId, EventStore, EventStoreError, Position, VersionConflict,
     store::{
-        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StateCache, StoreFuture,
-        StreamQueues, StreamsPage,
+        AppendRequest, CommitReceipt, FeedPage, ReadFeedRequest, ReadStreamsRequest, StateCache,
+        StoreFuture, StreamPage, StreamQueues,
     },
 };
 
@@ -153,7 +153,7 @@ impl<S> ChaosStore<S> {
     }
 
     /// Draws the fault of an append.
-    fn of_append(&self, request: &AppendEvents) -> Fault {
+    fn of_append(&self, request: &AppendRequest) -> Fault {
         let mut state = self.state();
         let mut left = state.random.f64();
         let mut falls_on = |chance: f64| {
@@ -206,7 +206,7 @@ impl<S> ChaosStore<S> {
 }
 
 impl<S: EventStore> EventStore for ChaosStore<S> {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         Box::pin(async move {
             self.delay().await;
             self.of_read()?;
@@ -214,7 +214,7 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
         })
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             self.delay().await;
             match self.of_append(&request) {
@@ -234,7 +234,7 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         Box::pin(async move {
             self.delay().await;
             self.of_read()?;
@@ -242,8 +242,8 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
         })
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.inner.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.inner.wait_for_event(after)
     }
 
     fn queues(&self) -> Option<&StreamQueues> {
@@ -255,7 +255,7 @@ impl<S: EventStore> EventStore for ChaosStore<S> {
     }
 }
 
-fn conflict(request: &AppendEvents) -> EventStoreError {
+fn conflict(request: &AppendRequest) -> EventStoreError {
     match request.expected().first() {
         Some(first) => EventStoreError::VersionConflict(VersionConflict {
             stream: first.stream.clone(),

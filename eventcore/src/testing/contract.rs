@@ -24,9 +24,9 @@ use crate::{
     KeyReused, MAX_TYPE_NAME_BYTES, Metadata, Position, RecordedEvent, StreamId, Version,
     VersionConflict,
     store::{
-        AppendEvents, AppendRefused, Appended, ExpectedVersion, MAX_COMMIT_BYTES,
-        MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, MAX_PAGE_EVENTS, NewEvent, ReadFeed, ReadStreams,
-        StreamCursor, StreamHead, StreamsPage,
+        AppendError, AppendRequest, CommitReceipt, ExpectedVersion, MAX_COMMIT_BYTES,
+        MAX_COMMIT_EVENTS, MAX_COMMIT_STREAMS, MAX_PAGE_EVENTS, NewEvent, ReadFeedRequest,
+        ReadStreamsRequest, StreamCursor, StreamHead, StreamPage,
     },
 };
 
@@ -111,8 +111,8 @@ fn event(stream: usize, payload: &str) -> NewEvent {
     }
 }
 
-fn request(expected: Vec<ExpectedVersion>, events: Vec<NewEvent>) -> AppendEvents {
-    AppendEvents::new(
+fn request(expected: Vec<ExpectedVersion>, events: Vec<NewEvent>) -> AppendRequest {
+    AppendRequest::new(
         CommitId::generate(),
         expected,
         events,
@@ -127,16 +127,16 @@ async fn read(
     streams: &[(&StreamId, u64)],
     up_to: Option<Position>,
     limit: usize,
-) -> StreamsPage {
+) -> StreamPage {
     let cursor = |(stream, after): &(&StreamId, u64)| StreamCursor {
         stream: (*stream).clone(),
         after: Version::new(*after),
     };
     let streams = streams.iter().map(cursor).collect();
     store
-        .read_streams(ReadStreams {
+        .read_streams(ReadStreamsRequest {
             streams,
-            up_to,
+            snapshot: up_to,
             limit,
             idempotency_key: None,
         })
@@ -150,7 +150,7 @@ async fn log(store: &impl EventStore) -> Vec<RecordedEvent> {
     loop {
         let after = log.last().map_or(Position::START, |event| event.position);
         let page = store
-            .read_feed(ReadFeed {
+            .read_feed(ReadFeedRequest {
                 after,
                 filter: EventFilter::All,
                 limit: 100,
@@ -177,17 +177,17 @@ async fn feed(
     filter: EventFilter,
     limit: usize,
 ) -> (Vec<u64>, u64) {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::new(after),
         filter,
         limit,
     };
     let page = store.read_feed(request).await.unwrap();
     let positions = page.events.iter().map(|event| event.position.get());
-    (positions.collect(), page.up_to.get())
+    (positions.collect(), page.scanned_to.get())
 }
 
-fn conflict(result: Result<Appended, EventStoreError>) -> VersionConflict {
+fn conflict(result: Result<CommitReceipt, EventStoreError>) -> VersionConflict {
     match result {
         Err(EventStoreError::VersionConflict(conflict)) => conflict,
         other => panic!("a version conflict was expected, not {other:?}"),
@@ -206,11 +206,11 @@ pub async fn events_come_back_as_they_were_appended(store: impl EventStore) {
     let events = vec![event(0, payload), event(0, "null")];
     let before = SystemTime::now() - Duration::from_secs(1);
     let request =
-        AppendEvents::new(commit, vec![expect(&id, 0)], events, metadata.clone(), None).unwrap();
+        AppendRequest::new(commit, vec![expect(&id, 0)], events, metadata.clone(), None).unwrap();
     let appended = store.append(request).await.unwrap();
     assert_eq!(
         appended,
-        Appended {
+        CommitReceipt {
             position: Position::new(2),
             events: 2,
             repeated: false
@@ -278,7 +278,7 @@ pub async fn versions_and_positions_are_dense(store: impl EventStore) {
             versions.eq(1..=count),
             "versions of {id} are not dense from 1"
         );
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after: Position::START,
             filter: EventFilter::Stream(id.clone()),
             limit: 100,
@@ -517,7 +517,7 @@ pub async fn streams_that_are_only_read_are_checked_too(store: impl EventStore) 
         .unwrap();
     assert_eq!(
         checked,
-        Appended {
+        CommitReceipt {
             position: Position::new(1),
             events: 0,
             repeated: false
@@ -554,7 +554,7 @@ pub async fn a_repeated_commit_is_made_once(store: impl EventStore) {
 pub async fn a_repeated_commit_with_a_key_is_its_own(store: impl EventStore) {
     let a = stream("a");
     let keyed = |key: &str, events| {
-        AppendEvents::new(
+        AppendRequest::new(
             CommitId::generate(),
             vec![expect(&a, 0)],
             events,
@@ -581,7 +581,7 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     let key = IdempotencyKey::new("request 7").unwrap();
     let keyed = |version, events| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());
-        AppendEvents::new(
+        AppendRequest::new(
             id,
             vec![expect(&a, version)],
             events,
@@ -590,9 +590,9 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
         )
         .unwrap()
     };
-    let lookup = || ReadStreams {
+    let lookup = || ReadStreamsRequest {
         streams: vec![],
-        up_to: None,
+        snapshot: None,
         limit: 10,
         idempotency_key: Some(key.clone()),
     };
@@ -609,7 +609,7 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     // The same commit again, as after a lost response: it is the original, not a repetition.
     assert_eq!(store.append(commit).await.unwrap(), first);
     assert!(!first.repeated);
-    let repeated = Some(Appended {
+    let repeated = Some(CommitReceipt {
         repeated: true,
         ..first.clone()
     });
@@ -633,7 +633,7 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
         repeated
     );
     assert_eq!(log(&store).await.len(), 2);
-    let done = store.read_streams(ReadStreams {
+    let done = store.read_streams(ReadStreamsRequest {
         streams: vec![StreamCursor {
             stream: a.clone(),
             after: Version::EMPTY,
@@ -650,10 +650,10 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     let empty = |version| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());
         let expected = vec![expect(&a, version)];
-        AppendEvents::new(id, expected, vec![], metadata, Some(other.clone())).unwrap()
+        AppendRequest::new(id, expected, vec![], metadata, Some(other.clone())).unwrap()
     };
     let earlier = async || {
-        let request = ReadStreams {
+        let request = ReadStreamsRequest {
             idempotency_key: Some(other.clone()),
             ..lookup()
         };
@@ -667,7 +667,7 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
         .append(request(vec![expect(&a, 2)], vec![event(0, "\"later\"")]))
         .await
         .unwrap();
-    let repeated = Appended {
+    let repeated = CommitReceipt {
         repeated: true,
         ..first
     };
@@ -688,11 +688,11 @@ pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
     };
     let keyed = |key: IdempotencyKey, version, events| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());
-        AppendEvents::new(id, vec![expect(&a, version)], events, metadata, Some(key)).unwrap()
+        AppendRequest::new(id, vec![expect(&a, version)], events, metadata, Some(key)).unwrap()
     };
-    let lookup = |key: IdempotencyKey, streams| ReadStreams {
+    let lookup = |key: IdempotencyKey, streams| ReadStreamsRequest {
         streams,
-        up_to: None,
+        snapshot: None,
         limit: 10,
         idempotency_key: Some(key),
     };
@@ -727,7 +727,7 @@ pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
             version += events;
             // The same commit is recognized by its id.
             assert_eq!(store.append(commit).await.unwrap(), first);
-            let repeated = Appended {
+            let repeated = CommitReceipt {
                 repeated: true,
                 ..first.clone()
             };
@@ -768,7 +768,7 @@ pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
 /// commit id.
 pub async fn a_key_or_commit_used_by_many_at_once_commits_once(store: impl EventStore + 'static) {
     let store = Arc::new(store);
-    let append_all = async |requests: Vec<AppendEvents>| {
+    let append_all = async |requests: Vec<AppendRequest>| {
         let append = |request| {
             let store = store.clone();
             tokio::spawn(async move { store.append(request).await.unwrap() })
@@ -785,7 +785,7 @@ pub async fn a_key_or_commit_used_by_many_at_once_commits_once(store: impl Event
         let expected = vec![expect(&stream(task), 0)];
         let (id, metadata) = (CommitId::generate(), Metadata::default());
         let events = vec![event(0, "1"), event(0, "2")];
-        AppendEvents::new(id, expected, events, metadata, Some(key.clone())).unwrap()
+        AppendRequest::new(id, expected, events, metadata, Some(key.clone())).unwrap()
     };
     let results = append_all((0..16).map(keyed).collect()).await;
     assert_eq!(
@@ -819,16 +819,16 @@ pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + '
     let expected = ids[..8].iter().map(|id| expect(id, 0)).collect();
     let events = (0..64).map(|n| event(n % (n % 8 + 1), &n.to_string()));
     let (id, metadata) = (CommitId::generate(), Metadata::default());
-    let commit = AppendEvents::new(id, expected, events.collect(), metadata, Some(key.clone()));
+    let commit = AppendRequest::new(id, expected, events.collect(), metadata, Some(key.clone()));
     store.append(commit.unwrap()).await.unwrap();
-    let ask = |n: usize| ReadStreams {
+    let ask = |n: usize| ReadStreamsRequest {
         streams: (0..n % 4)
             .map(|next| StreamCursor {
                 stream: ids[(n + 3 * next) % 9].clone(),
                 after: Version::new(n as u64 % 5 * 3),
             })
             .collect(),
-        up_to: n.is_multiple_of(5).then_some(Position::new(2 * n as u64)),
+        snapshot: n.is_multiple_of(5).then_some(Position::new(2 * n as u64)),
         limit: n % 7 * 5,
         idempotency_key: n.is_multiple_of(6).then(|| key.clone()),
     };
@@ -838,7 +838,7 @@ pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + '
         let page = store.read_streams(request.clone()).await.unwrap();
         if request.idempotency_key.is_none() {
             let other = Some(IdempotencyKey::new("never used").unwrap());
-            let keyed = ReadStreams {
+            let keyed = ReadStreamsRequest {
                 idempotency_key: other,
                 ..request
             };
@@ -1092,7 +1092,7 @@ pub async fn waiting_ends_when_an_event_is_there(store: impl EventStore + 'stati
     append(0).await;
     let soon = Duration::from_secs(10);
     for _ in 0..2 {
-        let wait = store.wait(Position::START);
+        let wait = store.wait_for_event(Position::START);
         tokio::time::timeout(soon, wait)
             .await
             .expect("there is one already")
@@ -1106,7 +1106,7 @@ pub async fn waiting_ends_when_an_event_is_there(store: impl EventStore + 'stati
                 tokio::spawn(async move {
                     let mut up_to = version;
                     while up_to == version {
-                        store.wait(Position::new(version)).await.unwrap();
+                        store.wait_for_event(Position::new(version)).await.unwrap();
                         up_to = feed(&*store, version, EventFilter::All, 10).await.1;
                     }
                     up_to
@@ -1192,7 +1192,7 @@ pub async fn a_reader_never_sees_a_hole(store: impl EventStore + 'static) {
     let mut after = Position::START;
     while after.get() < total {
         for event in store
-            .read_feed(ReadFeed {
+            .read_feed(ReadFeedRequest {
                 after,
                 filter: EventFilter::All,
                 limit: 64,
@@ -1330,7 +1330,7 @@ pub async fn the_largest_numbers_do_no_harm(store: impl EventStore) {
 pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore) {
     let new = |events| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());
-        AppendEvents::new(id, vec![expect(&stream("a"), 0)], events, metadata, None)
+        AppendRequest::new(id, vec![expect(&stream("a"), 0)], events, metadata, None)
     };
     let (deep, deepest) = (
         format!("{}0{}", "[".repeat(128), "]".repeat(128)),
@@ -1360,7 +1360,7 @@ pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore)
         }]);
         assert!(matches!(
             refused,
-            Err(AppendRefused::NotJson {
+            Err(AppendError::NotJson {
                 type_name: "Noted",
                 ..
             })
@@ -1374,7 +1374,7 @@ pub async fn payloads_that_nobody_could_read_are_refused(store: impl EventStore)
 /// Checks that type names that some stores could not index are refused before they reach a store.
 pub async fn names_that_no_store_could_keep_are_refused(store: impl EventStore) {
     for type_name in ["", "a\0", "\n", "\u{7f}", "\u{85}", LONG_NAME] {
-        let refused = AppendEvents::new(
+        let refused = AppendRequest::new(
             CommitId::generate(),
             vec![expect(&stream("a"), 0)],
             vec![
@@ -1388,7 +1388,7 @@ pub async fn names_that_no_store_could_keep_are_refused(store: impl EventStore) 
             None,
         );
         match refused {
-            Err(AppendRefused::TypeName { type_name: named }) => assert_eq!(named, type_name),
+            Err(AppendError::TypeName { type_name: named }) => assert_eq!(named, type_name),
             other => panic!("{type_name:?}: {other:?}"),
         }
     }
@@ -1452,7 +1452,7 @@ pub async fn unusual_names_and_payloads_come_back_as_they_were(store: impl Event
 pub async fn metadata_over_the_limits_is_refused(store: impl EventStore) {
     // Metadata is stored with each event, so it counts once per event.
     let heavy = |events: usize, bytes: usize| {
-        AppendEvents::new(
+        AppendRequest::new(
             CommitId::generate(),
             vec![expect(&stream("heavy"), 0)],
             vec![event(0, "1"); events],
@@ -1463,7 +1463,7 @@ pub async fn metadata_over_the_limits_is_refused(store: impl EventStore) {
     let share = MAX_COMMIT_BYTES / 16;
     assert!(matches!(
         heavy(16, share),
-        Err(AppendRefused::TooLarge { .. })
+        Err(AppendError::TooLarge { .. })
     ));
     assert!(heavy(0, MAX_COMMIT_BYTES).is_err());
     heavy(15, share).unwrap();
@@ -1473,10 +1473,10 @@ pub async fn metadata_over_the_limits_is_refused(store: impl EventStore) {
         Metadata::default().user((0..levels).fold(serde_json::Value::Null, wrap))
     };
     assert!(matches!(
-        AppendEvents::new(CommitId::generate(), vec![], vec![], nested(127), None),
-        Err(AppendRefused::Metadata { .. })
+        AppendRequest::new(CommitId::generate(), vec![], vec![], nested(127), None),
+        Err(AppendError::Metadata { .. })
     ));
-    let deepest = AppendEvents::new(
+    let deepest = AppendRequest::new(
         CommitId::generate(),
         vec![expect(&stream("deep"), 0)],
         vec![event(0, "1")],
@@ -1492,21 +1492,21 @@ pub async fn metadata_over_the_limits_is_refused(store: impl EventStore) {
 pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
     let new = |events| {
         let (id, metadata) = (CommitId::generate(), Metadata::default());
-        AppendEvents::new(id, vec![expect(&stream("a"), 0)], events, metadata, None)
+        AppendRequest::new(id, vec![expect(&stream("a"), 0)], events, metadata, None)
     };
     let many = MAX_COMMIT_EVENTS + 1;
     assert_eq!(
         new(vec![event(0, "1"); many]).unwrap_err(),
-        AppendRefused::TooManyEvents { events: many }
+        AppendError::TooManyEvents { events: many }
     );
     assert_eq!(
         new(vec![event(1, "1")]).unwrap_err(),
-        AppendRefused::UndeclaredStream { index: 1 }
+        AppendError::UndeclaredStream { index: 1 }
     );
     for streams in [2_usize, 40] {
         let mut expected: Vec<_> = (1..streams).map(|n| expect(&stream(n), 0)).collect();
         expected.push(expect(&stream(1), 0));
-        let twice = AppendEvents::new(
+        let twice = AppendRequest::new(
             CommitId::generate(),
             expected,
             vec![],
@@ -1515,29 +1515,29 @@ pub async fn commits_over_the_limits_are_refused(store: impl EventStore) {
         );
         assert_eq!(
             twice.unwrap_err(),
-            AppendRefused::DuplicateStream { stream: stream(1) }
+            AppendError::DuplicateStream { stream: stream(1) }
         );
     }
     let large = "x".repeat(crate::MAX_EVENT_BYTES + 1);
     assert!(matches!(
         new(vec![event(0, &large)]),
-        Err(AppendRefused::EventTooLarge { .. })
+        Err(AppendError::EventTooLarge { .. })
     ));
     let count = MAX_COMMIT_BYTES / crate::MAX_EVENT_BYTES + 1;
     let bytes = count * crate::MAX_EVENT_BYTES;
     let large = format!("\"{}\"", &large[3..]);
     assert_eq!(
         new(vec![event(0, &large); count]).unwrap_err(),
-        AppendRefused::TooLarge { bytes }
+        AppendError::TooLarge { bytes }
     );
     let naming = |expected, metadata| {
-        AppendEvents::new(CommitId::generate(), expected, vec![], metadata, None)
+        AppendRequest::new(CommitId::generate(), expected, vec![], metadata, None)
     };
     let streams = MAX_COMMIT_STREAMS + 1;
     let many = (0..streams).map(|n| expect(&stream(n), 0)).collect();
     assert_eq!(
         naming(many, Metadata::default()).unwrap_err(),
-        AppendRefused::TooManyStreams { streams }
+        AppendError::TooManyStreams { streams }
     );
     let largest = format!("\"{}\"", "x".repeat(crate::MAX_EVENT_BYTES - 2));
     store

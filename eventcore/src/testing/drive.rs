@@ -12,14 +12,14 @@ use super::{
     logic::{Case, Own},
 };
 use crate::{
-    AppendStep, CommandError, CommandLogic, CommitId, EventStore, EventStoreError, ExecuteOptions,
-    ExecutePipeline, ExecutionResponse, Step, StreamId, Version,
+    CommandError, CommandLogic, CommitId, EventStore, EventStoreError, ExecuteOptions,
+    ExecutionResponse, StreamId, Version,
     command::Folded,
-    execute::{recall, remember},
+    execute::{AppendStep, ExecutePipeline, Step, recall, remember},
     memory::MemoryEventStore,
     store::{
-        AppendEvents, Appended, MAX_PAGE_EVENTS, ReadStreams, StateCache, StoreFuture,
-        StreamCursor, StreamEvent, StreamHead, StreamsPage,
+        AppendRequest, CommitReceipt, MAX_PAGE_EVENTS, ReadStreamsRequest, StateCache, StoreFuture,
+        StreamCursor, StreamEvent, StreamHead, StreamPage,
     },
 };
 
@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Decided<E> {
     pub(super) result: Result<ExecutionResponse, CommandError<E>>,
     /// The commit that the command made, if any.
-    pub(super) commit: Option<AppendEvents>,
+    pub(super) commit: Option<AppendRequest>,
 }
 
 /// Returns the result of a future that is ready immediately.
@@ -40,8 +40,8 @@ fn ready<T>(future: StoreFuture<'_, T>) -> Result<T, EventStoreError> {
 
 pub(super) fn append(
     store: &MemoryEventStore,
-    request: AppendEvents,
-) -> Result<Appended, EventStoreError> {
+    request: AppendRequest,
+) -> Result<CommitReceipt, EventStoreError> {
     ready(store.append(request))
 }
 
@@ -71,7 +71,7 @@ fn decide<C: CommandLogic>(
                 let page = ready(store.read_streams(read.request().clone()));
                 read.resume(page, Duration::ZERO)
             }
-            Step::AppendEvents(append) => return Before::Append(append),
+            Step::Append(append) => return Before::Append(append),
             Step::Sleep(sleep) => sleep.resume(),
             Step::Done(result, folded) => return Before::Done(result, folded),
         }
@@ -165,7 +165,7 @@ fn decision<C: CommandLogic>(before: &Before<C>) -> String {
 
 /// Returns the events of a commit, each with its stream.
 pub(super) fn written(
-    request: &AppendEvents,
+    request: &AppendRequest,
 ) -> impl Iterator<Item = (&StreamId, &crate::store::NewEvent)> {
     request.events().iter().filter_map(|event| {
         let stream = request.expected().get(event.stream)?;
@@ -193,13 +193,13 @@ pub(super) fn events_of(store: &MemoryEventStore, stream: &StreamId) -> Vec<Stre
     }
 }
 
-fn page(store: &MemoryEventStore, stream: &StreamId, after: Version) -> StreamsPage {
-    let request = ReadStreams {
+fn page(store: &MemoryEventStore, stream: &StreamId, after: Version) -> StreamPage {
+    let request = ReadStreamsRequest {
         streams: vec![StreamCursor {
             stream: stream.clone(),
             after,
         }],
-        up_to: None,
+        snapshot: None,
         limit: MAX_PAGE_EVENTS,
         idempotency_key: None,
     };

@@ -15,7 +15,7 @@ use crate::{
     CommandError, CommandLogic, CommitId, Event, ExecuteOptions, ExecutionResponse, Metadata,
     StreamId, StreamIdError, StreamKey,
     memory::MemoryEventStore,
-    store::{AppendEvents, ExpectedVersion, NewEvent},
+    store::{AppendRequest, ExpectedVersion, NewEvent},
 };
 
 /// Starts a test of a command with an empty history. See the [module documentation](super).
@@ -255,7 +255,7 @@ impl Given {
         let expected = ExpectedVersion::new(stream.clone(), head);
         let metadata = Metadata::default();
         let request =
-            match AppendEvents::new(self.next_commit(), vec![expected], events, metadata, None) {
+            match AppendRequest::new(self.next_commit(), vec![expected], events, metadata, None) {
                 Ok(request) => request,
                 Err(error) => panic!("given: events of stream `{stream}`: {error}"),
             };

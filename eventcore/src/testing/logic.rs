@@ -4,7 +4,10 @@ use std::cell::RefCell;
 
 use crate::{
     CommandLogic, CommandStreams, DecodeError,
-    command::{Caching, Declarations, FieldRecord, Handles},
+    command::{
+        Caching,
+        codegen::{Declarations, FieldRecord, Handles},
+    },
 };
 
 /// A decision that replaces the command's own.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use eventcore::{
     CommitId, EventStore, EventStoreError, Position,
     store::{
-        AppendEvents, Appended, ExpectedVersion, FeedPage, NewEvent, ReadFeed, ReadStreams,
-        StoreFuture, StreamsPage,
+        AppendRequest, CommitReceipt, ExpectedVersion, FeedPage, NewEvent, ReadFeedRequest,
+        ReadStreamsRequest, StoreFuture, StreamPage,
     },
 };
 
@@ -59,25 +59,25 @@ impl<S> Liar<S> {
 /// A commit made anew from parts of another one.
 fn commit(
     id: CommitId,
-    of: &AppendEvents,
+    of: &AppendRequest,
     expected: Vec<ExpectedVersion>,
     events: Vec<NewEvent>,
-) -> AppendEvents {
+) -> AppendRequest {
     let key = of.idempotency_key().cloned();
-    AppendEvents::new(id, expected, events, of.metadata().clone(), key).unwrap()
+    AppendRequest::new(id, expected, events, of.metadata().clone(), key).unwrap()
 }
 
 impl<S: EventStore> EventStore for Liar<S> {
-    fn read_streams(&self, mut request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, mut request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         Box::pin(async move {
-            if self.strikes(Fault::StaleReads) && request.up_to.is_none() {
+            if self.strikes(Fault::StaleReads) && request.snapshot.is_none() {
                 let head = self
                     .inner
                     .read_streams(request.clone())
                     .await?
                     .snapshot
                     .get();
-                request.up_to = Some(Position::new(head.saturating_sub(6)));
+                request.snapshot = Some(Position::new(head.saturating_sub(6)));
             }
             let mut page = self.inner.read_streams(request).await?;
             if self.strikes(Fault::OtherEvents)
@@ -90,7 +90,7 @@ impl<S: EventStore> EventStore for Liar<S> {
         })
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             if self.fault == Fault::ReadOnlyUnchecked {
                 return self.inner.append(written_only(&request)).await;
@@ -100,7 +100,7 @@ impl<S: EventStore> EventStore for Liar<S> {
                 return self.inner.append(request).await;
             }
             if self.strikes(Fault::EarlyAcknowledgement) {
-                return Ok(Appended {
+                return Ok(CommitReceipt {
                     position: Position::new(1),
                     events,
                     repeated: false,
@@ -115,7 +115,7 @@ impl<S: EventStore> EventStore for Liar<S> {
                     half,
                 );
                 let done = self.inner.append(half).await?;
-                return Ok(Appended { events, ..done });
+                return Ok(CommitReceipt { events, ..done });
             }
             let done = self.inner.append(request.clone()).await?;
             if self.strikes(Fault::Doubled) {
@@ -142,17 +142,17 @@ impl<S: EventStore> EventStore for Liar<S> {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         self.inner.read_feed(request)
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.inner.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.inner.wait_for_event(after)
     }
 }
 
 /// The commit without the streams that it does not write to.
-fn written_only(request: &AppendEvents) -> AppendEvents {
+fn written_only(request: &AppendRequest) -> AppendRequest {
     let mut expected = Vec::new();
     let mut place = vec![None; request.expected().len()];
     let mut events = request.events().to_vec();

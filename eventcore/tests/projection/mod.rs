@@ -17,7 +17,7 @@ use eventcore::{
     postgres::{PostgresConfig, PostgresEventStore, PostgresTransaction, tokio_postgres},
     projection::{Leadership, Progress, Projection, ProjectionDatabase, ReadModel},
     sqlite::{SqliteEventStore, SqliteTransaction, rusqlite},
-    store::ReadFeed,
+    store::ReadFeedRequest,
 };
 use serde::{Deserialize, Serialize};
 
@@ -71,16 +71,16 @@ pub async fn expected(store: &impl EventStore, without: &HashSet<u64>) -> Rows {
     let mut after = Position::START;
     loop {
         let filter = EventFilter::All;
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after,
             filter,
             limit: 1000,
         };
         let page = store.read_feed(request).await.unwrap();
-        if page.up_to == after {
+        if page.scanned_to == after {
             return rows;
         }
-        after = page.up_to;
+        after = page.scanned_to;
         for event in page.events {
             if without.contains(&event.position.get()) {
                 continue;

@@ -18,7 +18,7 @@ use eventcore::{
         SqliteEventStore, SqliteTransaction,
         rusqlite::{self, Connection, types::Value},
     },
-    store::ReadFeed,
+    store::ReadFeedRequest,
 };
 
 use crate::projection::add;
@@ -106,12 +106,12 @@ pub async fn rebuild_fails(store: &SqliteEventStore, projection: Scripted) -> Pr
 }
 
 pub async fn head(store: &SqliteEventStore) -> Position {
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after: Position::new(u64::MAX),
         filter: EventFilter::All,
         limit: 1,
     };
-    store.read_feed(request).await.unwrap().up_to
+    store.read_feed(request).await.unwrap().scanned_to
 }
 
 /// A store with so many events in a folder that stays.

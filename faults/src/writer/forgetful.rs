@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use eventcore::{
     CommitId, EventStore, Position,
-    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
+    store::{
+        AppendRequest, CommitReceipt, FeedPage, ReadFeedRequest, ReadStreamsRequest, StoreFuture,
+        StreamPage,
+    },
 };
 
 pub(crate) struct Forgetful(pub(crate) Arc<dyn EventStore>);
 
 impl EventStore for Forgetful {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         self.0.read_streams(request)
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
-            let renamed = AppendEvents::new(
+            let renamed = AppendRequest::new(
                 CommitId::generate(),
                 request.expected().to_vec(),
                 request.events().to_vec(),
@@ -28,11 +31,11 @@ impl EventStore for Forgetful {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         self.0.read_feed(request)
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.0.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.0.wait_for_event(after)
     }
 }

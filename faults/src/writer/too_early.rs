@@ -4,22 +4,25 @@ use std::sync::Arc;
 
 use eventcore::{
     EventStore, Position,
-    store::{AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StoreFuture, StreamsPage},
+    store::{
+        AppendRequest, CommitReceipt, FeedPage, ReadFeedRequest, ReadStreamsRequest, StoreFuture,
+        StreamPage,
+    },
 };
 
 pub(crate) struct TooEarly(pub(crate) Arc<dyn EventStore>);
 
 impl EventStore for TooEarly {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         self.0.read_streams(request)
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         let events = request.events().len();
         let store = self.0.clone();
         Box::pin(async move {
             tokio::spawn(async move { store.append(request).await });
-            Ok(Appended {
+            Ok(CommitReceipt {
                 position: Position::START,
                 events,
                 repeated: false,
@@ -27,11 +30,11 @@ impl EventStore for TooEarly {
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         self.0.read_feed(request)
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.0.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.0.wait_for_event(after)
     }
 }

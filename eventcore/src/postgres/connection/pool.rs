@@ -92,7 +92,7 @@ impl Pool {
     }
 
     /// Opens a connection outside the pool.
-    pub(crate) async fn connect(&self) -> Result<(Client, Wire), Failure> {
+    pub(crate) async fn connect(&self) -> Result<(Client, ConnectionTask), Failure> {
         self.connections.manager().connect().await
     }
 
@@ -269,7 +269,7 @@ impl Connection {
 
     /// Drops the connection instead of returning it to the pool.
     pub(crate) fn discard(mut self) {
-        drop(Doubtful(self.session.take()));
+        drop(DiscardOnDrop(self.session.take()));
     }
 
     async fn answer<T>(
@@ -278,7 +278,7 @@ impl Connection {
     ) -> Result<T, Failure> {
         // Taken out in the meantime: if the caller is cancelled, the connection must not return to
         // the pool with a response pending.
-        let mut session = Doubtful(self.session.take());
+        let mut session = DiscardOnDrop(self.session.take());
         let Some(asked) = &mut session.0 else {
             return Err(Failure::NoAnswer(self.request_timeout));
         };
@@ -297,9 +297,9 @@ impl Connection {
 }
 
 /// A connection that is removed from the pool when this is dropped.
-struct Doubtful(Option<Object<Hosts>>);
+struct DiscardOnDrop(Option<Object<Hosts>>);
 
-impl Drop for Doubtful {
+impl Drop for DiscardOnDrop {
     fn drop(&mut self) {
         if let Some(session) = self.0.take() {
             drop(Object::take(session));
@@ -414,11 +414,11 @@ pub(crate) struct Hosts {
 const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET row_security = off";
 
 /// The driver's connection, which transfers requests and responses as long as it is polled.
-pub(crate) type Wire =
+pub(crate) type ConnectionTask =
     tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 impl Hosts {
-    async fn connect(&self) -> Result<(Client, Wire), Failure> {
+    async fn connect(&self) -> Result<(Client, ConnectionTask), Failure> {
         let last = self.last.load(Ordering::Relaxed);
         let mut failed = Failure::NoAnswer(self.timeout);
         for (index, host) in self

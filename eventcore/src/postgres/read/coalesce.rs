@@ -22,7 +22,7 @@ const TOGETHER: usize = 64;
 /// The longest wait for other requests: longer than any request whose task is still polled.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(crate) struct Gather<R, T> {
+pub(crate) struct Coalescer<R, T> {
     state: Mutex<State<R, T>>,
 }
 
@@ -43,7 +43,7 @@ enum Reply<R, T> {
     Lead(Lead<R, T>),
 }
 
-impl<R, T> Gather<R, T> {
+impl<R, T> Coalescer<R, T> {
     pub(crate) fn new() -> Arc<Self> {
         let state = State {
             free: UNDER_WAY,
@@ -71,7 +71,7 @@ impl<R, T> Gather<R, T> {
                     // The caller that sent this request was cancelled.
                     Ok(Err(_)) => continue,
                     Err(_) => Lead {
-                        gather: self.clone(),
+                        coalescer: self.clone(),
                         is_extra: true,
                     },
                 },
@@ -88,7 +88,7 @@ impl<R, T> Gather<R, T> {
         if state.free > 0 {
             state.free -= 1;
             return Ok(Lead {
-                gather: self.clone(),
+                coalescer: self.clone(),
                 is_extra: false,
             });
         }
@@ -131,7 +131,7 @@ impl<R, T> Together<R, T> {
 
 /// The permit to send requests. On drop it passes to the next waiting caller.
 struct Lead<R, T> {
-    gather: Arc<Gather<R, T>>,
+    coalescer: Arc<Coalescer<R, T>>,
     /// `true` if it exceeds the maximum number of permits, because the holders of the others make
     /// no progress.
     is_extra: bool,
@@ -140,7 +140,7 @@ struct Lead<R, T> {
 impl<R, T> Lead<R, T> {
     fn take(self, own: Arc<R>) -> Together<R, T> {
         let (mut requests, mut replies) = (vec![own], Vec::new());
-        let mut state = self.gather.state();
+        let mut state = self.coalescer.state();
         while requests.len() < TOGETHER
             && let Some(waiting) = state.waiting.pop_front()
         {
@@ -160,7 +160,7 @@ impl<R, T> Lead<R, T> {
 
 impl<R, T> Drop for Lead<R, T> {
     fn drop(&mut self) {
-        let mut state = self.gather.state();
+        let mut state = self.coalescer.state();
         let next = loop {
             match state.waiting.pop_front() {
                 Some(waiting) if waiting.reply.is_closed() => {}
@@ -174,7 +174,7 @@ impl<R, T> Drop for Lead<R, T> {
         drop(state);
         // If the receiver is gone by now, this drops the new permit, which passes it on again.
         let _ = next.reply.send(Reply::Lead(Self {
-            gather: self.gather.clone(),
+            coalescer: self.coalescer.clone(),
             is_extra: self.is_extra,
         }));
     }
@@ -188,10 +188,10 @@ mod tests {
 
     use super::*;
 
-    type Doubling = Arc<Gather<u64, u64>>;
+    type Doubling = Arc<Coalescer<u64, u64>>;
 
-    async fn double(gather: Doubling, number: u64) -> u64 {
-        match gather.turn(number).await {
+    async fn double(coalescer: Doubling, number: u64) -> u64 {
+        match coalescer.turn(number).await {
             Turn::Answered(answer) => answer,
             Turn::Ask(together) => {
                 tokio::task::yield_now().await;
@@ -205,8 +205,8 @@ mod tests {
         }
     }
 
-    async fn lead(gather: &Doubling, number: u64) -> Together<u64, u64> {
-        match gather.turn(number).await {
+    async fn lead(coalescer: &Doubling, number: u64) -> Together<u64, u64> {
+        match coalescer.turn(number).await {
             Turn::Ask(together) => together,
             Turn::Answered(answer) => panic!("{answer} was not asked for"),
         }
@@ -214,11 +214,11 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_are_asked_for_together() {
-        let gather = Gather::new();
-        let first = lead(&gather, 1).await;
-        let second = lead(&gather, 2).await;
+        let coalescer = Coalescer::new();
+        let first = lead(&coalescer, 1).await;
+        let second = lead(&coalescer, 2).await;
         let waiting: Vec<_> = (10..20)
-            .map(|n| tokio::spawn(double(gather.clone(), n)))
+            .map(|n| tokio::spawn(double(coalescer.clone(), n)))
             .collect();
         tokio::task::yield_now().await;
         assert_eq!(first.requests.len(), 1);
@@ -227,34 +227,34 @@ mod tests {
             assert_eq!(waiting.await.unwrap(), number * 2);
         }
         drop(second);
-        assert_eq!(gather.state().free, UNDER_WAY);
+        assert_eq!(coalescer.state().free, UNDER_WAY);
     }
 
     #[tokio::test]
     async fn those_who_ask_and_do_not_go_on_hold_nobody_up_for_good() {
-        let gather = Gather::new();
-        let stuck = [lead(&gather, 1).await, lead(&gather, 2).await];
+        let coalescer = Coalescer::new();
+        let stuck = [lead(&coalescer, 1).await, lead(&coalescer, 2).await];
         let waiting: Vec<_> = (10..100)
-            .map(|n| tokio::spawn(double(gather.clone(), n)))
+            .map(|n| tokio::spawn(double(coalescer.clone(), n)))
             .collect();
         // The longest waiter is cancelled before it gets the permit.
-        let mut gone = Box::pin(gather.turn(3));
+        let mut gone = Box::pin(coalescer.turn(3));
         assert!(timeout(Duration::ZERO, &mut gone).await.is_err());
         for (number, waiting) in (10..).zip(waiting) {
             assert_eq!(waiting.await.unwrap(), number * 2);
         }
-        assert_eq!(gather.state().free, 0);
+        assert_eq!(coalescer.state().free, 0);
         drop((stuck, gone));
-        assert_eq!(gather.state().free, UNDER_WAY);
+        assert_eq!(coalescer.state().free, UNDER_WAY);
     }
 
     #[tokio::test]
     async fn who_is_dropped_while_asking_leaves_nobody_behind() {
-        let gather = Gather::new();
-        let first = lead(&gather, 1).await;
-        let second = lead(&gather, 2).await;
+        let coalescer = Coalescer::new();
+        let first = lead(&coalescer, 1).await;
+        let second = lead(&coalescer, 2).await;
         let waiting: Vec<_> = (10..20)
-            .map(|n| tokio::spawn(double(gather.clone(), n)))
+            .map(|n| tokio::spawn(double(coalescer.clone(), n)))
             .collect();
         tokio::task::yield_now().await;
         // The caller that is to send for the others is cancelled before or while it does.
@@ -266,21 +266,21 @@ mod tests {
         for (number, waiting) in (10..).zip(waiting).skip(2) {
             assert_eq!(waiting.await.unwrap(), number * 2);
         }
-        assert_eq!(gather.state().free, UNDER_WAY);
+        assert_eq!(coalescer.state().free, UNDER_WAY);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn every_answer_comes_to_who_asked_whoever_is_dropped() {
-        let (gather, answered) = (Gather::new(), Arc::new(AtomicUsize::new(0)));
+        let (coalescer, answered) = (Coalescer::new(), Arc::new(AtomicUsize::new(0)));
         let tasks: Vec<_> = (0..2_000_u64)
             .map(|number| {
-                let (gather, answered) = (gather.clone(), answered.clone());
+                let (coalescer, answered) = (coalescer.clone(), answered.clone());
                 tokio::spawn(async move {
                     if number.is_multiple_of(3) {
                         let time = Duration::from_micros(number % 50);
-                        let _ = timeout(time, double(gather, number)).await;
+                        let _ = timeout(time, double(coalescer, number)).await;
                     } else {
-                        assert_eq!(double(gather, number).await, number * 2);
+                        assert_eq!(double(coalescer, number).await, number * 2);
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
                 })
@@ -290,6 +290,6 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(answered.load(Ordering::Relaxed), 1_333);
-        assert_eq!(gather.state().free, UNDER_WAY);
+        assert_eq!(coalescer.state().free, UNDER_WAY);
     }
 }

@@ -28,12 +28,12 @@ use crate::postgres::{
     error::corrupt,
     read::interner::{self, Latest, Names},
     read::notify::Listener,
-    read::page_bytes::{Asked, PageBytes},
+    read::page_bytes::{PageBytes, PageParams},
 };
 use crate::{
     Position, Version,
     event::{EventId, Metadata, RecordedEvent},
-    store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed, head::Head},
+    store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeedRequest, head::Head},
     stream::StreamId,
 };
 
@@ -113,12 +113,12 @@ impl Feed {
     /// and would otherwise keep a connection from others in the meantime.
     pub(crate) async fn fetch(
         feed: Arc<Self>,
-        request: ReadFeed,
+        request: ReadFeedRequest,
     ) -> Result<FeedPage, EventStoreError> {
         ended(tokio::spawn(async move { feed.page(&request).await }).await)
     }
 
-    async fn page(&self, request: &ReadFeed) -> Result<FeedPage, EventStoreError> {
+    async fn page(&self, request: &ReadFeedRequest) -> Result<FeedPage, EventStoreError> {
         let behind = self.head.get().get().saturating_sub(request.after.get());
         let is_named = behind < FAR || matches!(request.filter, EventFilter::Stream(_));
         if !is_named
@@ -150,7 +150,7 @@ impl Feed {
     /// history is not the one that the cached names belong to.
     async fn page_by_numbers(
         &self,
-        request: &ReadFeed,
+        request: &ReadFeedRequest,
         known: &mut Names,
     ) -> Result<Option<FeedPage>, EventStoreError> {
         let asked = self.bytes.ask();
@@ -175,9 +175,9 @@ impl Feed {
     /// Reads the rows of a page, including the names that a reader without a cache needs.
     async fn rows(
         &self,
-        request: &ReadFeed,
+        request: &ReadFeedRequest,
         known: Option<Latest>,
-        asked: &Asked<'_>,
+        asked: &PageParams<'_>,
     ) -> Result<Vec<Row>, EventStoreError> {
         let (after, limit) = (big(request.after.get()), limit(request.limit));
         let bytes = asked.bytes();
@@ -234,8 +234,8 @@ impl Feed {
     fn read(
         &self,
         rows: &[Row],
-        request: &ReadFeed,
-        asked: &Asked<'_>,
+        request: &ReadFeedRequest,
+        asked: &PageParams<'_>,
         mut names: impl FnMut(&Row, Position) -> Result<(StreamId, Arc<str>), EventStoreError>,
     ) -> Result<FeedPage, EventStoreError> {
         let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
@@ -256,7 +256,7 @@ impl Feed {
         let fits = rows.first().map(|row| row.try_get::<_, i64>(FITS));
         let fits = fits.transpose().map_err(broken)?.unwrap_or(0);
         let is_full = usize::try_from(fits).is_ok_and(|fits| events.len() >= fits);
-        let up_to = match events.last() {
+        let scanned_to = match events.last() {
             Some(last) if is_full => last.position,
             _ => head,
         };
@@ -266,7 +266,7 @@ impl Feed {
         self.publish(head);
         Ok(FeedPage {
             events,
-            up_to,
+            scanned_to,
             head,
         })
     }

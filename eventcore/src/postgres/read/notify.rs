@@ -144,8 +144,8 @@ impl Listener {
         if let Some(channel) = &self.channel {
             let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
             if task.as_ref().is_none_or(JoinHandle::is_finished) {
-                let deaf = Deaf(self.heard.clone());
-                *task = Some(tokio::spawn(listen(channel.clone(), deaf)));
+                let reset = ResetOnDrop(self.heard.clone());
+                *task = Some(tokio::spawn(listen(channel.clone(), reset)));
             }
         }
         News {
@@ -197,48 +197,48 @@ impl News {
 }
 
 /// Records, on drop, that no notifications arrive: listening has ended.
-struct Deaf(Arc<watch::Sender<Heard>>);
+struct ResetOnDrop(Arc<watch::Sender<Heard>>);
 
-impl Drop for Deaf {
+impl Drop for ResetOnDrop {
     fn drop(&mut self) {
         self.0.send_modify(|heard| heard.hears = false);
     }
 }
 
 /// A reason why no notifications arrive.
-enum Silence {
+enum ListenError {
     /// A pooler may send each statement over another server connection, so none can be used to
     /// listen.
     Pooled,
     Failed(Failure),
 }
 
-impl<E: Into<Failure>> From<E> for Silence {
+impl<E: Into<Failure>> From<E> for ListenError {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
 /// Listens as long as the store exists, and reconnects after a failure.
-async fn listen(channel: Arc<Channel>, deaf: Deaf) {
+async fn listen(channel: Arc<Channel>, reset: ResetOnDrop) {
     let [first, longest] = BACKOFF;
     let mut pause = first;
     loop {
-        let silence = hear(&channel, &deaf.0).await;
+        let silence = hear(&channel, &reset.0).await;
         let mut heard = false;
-        deaf.0.send_if_modified(|state| {
+        reset.0.send_if_modified(|state| {
             heard = std::mem::take(&mut state.hears);
             heard
         });
         match silence {
-            Silence::Pooled => {
+            ListenError::Pooled => {
                 tracing::debug!(
                     "there is a pooler in between: commits of other processes are polled for"
                 );
                 // As long as the store exists.
                 std::future::pending::<()>().await;
             }
-            Silence::Failed(failure) => {
+            ListenError::Failed(failure) => {
                 tracing::debug!(error = %failure, "commits of other processes are polled for");
             }
         }
@@ -248,7 +248,7 @@ async fn listen(channel: Arc<Channel>, deaf: Deaf) {
 }
 
 /// Listens until notifications stop arriving.
-async fn hear(channel: &Channel, heard: &watch::Sender<Heard>) -> Silence {
+async fn hear(channel: &Channel, heard: &watch::Sender<Heard>) -> ListenError {
     let (client, mut wire) = match channel.pool.connect().await {
         Ok(connected) => connected,
         Err(failure) => return failure.into(),
@@ -277,12 +277,12 @@ async fn make_sure(
     channel: &Channel,
     client: &Client,
     heard: &watch::Sender<Heard>,
-) -> Result<std::convert::Infallible, Silence> {
+) -> Result<std::convert::Infallible, ListenError> {
     let patience = channel.pool.request_timeout();
     let no_answer = |_| Failure::NoAnswer(patience);
     let begun = async {
         if is_pooled(channel, client).await? {
-            return Err(Silence::Pooled);
+            return Err(ListenError::Pooled);
         }
         client
             .batch_execute(&format!("LISTEN \"{}\"", channel.name))

@@ -18,7 +18,7 @@ const LEAST: usize = 64 * 1024;
 pub(crate) struct PageBytes(AtomicUsize);
 
 /// A page that was requested.
-pub(crate) struct Asked<'a> {
+pub(crate) struct PageParams<'a> {
     bound: &'a PageBytes,
     bytes: usize,
     at: Instant,
@@ -31,8 +31,8 @@ impl Default for PageBytes {
 }
 
 impl PageBytes {
-    pub(crate) fn ask(&self) -> Asked<'_> {
-        Asked {
+    pub(crate) fn ask(&self) -> PageParams<'_> {
+        PageParams {
             bound: self,
             bytes: self.0.load(Ordering::Relaxed),
             at: Instant::now(),
@@ -40,7 +40,7 @@ impl PageBytes {
     }
 }
 
-impl Asked<'_> {
+impl PageParams<'_> {
     /// Returns the maximum size of the page in bytes.
     pub(crate) fn bytes(&self) -> i64 {
         i64::try_from(self.bytes).unwrap_or(i64::MAX)

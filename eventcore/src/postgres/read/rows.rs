@@ -7,8 +7,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::store::{
-    Appended, KeyReused, MAX_PAGE_BYTES, ReadStreams, Room, StreamEvent, StreamExtent, StreamHead,
-    StreamsPage,
+    CommitReceipt, KeyReused, MAX_PAGE_BYTES, ReadStreamsRequest, Room, StreamEvent, StreamExtent,
+    StreamHead, StreamPage,
 };
 use crate::{
     Position, Version,
@@ -31,7 +31,7 @@ pub(crate) struct Answer<'a> {
 
 struct Keyed<'a> {
     request: usize,
-    appended: Appended,
+    appended: CommitReceipt,
     fingerprint: Option<&'a [u8]>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Answer<'a> {
         for row in rows {
             answer.head = Some(Position::new(number(row, 0)?));
             if let Some(request) = row.try_get(1)? {
-                let appended = Appended {
+                let appended = CommitReceipt {
                     position: Position::new(number(row, 4)?),
                     events: usize::try_from(number(row, 3)?).unwrap_or(usize::MAX),
                     repeated: true,
@@ -103,10 +103,10 @@ impl<'a> Answer<'a> {
     /// Returns the page of each request. All types must be known.
     pub(crate) fn pages(
         self,
-        requests: &[Arc<ReadStreams>],
+        requests: &[Arc<ReadStreamsRequest>],
         head: Position,
         types: &Types,
-    ) -> Vec<Result<StreamsPage, KeyReused>> {
+    ) -> Vec<Result<StreamPage, KeyReused>> {
         let mut firsts = Vec::with_capacity(requests.len());
         let mut pages = Vec::with_capacity(requests.len());
         let mut ends = vec![Position::new(u64::MAX); requests.len()];
@@ -114,10 +114,10 @@ impl<'a> Answer<'a> {
         for request in requests {
             firsts.push(first);
             first += request.streams.len();
-            pages.push(StreamsPage {
+            pages.push(StreamPage {
                 streams: vec![StreamExtent::default(); request.streams.len()],
                 events: Vec::new(),
-                snapshot: request.up_to.unwrap_or(head).min(head),
+                snapshot: request.snapshot.unwrap_or(head).min(head),
                 already_committed: None,
             });
         }
@@ -150,7 +150,7 @@ impl<'a> Answer<'a> {
             };
             *page = key
                 .repeats(keyed.appended, keyed.fingerprint)
-                .map(|appended| StreamsPage {
+                .map(|appended| StreamPage {
                     streams: Vec::new(),
                     events: Vec::new(),
                     snapshot: page.as_ref().map_or(head, |page| page.snapshot),
@@ -193,7 +193,7 @@ impl<'a> Stream<'a> {
         })
     }
 
-    fn add_to(&self, page: &mut StreamsPage, stream: usize, types: &Types) {
+    fn add_to(&self, page: &mut StreamPage, stream: usize, types: &Types) {
         if let Some(extent) = page.streams.get_mut(stream) {
             *extent = self.extent;
         }

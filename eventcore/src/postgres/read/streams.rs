@@ -9,13 +9,13 @@ use crate::postgres::{
     connection::statement::{Parameters, Query},
     convert::{big, limit},
     error::{Failure, corrupt},
-    read::coalesce::{Gather, Turn},
+    read::coalesce::{Coalescer, Turn},
     read::interner::{self, Latest, Unknown},
     read::page_bytes::PageBytes,
     read::rows::Answer,
     read::types::{KnownTypes, Types},
 };
-use crate::store::{EventStoreError, KeyReused, MAX_PAGE_EVENTS, ReadStreams, StreamsPage};
+use crate::store::{EventStoreError, KeyReused, MAX_PAGE_EVENTS, ReadStreamsRequest, StreamPage};
 
 /// The maximum number of surplus events that are read for a request instead of a search for the end
 /// of its page.
@@ -58,14 +58,14 @@ pub(crate) struct Reader {
     names: Query,
     types: KnownTypes,
     bytes: PageBytes,
-    gather: Arc<Gather<ReadStreams, Result<StreamsPage, EventStoreError>>>,
+    coalescer: Arc<Coalescer<ReadStreamsRequest, Result<StreamPage, EventStoreError>>>,
 }
 
 impl Reader {
     pub(crate) fn new(pool: Pool, schema: &str) -> Self {
         Self {
             pool,
-            gather: Gather::new(),
+            coalescer: Coalescer::new(),
             streams: Query::new(
                 "read_streams",
                 include_str!("../sql/read_streams.sql"),
@@ -85,8 +85,11 @@ impl Reader {
     }
 
     /// Reads a page of streams.
-    pub(crate) async fn page(&self, request: ReadStreams) -> Result<StreamsPage, EventStoreError> {
-        match self.gather.turn(request).await {
+    pub(crate) async fn page(
+        &self,
+        request: ReadStreamsRequest,
+    ) -> Result<StreamPage, EventStoreError> {
+        match self.coalescer.turn(request).await {
             Turn::Answered(page) => page,
             Turn::Ask(together) => {
                 let pages = self.answers(&together.requests).await;
@@ -98,8 +101,8 @@ impl Reader {
 
     async fn answers(
         &self,
-        requests: &[Arc<ReadStreams>],
-    ) -> Vec<Result<StreamsPage, EventStoreError>> {
+        requests: &[Arc<ReadStreamsRequest>],
+    ) -> Vec<Result<StreamPage, EventStoreError>> {
         match self.pages(requests).await {
             Ok(pages) => pages.into_iter().map(|page| Ok(page?)).collect(),
             Err(why) => requests.iter().map(|_| Err(why.error())).collect(),
@@ -109,8 +112,8 @@ impl Reader {
     /// Sends all requests in one statement, and requests unknown type names in a second one.
     async fn pages(
         &self,
-        requests: &[Arc<ReadStreams>],
-    ) -> Result<Vec<Result<StreamsPage, KeyReused>>, Unread> {
+        requests: &[Arc<ReadStreamsRequest>],
+    ) -> Result<Vec<Result<StreamPage, KeyReused>>, ReadError> {
         // After a failover, the history may not be the one that the cached names belong to; the
         // second attempt does without them.
         let mut damaged = None;
@@ -142,7 +145,7 @@ impl Reader {
             }
             return Ok(answer.pages(requests, head, &known));
         }
-        Err(Unread::Damaged(damaged.unwrap_or_default()))
+        Err(ReadError::Damaged(damaged.unwrap_or_default()))
     }
 
     /// Requests the names of types. Returns the number of a type without a name, if there is one:
@@ -152,7 +155,7 @@ impl Reader {
         known: &Types,
         unknown: HashSet<i32>,
         latest: Latest,
-    ) -> Result<Result<Arc<Types>, i32>, Unread> {
+    ) -> Result<Result<Arc<Types>, i32>, ReadError> {
         let (streams, types, latest) = (HashSet::new(), unknown, latest.max(known.latest));
         let unknown = Unknown { streams, types };
         let rows = interner::ask(&self.pool, &self.names, &unknown, latest).await?;
@@ -166,11 +169,11 @@ impl Reader {
     /// Sends all requests in one statement.
     async fn rows(
         &self,
-        requests: &[Arc<ReadStreams>],
+        requests: &[Arc<ReadStreamsRequest>],
         known: Latest,
         bytes: i64,
     ) -> Result<Vec<Row>, Failure> {
-        let asked = Asked::new(requests, bytes);
+        let asked = ReadParams::new(requests, bytes);
         if requests.iter().all(|request| is_short(request)) {
             let parameters: Parameters<'_> = &[
                 &asked.names,
@@ -203,7 +206,7 @@ impl Reader {
 }
 
 /// Returns `true` if each stream of the request may be read independently of the others.
-fn is_short(request: &ReadStreams) -> bool {
+fn is_short(request: &ReadStreamsRequest) -> bool {
     let streams = request.streams.len();
     let events = streams.saturating_mul(request.limit.clamp(1, MAX_PAGE_EVENTS));
     request.idempotency_key.is_none() && (streams <= 1 || streams <= FEW && events <= SURPLUS)
@@ -211,7 +214,7 @@ fn is_short(request: &ReadStreams) -> bool {
 
 /// The parameters of both statements: a row for each stream, and one for each key.
 #[derive(Default)]
-struct Asked<'a> {
+struct ReadParams<'a> {
     names: Vec<&'a str>,
     after: Vec<i64>,
     request: Vec<i32>,
@@ -225,8 +228,8 @@ struct Asked<'a> {
     key_request: Vec<i32>,
 }
 
-impl<'a> Asked<'a> {
-    fn new(requests: &'a [Arc<ReadStreams>], bytes: i64) -> Self {
+impl<'a> ReadParams<'a> {
+    fn new(requests: &'a [Arc<ReadStreamsRequest>], bytes: i64) -> Self {
         let streams = requests.iter().map(|request| request.streams.len()).sum();
         let mut asked = Self {
             names: Vec::with_capacity(streams),
@@ -244,7 +247,7 @@ impl<'a> Asked<'a> {
         asked
     }
 
-    fn add(&mut self, number: i32, request: &'a ReadStreams, bytes: i64) {
+    fn add(&mut self, number: i32, request: &'a ReadStreamsRequest, bytes: i64) {
         let limit = limit(request.limit);
         let streams = i64::try_from(request.streams.len().max(1)).unwrap_or(i64::MAX);
         // One stream is limited by its number of events anyway.
@@ -253,7 +256,7 @@ impl<'a> Asked<'a> {
             many => i64::from(limit) / many,
         };
         let bound = request
-            .up_to
+            .snapshot
             .map_or(i64::MAX, |position| big(position.get()));
         for cursor in &request.streams {
             self.names.push(cursor.stream.as_str());
@@ -272,12 +275,12 @@ impl<'a> Asked<'a> {
 }
 
 /// The error of a coalesced read, shared by all callers.
-enum Unread {
+enum ReadError {
     Failed(Failure),
     Damaged(String),
 }
 
-impl Unread {
+impl ReadError {
     fn error(&self) -> EventStoreError {
         match self {
             Self::Failed(failure) => failure.nothing_written(),
@@ -286,14 +289,14 @@ impl Unread {
     }
 }
 
-impl From<Failure> for Unread {
+impl From<Failure> for ReadError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
 /// Converts the error of a row that does not have the columns of the statement.
-impl From<tokio_postgres::Error> for Unread {
+impl From<tokio_postgres::Error> for ReadError {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Damaged(error.to_string())
     }
@@ -304,14 +307,14 @@ mod tests {
     use super::*;
     use crate::{StreamId, Version, postgres::convert::int, store::StreamCursor};
 
-    fn request(streams: usize, limit: usize) -> ReadStreams {
+    fn request(streams: usize, limit: usize) -> ReadStreamsRequest {
         let cursor = |number| StreamCursor {
             stream: StreamId::new(format!("s-{number}")).unwrap(),
             after: Version::EMPTY,
         };
-        ReadStreams {
+        ReadStreamsRequest {
             streams: (0..streams).map(cursor).collect(),
-            up_to: None,
+            snapshot: None,
             limit,
             idempotency_key: None,
         }
@@ -324,7 +327,7 @@ mod tests {
             for limit in [0, 1, 2, 32, 128, 512, 1024, usize::MAX] {
                 let requests = [Arc::new(request(streams, limit))];
                 if is_short(&requests[0]) {
-                    let limits = Asked::new(&requests, 1).limits;
+                    let limits = ReadParams::new(&requests, 1).limits;
                     let events: i32 = limits.iter().sum();
                     assert!(events <= int(SURPLUS), "{streams} streams, {limit}");
                     short += 1;

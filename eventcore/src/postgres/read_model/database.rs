@@ -133,8 +133,8 @@ impl ReadModel for PostgresReadModel {
         self.target.commit(transaction, lease, progress).await
     }
 
-    async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
-        self.target.note(lease, error).await
+    async fn record_error(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
+        self.target.record_error(lease, error).await
     }
 
     async fn record(&self) -> Result<Option<ProjectionRecord>, EventStoreError> {

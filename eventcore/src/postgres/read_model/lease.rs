@@ -141,7 +141,7 @@ impl Target {
         Ok(true)
     }
 
-    pub(super) async fn note(
+    pub(super) async fn record_error(
         &self,
         lease: &Lease,
         error: &LastError,

@@ -11,7 +11,7 @@ use crate::postgres::{
 };
 use crate::{
     event::EventId,
-    store::{AppendEvents, IdempotencyKey},
+    store::{AppendRequest, IdempotencyKey},
 };
 
 /// The arguments of `append`, with the same names and in the same order. All numbers count from 1.
@@ -42,7 +42,7 @@ pub(crate) struct Arguments<'a> {
 impl<'a> Arguments<'a> {
     pub(crate) fn new(jobs: &'a [Job]) -> Result<Self, serde_json::Error> {
         let requests = || jobs.iter().map(|job| &job.request);
-        let keys = || requests().map(AppendEvents::idempotency_key);
+        let keys = || requests().map(AppendRequest::idempotency_key);
         let with_metadata = requests().any(|request| !request.metadata().is_empty());
         let streams = requests().map(|request| request.expected().len()).sum();
         let events = requests().map(|request| request.events().len()).sum();
@@ -83,7 +83,7 @@ impl<'a> Arguments<'a> {
         Ok(arguments)
     }
 
-    fn add(&mut self, request: &'a AppendEvents, names: &mut Names<'a>) {
+    fn add(&mut self, request: &'a AppendRequest, names: &mut Names<'a>) {
         let commit = int(self.commit_ids.len() + 1);
         let streams_before = self.stream_names.len();
         for expected in request.expected() {
@@ -112,7 +112,7 @@ impl<'a> Arguments<'a> {
                 .get_mut(event.stream)
                 .zip(self.stream_categories.get(stream).copied())
             else {
-                continue; // `AppendEvents` has checked it.
+                continue; // `AppendRequest` has checked it.
             };
             let event_type = *names
                 .types
@@ -179,7 +179,7 @@ fn fingerprint(key: Option<&IdempotencyKey>) -> Option<&[u8]> {
     Some(key?.fingerprint()?.as_bytes().as_slice())
 }
 
-fn metadata(request: &AppendEvents) -> Result<Option<Json<Vec<u8>>>, serde_json::Error> {
+fn metadata(request: &AppendRequest) -> Result<Option<Json<Vec<u8>>>, serde_json::Error> {
     if request.metadata().is_empty() {
         return Ok(None);
     }

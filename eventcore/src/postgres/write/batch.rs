@@ -13,7 +13,7 @@ use std::{
 
 use crate::postgres::Reply;
 use crate::{
-    store::{AppendEvents, Appended, EventStoreError, IdempotencyKey},
+    store::{AppendRequest, CommitReceipt, EventStoreError, IdempotencyKey},
     stream::StreamId,
 };
 
@@ -26,8 +26,8 @@ const BYTES: usize = 8 * 1024 * 1024;
 
 /// A queued commit.
 pub(crate) struct Job {
-    pub(crate) request: AppendEvents,
-    pub(crate) reply: Reply<Appended>,
+    pub(crate) request: AppendRequest,
+    pub(crate) reply: Reply<CommitReceipt>,
 }
 
 /// The queued commits, in the order of their arrival.
@@ -81,7 +81,7 @@ impl Waiting {
     }
 
     /// Records the result of a commit, if any queued commit could use it.
-    pub(crate) fn learn(&mut self, job: &Job, result: &Result<Appended, EventStoreError>) {
+    pub(crate) fn learn(&mut self, job: &Job, result: &Result<CommitReceipt, EventStoreError>) {
         if self.jobs.is_empty() {
             return;
         }
@@ -123,7 +123,7 @@ impl Batch {
     }
 
     /// Adds the commit, unless it has to wait for one that is already in the batch.
-    fn takes(&mut self, request: &AppendEvents, learned: &Learned) -> bool {
+    fn takes(&mut self, request: &AppendRequest, learned: &Learned) -> bool {
         let refused = request
             .idempotency_key()
             .is_some_and(|key| learned.keys.contains(key.text()))

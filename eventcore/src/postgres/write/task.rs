@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Row, types::Type};
 
-use crate::store::{Appended, EventStoreError, KeyReused, VersionConflict};
+use crate::store::{CommitReceipt, EventStoreError, KeyReused, VersionConflict};
 use crate::{
     Position, Version,
     postgres::{
@@ -110,7 +110,7 @@ impl Writer {
             let mut head = Position::START;
             for (job, result) in self.commit(jobs).await {
                 waiting.learn(&job, &result);
-                if let Ok(Appended {
+                if let Ok(CommitReceipt {
                     position,
                     events: 1..,
                     ..
@@ -132,7 +132,7 @@ impl Writer {
 
     /// Makes a batch of commits. If a single commit may have broken it, makes each commit
     /// separately.
-    async fn commit(&self, jobs: Vec<Job>) -> Vec<(Job, Result<Appended, EventStoreError>)> {
+    async fn commit(&self, jobs: Vec<Job>) -> Vec<(Job, Result<CommitReceipt, EventStoreError>)> {
         if jobs.is_empty() {
             return Vec::new();
         }
@@ -161,7 +161,10 @@ impl Writer {
         }
     }
 
-    async fn send(&self, jobs: &[Job]) -> Result<Vec<Result<Appended, EventStoreError>>, Sent> {
+    async fn send(
+        &self,
+        jobs: &[Job],
+    ) -> Result<Vec<Result<CommitReceipt, EventStoreError>>, Sent> {
         let mut connection = self.pool.get().await.map_err(Sent::No)?;
         connection.prepare(&self.append).await.map_err(Sent::No)?;
         let arguments = match Arguments::new(jobs) {
@@ -198,9 +201,12 @@ impl Sent {
 }
 
 /// Returns the result of each commit.
-fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStoreError>>, Failure> {
+fn results(
+    jobs: &[Job],
+    rows: &[Row],
+) -> Result<Vec<Result<CommitReceipt, EventStoreError>>, Failure> {
     let mut position = None;
-    let mut results: Vec<Option<Result<Appended, EventStoreError>>> =
+    let mut results: Vec<Option<Result<CommitReceipt, EventStoreError>>> =
         jobs.iter().map(|_| None).collect();
     for row in rows {
         let commit: i32 = row.try_get(0)?;
@@ -217,7 +223,7 @@ fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStore
             *result = Some(Err(conflict(jobs, index, stream, row.try_get(5)?)));
             continue;
         }
-        let earlier = Appended {
+        let earlier = CommitReceipt {
             position: Position::new(row.try_get::<_, i64>(2)?.unsigned_abs()),
             events: usize::try_from(row.try_get::<_, i32>(3)?)
                 .unwrap_or(job.request.events().len()),
@@ -233,7 +239,7 @@ fn results(jobs: &[Job], rows: &[Row]) -> Result<Vec<Result<Appended, EventStore
         refused.unwrap_or_else(|| {
             let events = job.request.events().len();
             position = position.plus(u64::try_from(events).unwrap_or(u64::MAX));
-            Ok(Appended {
+            Ok(CommitReceipt {
                 position,
                 events,
                 repeated: false,

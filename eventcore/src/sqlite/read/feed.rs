@@ -17,7 +17,7 @@ use crate::sqlite::{
 use crate::{
     Position, Version,
     event::{Metadata, RecordedEvent},
-    store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeed, Room},
+    store::{EventFilter, EventStoreError, FeedPage, MAX_PAGE_EVENTS, ReadFeedRequest, Room},
 };
 
 macro_rules! select_events {
@@ -41,13 +41,13 @@ const POSITIONS: &str = "SELECT position FROM events INDEXED BY events_by_type
      WHERE type IN (SELECT value FROM json_each(?1)) AND position > ?2 AND position <= ?3";
 
 impl Reader {
-    pub(crate) fn feed(&mut self, request: &ReadFeed) -> Result<FeedPage, EventStoreError> {
+    pub(crate) fn feed(&mut self, request: &ReadFeedRequest) -> Result<FeedPage, EventStoreError> {
         let limit = request.limit.clamp(1, MAX_PAGE_EVENTS);
         let head = self.head().map_err(of_read)?;
         let after = request.after;
         let mut found = Found {
             events: Vec::new(),
-            room: Room::new(limit, self.most.bytes),
+            room: Room::new(limit, self.limits.bytes),
             is_full: false,
         };
         if after < head {
@@ -71,13 +71,13 @@ impl Reader {
                 }
             }
         }
-        let up_to = match found.events.last() {
+        let scanned_to = match found.events.last() {
             Some(last) if found.is_full || found.room.events() == 0 => last.position,
             _ => head,
         };
         Ok(FeedPage {
             events: found.events,
-            up_to,
+            scanned_to,
             head,
         })
     }

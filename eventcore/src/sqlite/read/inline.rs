@@ -23,15 +23,15 @@ use tokio::{
 
 use crate::sqlite::{
     read::interner::StreamIds,
-    read::thread::{Most, Reader},
+    read::thread::{PageLimits, Reader},
     schema,
 };
-use crate::store::{EventStoreError, ReadStreams, StreamsPage};
+use crate::store::{EventStoreError, ReadStreamsRequest, StreamPage};
 
 /// The maximum number of calls in progress for inline reads; above it, reads go to the threads.
 const FEW_CALLS: usize = 4;
 const FEW_STREAMS: usize = 16;
-const SHORT: Most = Most {
+const SHORT: PageLimits = PageLimits {
     events: 32,
     bytes: 64 * 1024,
     is_strict: true,
@@ -47,7 +47,7 @@ const AWAKE: Duration = Duration::from_micros(400);
 pub(crate) struct Direct {
     calls: AtomicUsize,
     /// `true` if spinning leaves a processor for the writer.
-    has_company: bool,
+    has_spare_core: bool,
     /// `None` once the store is closed.
     connection: Mutex<Option<Short>>,
 }
@@ -69,7 +69,7 @@ impl Direct {
         };
         Ok(Self {
             calls: AtomicUsize::new(0),
-            has_company: has_company(),
+            has_spare_core: has_spare_core(),
             connection: Mutex::new(Some(short)),
         })
     }
@@ -88,7 +88,7 @@ impl Direct {
 impl Call<'_> {
     /// Returns the page if it is short and can be read immediately. A failed read returns `None`;
     /// the threads will report the error.
-    pub(crate) fn read(&self, request: &ReadStreams) -> Option<StreamsPage> {
+    pub(crate) fn read(&self, request: &ReadStreamsRequest) -> Option<StreamPage> {
         if self.0.calls.load(Ordering::Relaxed) > FEW_CALLS || request.streams.len() > FEW_STREAMS {
             return None;
         }
@@ -109,7 +109,7 @@ impl Call<'_> {
     /// Returns the response if it arrives soon and this is the only call in progress.
     pub(crate) async fn stay_awake<T>(&self, answer: &mut Receiver<T>) -> Option<T> {
         let started = Instant::now();
-        while self.0.has_company
+        while self.0.has_spare_core
             && self.0.calls.load(Ordering::Relaxed) == 1
             && started.elapsed() < AWAKE
         {
@@ -124,7 +124,7 @@ impl Call<'_> {
 }
 
 /// Returns `true` if one thread can spin without delaying another.
-pub(crate) fn has_company() -> bool {
+pub(crate) fn has_spare_core() -> bool {
     thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
 }
 
@@ -168,14 +168,14 @@ mod tests {
         Direct::open(&path, StreamIds::default()).unwrap()
     }
 
-    fn request(streams: &[&str]) -> ReadStreams {
+    fn request(streams: &[&str]) -> ReadStreamsRequest {
         let cursor = |name: &&str| StreamCursor {
             stream: StreamId::new(name).unwrap(),
             after: Version::EMPTY,
         };
-        ReadStreams {
+        ReadStreamsRequest {
             streams: streams.iter().map(cursor).collect(),
-            up_to: None,
+            snapshot: None,
             limit: MAX_PAGE_EVENTS,
             idempotency_key: None,
         }
@@ -185,14 +185,14 @@ mod tests {
     fn only_a_short_page_is_read_directly() {
         let folder = tempfile::tempdir().unwrap();
         let direct = file(&folder);
-        let read = |request: &ReadStreams| {
+        let read = |request: &ReadStreamsRequest| {
             // Ignore how slow the disk was just now.
             direct.connection.lock().unwrap().as_mut().unwrap().pause = 0;
             direct.call().read(request).map(|page| page.events.len())
         };
         assert_eq!(read(&request(&["s-short"])), Some(31));
         assert_eq!(read(&request(&["s-many"])), None, "there may be more");
-        let few = ReadStreams {
+        let few = ReadStreamsRequest {
             limit: 20,
             ..request(&["s-many"])
         };

@@ -5,14 +5,14 @@ use rusqlite::{Connection, Row, params};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{
-    EventStoreError, FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, Room,
-    StreamCursor, StreamEvent, StreamExtent, StreamHead, StreamsPage,
+    EventStoreError, FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeedRequest,
+    ReadStreamsRequest, Room, StreamCursor, StreamEvent, StreamExtent, StreamHead, StreamPage,
 };
 use crate::{
     Position, Version,
     sqlite::{
         Reply,
-        convert::{earlier, event_id, sql},
+        convert::{event_id, find_by_idempotency_key, sql},
         error::{Shared, corrupt, of_read},
         read::interner::{Names, StreamIds},
     },
@@ -23,11 +23,11 @@ const BATCH: usize = 256;
 
 pub(crate) enum Job {
     Streams {
-        request: ReadStreams,
-        reply: Reply<StreamsPage>,
+        request: ReadStreamsRequest,
+        reply: Reply<StreamPage>,
     },
     Feed {
-        request: ReadFeed,
+        request: ReadFeedRequest,
         reply: Reply<FeedPage>,
     },
     /// Finish the queued reads and stop. The sender is dropped when the connection is closed.
@@ -57,7 +57,7 @@ impl Bounds {
 
 /// The maximum size of a page.
 #[derive(Clone, Copy)]
-pub(crate) struct Most {
+pub(crate) struct PageLimits {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
     /// `true` if a page with more bytes is refused rather than ended before the event that exceeds
@@ -65,7 +65,7 @@ pub(crate) struct Most {
     pub(crate) is_strict: bool,
 }
 
-impl Default for Most {
+impl Default for PageLimits {
     fn default() -> Self {
         Self {
             events: MAX_PAGE_EVENTS,
@@ -78,16 +78,16 @@ impl Default for Most {
 pub(crate) struct Reader {
     pub(crate) connection: Connection,
     pub(crate) names: Names,
-    pub(crate) most: Most,
+    pub(crate) limits: PageLimits,
     /// The latest position in the snapshot, once it has been read.
     head: Option<Position>,
 }
 
 impl Reader {
-    pub(crate) fn new(connection: Connection, most: Most, ids: StreamIds) -> Self {
+    pub(crate) fn new(connection: Connection, limits: PageLimits, ids: StreamIds) -> Self {
         Self {
             connection,
-            most,
+            limits,
             names: Names::new(ids),
             head: None,
         }
@@ -132,14 +132,14 @@ impl Reader {
 
     /// Reads a page in its own snapshot. Returns `None` if the page exceeds this reader's limits or
     /// the read fails.
-    pub(crate) fn short_page(&mut self, request: &ReadStreams) -> Option<StreamsPage> {
+    pub(crate) fn short_page(&mut self, request: &ReadStreamsRequest) -> Option<StreamPage> {
         self.begin().ok()?;
         let page = self.page(request);
         if self.statement("COMMIT").is_err() {
             let _ = self.statement("ROLLBACK");
         }
-        let is_whole = |page: &StreamsPage| {
-            page.events.len() < self.most.events || request.limit <= self.most.events
+        let is_whole = |page: &StreamPage| {
+            page.events.len() < self.limits.events || request.limit <= self.limits.events
         };
         page.ok().filter(is_whole)
     }
@@ -153,22 +153,22 @@ impl Reader {
         self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
 
-    fn page(&mut self, request: &ReadStreams) -> Result<StreamsPage, EventStoreError> {
+    fn page(&mut self, request: &ReadStreamsRequest) -> Result<StreamPage, EventStoreError> {
         let head = self.head().map_err(of_read)?;
-        let snapshot = request.up_to.unwrap_or(head).min(head);
+        let snapshot = request.snapshot.unwrap_or(head).min(head);
         let key = request.idempotency_key.as_ref();
         if let Some(key) = key
-            && let Some(keyed) = earlier(&self.connection, key).map_err(of_read)?
+            && let Some(keyed) = find_by_idempotency_key(&self.connection, key).map_err(of_read)?
         {
             let already_committed = Some(keyed.answer(key)?);
-            return Ok(StreamsPage {
+            return Ok(StreamPage {
                 streams: Vec::new(),
                 events: Vec::new(),
                 snapshot,
                 already_committed,
             });
         }
-        let limit = request.limit.clamp(1, self.most.events);
+        let limit = request.limit.clamp(1, self.limits.events);
         let mut streams = Vec::with_capacity(request.streams.len());
         let mut events = Vec::new();
         // Once the page is full, further streams are not read beyond its last event.
@@ -176,7 +176,7 @@ impl Reader {
             snapshot,
             page: snapshot,
             limit,
-            left: self.most.is_strict.then_some(self.most.bytes),
+            left: self.limits.is_strict.then_some(self.limits.bytes),
         };
         for (number, cursor) in request.streams.iter().enumerate() {
             let before = events.len();
@@ -185,7 +185,7 @@ impl Reader {
                 self.merge(&mut bounds, &mut events);
             }
         }
-        Ok(StreamsPage {
+        Ok(StreamPage {
             streams,
             events,
             snapshot,
@@ -196,7 +196,7 @@ impl Reader {
     /// Ends the page where it is full, after the events of another stream were added.
     fn merge(&self, bounds: &mut Bounds, events: &mut Vec<StreamEvent>) {
         events.sort_by_key(|event| event.position);
-        let mut room = Room::new(bounds.limit, self.most.bytes);
+        let mut room = Room::new(bounds.limit, self.limits.bytes);
         let fits =
             |event: &&StreamEvent| event.position <= bounds.page && room.take(event.payload.len());
         let fitting = events.iter().take_while(fits).count();
@@ -225,7 +225,7 @@ impl Reader {
                      WHERE stream = ?1 AND version >= ?2 ORDER BY version LIMIT ?3";
         let before = events.len();
         let mut extent = StreamExtent::default();
-        let mut room = Room::new(bounds.limit, self.most.bytes);
+        let mut room = Room::new(bounds.limit, self.limits.bytes);
         let (mut passed_snapshot, mut passed_page, mut is_full) = (false, false, false);
         {
             let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;

@@ -157,7 +157,7 @@ impl ReadModel for SqliteReadModel {
         })
     }
 
-    async fn note(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
+    async fn record_error(&self, lease: &Lease, error: &LastError) -> Result<(), EventStoreError> {
         let (fence, error) = (sql(lease.fence), error.clone());
         let note = move |connection: &Connection| {
             let sql = "UPDATE eventcore_projections SET error = ?1, error_position = ?2, error_at = ?3 WHERE fence = ?4";

@@ -14,7 +14,7 @@ use crate::sqlite::{
         file::{self, Side, failure},
         guard::Guard,
         transaction::SqliteTransaction,
-        write_lock::Turns,
+        write_lock::FairLock,
     },
     schema::BUSY,
     write::poison::Disk,
@@ -61,7 +61,7 @@ impl Targets {
             name: name.into(),
             path: file::path(&self.store, name, side),
             store: self.store.clone(),
-            turns: Turns::default(),
+            turns: FairLock::default(),
             disk: Disk::default(),
             slot: Mutex::default(),
             reader: Mutex::default(),
@@ -94,7 +94,7 @@ pub(crate) struct Target {
     path: PathBuf,
     store: PathBuf,
     /// The write lock of this process. It is fair; SQLite's own lock is not.
-    pub(crate) turns: Turns,
+    pub(crate) turns: FairLock,
     pub(crate) disk: Disk,
     slot: Mutex<Slot>,
     /// The connection for queries about the projection while a batch is in progress.

@@ -168,7 +168,7 @@ impl SqliteTransaction {
         match &committed {
             Ok(()) => {
                 let _lifted = writer.guard.lift();
-                target.disk.check_in(&writer.connection);
+                target.disk.checkpoint(&writer.connection);
             }
             Err(error) => target.disk.note(error),
         }

@@ -9,7 +9,7 @@ use std::{
 
 /// A fair lock, granted in the order of the requests. A clone is another handle to it.
 #[derive(Clone, Default)]
-pub(crate) struct Turns(Arc<Inner>);
+pub(crate) struct FairLock(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -26,11 +26,11 @@ struct Queue {
 
 /// Holds the lock until it is dropped.
 pub(crate) struct Turn {
-    turns: Turns,
+    turns: FairLock,
     number: u64,
 }
 
-impl Turns {
+impl FairLock {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn turns_come_in_the_order_of_asking() {
-        let turns = Turns::default();
+        let turns = FairLock::default();
         let order = Arc::new(Mutex::new(Vec::new()));
         let first = turns.take(Duration::ZERO).unwrap();
         let threads: Vec<_> = (0..8)
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn who_does_not_get_a_turn_in_time_leaves_the_queue() {
-        let turns = Turns::default();
+        let turns = FairLock::default();
         let first = turns.take(Duration::ZERO).unwrap();
         assert!(turns.take(Duration::from_millis(5)).is_none());
         drop(first);

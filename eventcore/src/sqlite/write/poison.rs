@@ -97,17 +97,17 @@ impl Disk {
 
     /// Checkpoints the log if it is long, and waits for readers so that it can restart if it is too
     /// long.
-    pub(crate) fn check_in(&self, connection: &Connection) {
+    pub(crate) fn checkpoint(&self, connection: &Connection) {
         if self.check().is_err() {
             return;
         }
-        if let Err(error) = self.checkpoint(connection) {
+        if let Err(error) = self.try_checkpoint(connection) {
             // Other failures, such as a full disk, are temporary: the log only grows.
             self.note(&error);
         }
     }
 
-    fn checkpoint(&self, connection: &Connection) -> rusqlite::Result<()> {
+    fn try_checkpoint(&self, connection: &Connection) -> rusqlite::Result<()> {
         let log =
             Checkpoint::run(connection, "/* eventcore */ PRAGMA wal_checkpoint(NOOP)")?.log_pages;
         if log < CHECKPOINT_PAGES {
@@ -180,8 +180,8 @@ mod tests {
         event::{CommitId, Metadata},
         sqlite::{SqliteEventStore, read_model::file::Side},
         store::{
-            AppendEvents, Appended, EventStore, EventStoreError, ExpectedVersion, NewEvent,
-            ReadStreams, StreamCursor,
+            AppendRequest, CommitReceipt, EventStore, EventStoreError, ExpectedVersion, NewEvent,
+            ReadStreamsRequest, StreamCursor,
         },
         stream::StreamId,
     };
@@ -194,7 +194,7 @@ mod tests {
         store: &SqliteEventStore,
         version: u64,
         length: usize,
-    ) -> Result<Appended, EventStoreError> {
+    ) -> Result<CommitReceipt, EventStoreError> {
         let expected = ExpectedVersion {
             stream: stream(),
             version: Version::new(version),
@@ -206,7 +206,7 @@ mod tests {
             payload: Bytes::from(format!("\"{}\"", "x".repeat(length))),
         };
         let (id, metadata) = (CommitId::generate(), Metadata::default());
-        let request = AppendEvents::new(id, vec![expected], vec![event], metadata, None);
+        let request = AppendRequest::new(id, vec![expected], vec![event], metadata, None);
         store.append(request.unwrap()).await
     }
 
@@ -215,9 +215,9 @@ mod tests {
             stream: stream(),
             after: Version::EMPTY,
         };
-        let request = ReadStreams {
+        let request = ReadStreamsRequest {
             streams: vec![cursor],
-            up_to: None,
+            snapshot: None,
             limit: 10,
             idempotency_key: None,
         };
@@ -267,7 +267,7 @@ mod tests {
             append(&store, version, 1 << 20).await.unwrap();
         }
         assert!(log(&path) < 32 << 20, "{}", log(&path));
-        store.wait(Position::START).await.unwrap();
+        store.wait_for_event(Position::START).await.unwrap();
     }
 
     /// Reads on a separate connection, as another process would, so that a read is in progress at

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::sqlite::{
     Reply,
     error::Shared,
-    read::inline::has_company,
+    read::inline::has_spare_core,
     read::interner::StreamIds,
     read::notify::Publisher,
     write::moved::Files,
@@ -24,7 +24,7 @@ use crate::sqlite::{
 };
 use crate::{
     Position,
-    store::{AppendEvents, Appended, EventStoreError},
+    store::{AppendRequest, CommitReceipt, EventStoreError},
     stream::StreamId,
 };
 
@@ -41,15 +41,19 @@ pub(crate) enum Message {
 
 /// A queued commit.
 pub(crate) struct Job {
-    request: AppendEvents,
+    request: AppendRequest,
     /// The row ids of its streams, if known, looked up by the caller to keep the writer thread
     /// free.
     ids: Vec<Option<i64>>,
-    reply: Reply<Appended>,
+    reply: Reply<CommitReceipt>,
 }
 
 impl Job {
-    pub(crate) fn new(request: AppendEvents, ids: &StreamIds, reply: Reply<Appended>) -> Self {
+    pub(crate) fn new(
+        request: AppendRequest,
+        ids: &StreamIds,
+        reply: Reply<CommitReceipt>,
+    ) -> Self {
         let streams = request.expected().iter().map(|expected| &expected.stream);
         Self {
             ids: ids.of(streams),
@@ -78,15 +82,15 @@ pub(crate) struct Writer {
 /// For a lone client, putting a thread to sleep and waking it costs more than the rest of its
 /// command. So if the last request came soon, the thread spins for the next one, provided that this
 /// leaves a processor for the client.
-struct Patience {
-    has_company: bool,
+struct SpinWait {
+    has_spare_core: bool,
     soon: bool,
 }
 
-impl Patience {
+impl SpinWait {
     fn new() -> Self {
         Self {
-            has_company: has_company(),
+            has_spare_core: has_spare_core(),
             soon: false,
         }
     }
@@ -101,7 +105,7 @@ impl Patience {
             hint::spin_loop();
         }
         let received = queue.blocking_recv_many(messages, BATCH);
-        self.soon = self.has_company && started.elapsed() < 2 * AWAKE;
+        self.soon = self.has_spare_core && started.elapsed() < 2 * AWAKE;
         received
     }
 }
@@ -137,8 +141,8 @@ impl Writer {
     /// Runs until the store is closed or its last handle is dropped, and the queue is empty.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let (mut messages, mut closing) = (Vec::new(), Vec::new());
-        let mut patience = Patience::new();
-        while patience.receive(&mut queue, &mut messages) > 0 {
+        let mut spin = SpinWait::new();
+        while spin.receive(&mut queue, &mut messages) > 0 {
             let mut jobs = Vec::with_capacity(messages.len());
             for message in messages.drain(..) {
                 match message {
@@ -174,7 +178,7 @@ impl Writer {
                     let _ = job.reply.send(result);
                 }
                 // After the replies, which need not wait for it.
-                self.disk.check_in(&self.connection);
+                self.disk.checkpoint(&self.connection);
             }
             // A single commit may have broken the batch, so each gets its own transaction.
             Err(failed) if failed.may_be_one_commit() && jobs.len() > 1 => {
@@ -193,7 +197,7 @@ impl Writer {
     fn try_batch(
         &mut self,
         jobs: &[Job],
-    ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+    ) -> Result<Vec<Result<CommitReceipt, EventStoreError>>, Failed> {
         self.interned.clear();
         let outcome = self.transaction(jobs);
         if let Err(failed) = &outcome {
@@ -209,13 +213,13 @@ impl Writer {
     fn transaction(
         &mut self,
         jobs: &[Job],
-    ) -> Result<Vec<Result<Appended, EventStoreError>>, Failed> {
+    ) -> Result<Vec<Result<CommitReceipt, EventStoreError>>, Failed> {
         let begin = |error: rusqlite::Error| Failed::Begin(error.into());
         self.disk.check().map_err(begin)?;
         self.statement("BEGIN IMMEDIATE").map_err(begin)?;
         let seen = self.seen().map_err(begin)?;
         if seen != self.data_version {
-            self.cache.others_wrote();
+            self.cache.invalidate();
             self.data_version = seen;
         }
         let now = SystemTime::now()

@@ -11,14 +11,16 @@ use rusqlite::{
 };
 
 use crate::sqlite::{
-    convert::{earlier, event_id, number, sql},
+    convert::{event_id, find_by_idempotency_key, number, sql},
     error::Shared,
     read::interner::find,
 };
 use crate::{
     Position, Version,
     event::Metadata,
-    store::{AppendEvents, Appended, EventStoreError, Fingerprint, StreamHead, VersionConflict},
+    store::{
+        AppendRequest, CommitReceipt, EventStoreError, Fingerprint, StreamHead, VersionConflict,
+    },
     stream::StreamId,
 };
 
@@ -37,7 +39,7 @@ pub(crate) struct Cache {
 impl Cache {
     /// Forgets what other connections may have changed: positions and heads. Rows of streams and
     /// types never change.
-    pub(crate) fn others_wrote(&mut self) {
+    pub(crate) fn invalidate(&mut self) {
         self.position = None;
         self.heads.clear();
     }
@@ -134,14 +136,14 @@ impl<'w> Batch<'w> {
     /// Adds a commit, given the row ids of its streams that are already known.
     pub(crate) fn append(
         &mut self,
-        request: &AppendEvents,
+        request: &AppendRequest,
         ids: &[Option<i64>],
-    ) -> Result<Appended, Refused> {
+    ) -> Result<CommitReceipt, Refused> {
         if let Some(key) = request.idempotency_key()
-            && let Some(keyed) = earlier(self.connection, key)?
+            && let Some(keyed) = find_by_idempotency_key(self.connection, key)?
         {
             if keyed.commit_id == *request.commit_id().as_uuid().as_bytes() {
-                return Ok(Appended {
+                return Ok(CommitReceipt {
                     repeated: false,
                     ..keyed.appended
                 });
@@ -170,7 +172,7 @@ impl<'w> Batch<'w> {
     }
 
     /// Inserts a commit whose checks have passed.
-    fn insert(&mut self, request: &AppendEvents) -> Result<Appended, Refused> {
+    fn insert(&mut self, request: &AppendRequest) -> Result<CommitReceipt, Refused> {
         let mut position = self.position()?;
         let metadata = metadata(request.metadata())?;
         for (index, event) in request.events().iter().enumerate() {
@@ -179,7 +181,7 @@ impl<'w> Batch<'w> {
                 .get_mut(event.stream)
                 .zip(request.expected().get(event.stream))
             else {
-                continue; // `AppendEvents` has checked it.
+                continue; // `AppendRequest` has checked it.
             };
             let stream = if let Some(id) = to.id {
                 id
@@ -202,12 +204,12 @@ impl<'w> Batch<'w> {
                 event_type,
                 id.as_uuid().as_bytes(),
                 self.now,
-                // `AppendEvents` has checked that it is text.
+                // `AppendRequest` has checked that it is text.
                 ToSqlOutput::Borrowed(ValueRef::Text(&event.payload)),
                 metadata
             ])?;
         }
-        let appended = Appended {
+        let appended = CommitReceipt {
             position: Position::new(position),
             events: request.events().len(),
             repeated: false,
@@ -281,7 +283,7 @@ impl<'w> Batch<'w> {
 
     /// Returns the result of this same commit if it was made before: its first event then follows
     /// the expected version.
-    fn own_commit(&self, request: &AppendEvents) -> Result<Option<Appended>, Refused> {
+    fn own_commit(&self, request: &AppendRequest) -> Result<Option<CommitReceipt>, Refused> {
         let Some(target) = request
             .events()
             .first()
@@ -307,7 +309,7 @@ impl<'w> Batch<'w> {
         }
         let events = request.events().len();
         let further = u64::try_from(events).unwrap_or(u64::MAX).saturating_sub(1);
-        Ok(Some(Appended {
+        Ok(Some(CommitReceipt {
             position: Position::new(number(position)?).plus(further),
             events,
             repeated: false,

@@ -3,7 +3,7 @@
 use super::{event, expect, request, stream};
 use crate::{
     EventFilter, EventSelector, EventStore, MAX_EVENT_BYTES, Position, StreamId, Version,
-    store::{MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeed, ReadStreams, StreamCursor},
+    store::{MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeedRequest, ReadStreamsRequest, StreamCursor},
 };
 
 /// The number of small events that come first, alternating between three streams. Their size does
@@ -98,9 +98,9 @@ async fn check_streams(
     let mut positions = Vec::new();
     let mut up_to = None;
     loop {
-        let request = ReadStreams {
+        let request = ReadStreamsRequest {
             streams: cursors.clone(),
-            up_to,
+            snapshot: up_to,
             limit,
             idempotency_key: None,
         };
@@ -143,7 +143,7 @@ async fn check_feed(
     let mut after = Position::START;
     let mut positions = Vec::new();
     loop {
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after,
             filter: filter.clone(),
             limit,
@@ -151,20 +151,20 @@ async fn check_feed(
         let page = store.read_feed(request).await.unwrap();
         check_size(page.events.iter().map(|event| event.payload.len()));
         for event in &page.events {
-            assert!(event.position > after && event.position <= page.up_to);
+            assert!(event.position > after && event.position <= page.scanned_to);
             let position = event.position.get();
             assert_eq!(event.payload.len(), size(position), "the wrong payload");
             positions.push(position);
         }
         assert!(
-            page.up_to <= page.head,
+            page.scanned_to <= page.head,
             "the page ends after the store's latest event"
         );
-        if page.up_to == page.head {
+        if page.scanned_to == page.head {
             break;
         }
-        assert!(page.up_to > after, "the feed does not go on");
-        after = page.up_to;
+        assert!(page.scanned_to > after, "the feed does not go on");
+        after = page.scanned_to;
     }
     assert!(
         positions.into_iter().eq(expected),

@@ -53,7 +53,7 @@ pub use record::History;
 
 use crate::{
     EventStore, EventStoreError, Position, RecordedEvent,
-    store::{EventFilter, MAX_PAGE_EVENTS, ReadFeed},
+    store::{EventFilter, MAX_PAGE_EVENTS, ReadFeedRequest},
 };
 
 /// Reads the entries that a [`History`] has written. An incomplete last line, left by a killed
@@ -80,7 +80,7 @@ pub async fn log(store: &impl EventStore) -> Result<Vec<RecordedEvent>, EventSto
     let mut log: Vec<RecordedEvent> = Vec::new();
     loop {
         let after = log.last().map_or(Position::START, |event| event.position);
-        let request = ReadFeed {
+        let request = ReadFeedRequest {
             after,
             filter: EventFilter::All,
             limit: MAX_PAGE_EVENTS,

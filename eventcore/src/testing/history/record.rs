@@ -17,8 +17,8 @@ use super::{
 use crate::{
     CommandError, CommandLogic, EventStore, ExecuteOptions, ExecutionResponse, Position, execute,
     store::{
-        AppendEvents, Appended, FeedPage, ReadFeed, ReadStreams, StateCache, StoreFuture,
-        StreamCursor, StreamQueues, StreamsPage,
+        AppendRequest, CommitReceipt, FeedPage, ReadFeedRequest, ReadStreamsRequest, StateCache,
+        StoreFuture, StreamCursor, StreamPage, StreamQueues,
     },
 };
 
@@ -149,8 +149,8 @@ impl<W, S: ?Sized> Listener<'_, W, S> {
 }
 
 impl Seen {
-    fn page(&mut self, request: &ReadStreams, page: &StreamsPage) {
-        let first = request.up_to.is_none();
+    fn page(&mut self, request: &ReadStreamsRequest, page: &StreamPage) {
+        let first = request.snapshot.is_none();
         self.rounds += usize::from(first);
         // If the read does not continue from the previous one, a new attempt has started.
         let starts_over = request.streams.iter().any(|cursor| {
@@ -191,7 +191,7 @@ impl Seen {
 }
 
 impl<W: Write + Send, S: EventStore + ?Sized> EventStore for Listener<'_, W, S> {
-    fn read_streams(&self, request: ReadStreams) -> StoreFuture<'_, StreamsPage> {
+    fn read_streams(&self, request: ReadStreamsRequest) -> StoreFuture<'_, StreamPage> {
         Box::pin(async move {
             let page = self.store.read_streams(request.clone()).await?;
             self.seen().page(&request, &page);
@@ -199,7 +199,7 @@ impl<W: Write + Send, S: EventStore + ?Sized> EventStore for Listener<'_, W, S> 
         })
     }
 
-    fn append(&self, request: AppendEvents) -> StoreFuture<'_, Appended> {
+    fn append(&self, request: AppendRequest) -> StoreFuture<'_, CommitReceipt> {
         Box::pin(async move {
             if let Err(failed) = self
                 .history
@@ -211,12 +211,12 @@ impl<W: Write + Send, S: EventStore + ?Sized> EventStore for Listener<'_, W, S> 
         })
     }
 
-    fn read_feed(&self, request: ReadFeed) -> StoreFuture<'_, FeedPage> {
+    fn read_feed(&self, request: ReadFeedRequest) -> StoreFuture<'_, FeedPage> {
         self.store.read_feed(request)
     }
 
-    fn wait(&self, after: Position) -> StoreFuture<'_, ()> {
-        self.store.wait(after)
+    fn wait_for_event(&self, after: Position) -> StoreFuture<'_, ()> {
+        self.store.wait_for_event(after)
     }
 
     fn queues(&self) -> Option<&StreamQueues> {
@@ -229,7 +229,7 @@ impl<W: Write + Send, S: EventStore + ?Sized> EventStore for Listener<'_, W, S> 
 }
 
 impl<W, S: ?Sized> Listener<'_, W, S> {
-    fn attempt(&self, request: &AppendEvents) -> Attempt {
+    fn attempt(&self, request: &AppendRequest) -> Attempt {
         let expected = request.expected().iter();
         let events = request.events().iter().map(|event| WrittenEvent {
             stream: event.stream,

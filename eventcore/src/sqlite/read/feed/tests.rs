@@ -6,7 +6,7 @@ use crate::{
     sqlite::{
         read::{
             interner::StreamIds,
-            thread::{Most, Reader},
+            thread::{PageLimits, Reader},
         },
         schema,
     },
@@ -30,12 +30,12 @@ fn log(folder: &tempfile::TempDir, events: u64) -> Reader {
     connection.execute(insert, [sql(events)]).unwrap();
     drop(connection);
     let connection = schema::open_reader(&path, schema::BUSY).unwrap();
-    Reader::new(connection, Most::default(), StreamIds::default())
+    Reader::new(connection, PageLimits::default(), StreamIds::default())
 }
 
 fn page(reader: &mut Reader, filter: EventFilter, limit: usize) -> FeedPage {
     let after = Position::START;
-    let request = ReadFeed {
+    let request = ReadFeedRequest {
         after,
         filter,
         limit,
@@ -63,7 +63,7 @@ fn a_filter_costs_what_matches_and_not_what_does_not() {
         let [small, large] = [10_000, 300_000].map(|events| {
             let mut reader = log(&folder, events);
             let found = page(&mut reader, filter.clone(), 1000);
-            assert_eq!((found.events.len(), found.up_to.get()), (100, events));
+            assert_eq!((found.events.len(), found.scanned_to.get()), (100, events));
             let steps = steps(&reader.connection);
             let _ = std::fs::remove_file(folder.path().join(format!("{events}.db")));
             steps

@@ -75,9 +75,9 @@ impl File {
     }
 }
 
-type Answer = Result<Appended, EventStoreError>;
+type Answer = Result<CommitReceipt, EventStoreError>;
 
-fn batch(writer: &mut Writer, requests: Vec<AppendEvents>) -> Vec<Answer> {
+fn batch(writer: &mut Writer, requests: Vec<AppendRequest>) -> Vec<Answer> {
     let ids = writer.ids.clone();
     let job = |request| {
         let (reply, answer) = oneshot::channel();
@@ -94,7 +94,7 @@ fn request(
     written: usize,
     length: usize,
     key: Option<u8>,
-) -> AppendEvents {
+) -> AppendRequest {
     let expect = |(stream, version): &(u64, u64)| ExpectedVersion {
         stream: stream_id(*stream),
         version: Version::new(*version),
@@ -112,7 +112,7 @@ fn expecting(
     written: usize,
     length: usize,
     key: Option<u8>,
-) -> AppendEvents {
+) -> AppendRequest {
     let number = |stream: usize| expected[stream].stream.key().parse::<usize>().unwrap();
     let event = |stream| NewEvent {
         stream,
@@ -120,7 +120,7 @@ fn expecting(
         payload: format!("\"{}\"", "x".repeat(length)).into(),
     };
     let events = (0..written.min(expected.len())).map(event).collect();
-    AppendEvents::new(
+    AppendRequest::new(
         CommitId::generate(),
         expected,
         events,
@@ -288,7 +288,7 @@ fn round() -> impl Strategy<Value = Round> {
 struct Model {
     /// The stream, version and id of each event, in commit order.
     log: Vec<(String, u64, EventId)>,
-    keys: HashMap<String, (Appended, CommitId)>,
+    keys: HashMap<String, (CommitReceipt, CommitId)>,
 }
 
 impl Model {
@@ -308,11 +308,11 @@ impl Model {
         Position::new(self.log.len() as u64)
     }
 
-    fn append(&mut self, request: &AppendEvents) -> Result<Appended, VersionConflict> {
+    fn append(&mut self, request: &AppendRequest) -> Result<CommitReceipt, VersionConflict> {
         let key = request.idempotency_key().map(|key| key.as_str().to_owned());
         if let Some((appended, id)) = key.as_ref().and_then(|key| self.keys.get(key)) {
             let repeated = *id != request.commit_id();
-            return Ok(Appended {
+            return Ok(CommitReceipt {
                 repeated,
                 ..*appended
             });
@@ -329,7 +329,7 @@ impl Model {
                 .iter()
                 .position(|(.., id)| events > 0 && *id == first);
             return match own {
-                Some(before) => Ok(Appended {
+                Some(before) => Ok(CommitReceipt {
                     position: Position::new((before + events) as u64),
                     events,
                     repeated: false,
@@ -346,7 +346,7 @@ impl Model {
             let version = self.version(&stream) + 1;
             self.log.push((stream, version, request.event_id(number)));
         }
-        let appended = Appended {
+        let appended = CommitReceipt {
             position: self.position(),
             events: request.events().len(),
             repeated: false,
@@ -406,7 +406,7 @@ fn allow_pages(writer: &Writer, pages: u32) {
 fn play(rounds: Vec<Round>) -> Result<(), TestCaseError> {
     let file = File::new();
     let (mut writer, mut other) = (file.writer(), file.writer());
-    let (mut model, mut sent) = (Model::default(), Vec::<AppendEvents>::new());
+    let (mut model, mut sent) = (Model::default(), Vec::<AppendRequest>::new());
     for round in rounds {
         if let Some(stream) = round.other {
             let version = model.version(&format!("s-{stream}"));

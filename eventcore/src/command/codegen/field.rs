@@ -4,15 +4,15 @@
 
 use std::marker::PhantomData;
 
-use super::{
-    FieldRecord, StreamHandle, StreamHandles, Writable,
-    declare::FieldDeclarations,
-    handle::{HandleKey, sealed::Mode},
-    writes::FieldHandles,
-};
+use super::{FieldRecord, declare::FieldDeclarations};
 use crate::{
-    event::{DecodeError, EncodeError, Event, PayloadWriter},
-    stream::{StreamId, StreamIdError, StreamKey},
+    command::{
+        StreamHandle, StreamHandles, Writable,
+        handle::{HandleKey, sealed::Mode},
+        writes::FieldHandles,
+    },
+    event::{DecodeError, EncodeError, Event, PayloadWriter, StreamKey},
+    stream::{StreamId, StreamIdError},
 };
 
 /// The field's type determines which events its streams hold. See [`StreamField`].
@@ -27,7 +27,7 @@ pub struct Raw<E>(PhantomData<fn(E)>);
 /// The handle of a field of type `F`.
 pub type FieldHandle<'a, F, A = Writable, S = ByKey> = <F as StreamField<S>>::Handle<'a, A>;
 
-/// The argument of [`CommandLogic::apply`](super::CommandLogic::apply) for a field of type `F`.
+/// The argument of [`CommandLogic::apply`](crate::CommandLogic::apply) for a field of type `F`.
 pub type FieldEvent<'a, F, S = ByKey> = <F as StreamField<S>>::Event<'a>;
 
 /// A type that a `#[stream]` field may have.
@@ -175,7 +175,7 @@ pub fn empty_slot<F: SlotField>() -> F {
 }
 
 mod sealed {
-    use crate::stream::{StreamId, StreamKey};
+    use crate::{event::StreamKey, stream::StreamId};
 
     pub trait Sealed<S> {}
 
