@@ -18,9 +18,9 @@ pub mod guarantees {}
 #[cfg_attr(not(doctest), doc = include_str!("../docs/testing.md"))]
 #[cfg_attr(
     not(doctest),
-    doc = "\n## A whole store\n\nThis is `tests/foreign_store.rs`, which passes the contract suite:\n\n```rust"
+    doc = "\n## A whole store\n\nThis is `tests/store/foreign.rs`, which passes the contract suite:\n\n```rust"
 )]
-#[cfg_attr(not(doctest), doc = include_str!("../tests/foreign_store.rs"))]
+#[cfg_attr(not(doctest), doc = include_str!("../tests/store/foreign.rs"))]
 #[cfg_attr(not(doctest), doc = "```")]
 pub mod testing {}
 

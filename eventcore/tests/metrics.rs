@@ -1,4 +1,6 @@
 //! Metrics of commands and projections: the names in the guide, and figures that fit.
+//!
+//! A program of its own: the recorder is that of the process, and would count the commands of other tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,8 @@
 //! The memory that a reader needs: that of a few pages, however large the events are that follow on small ones.
 //!
-//! The allocator of this program counts. It has one test, since a second one would be counted with it.
+//! A program of its own with one test: its allocator counts, and would count a second test with it.
 
+#[path = "support/server.rs"]
 mod server;
 
 use eventcore::{

@@ -1,4 +1,7 @@
 //! The spans of `execute`: the command, and each attempt with its streams.
+//!
+//! A program of its own: while there is one subscriber, the thread that first comes to a span decides whether it is ever
+//! recorded, and the threads of other tests have no subscriber.
 
 use std::{
     convert::Infallible,

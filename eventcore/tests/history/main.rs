@@ -1,13 +1,15 @@
 //! Histories of commands that run at the same time, in several tasks and processes, on every store: none may have an
 //! anomaly. And the controls: stores that break one promise each, which the checker has to find out.
 //!
+//! A program of its own: `scripts/history` runs it for hours, and its processes are this program again.
+//!
 //! `EVENTCORE_HISTORY_COMMANDS` (of each process) and `EVENTCORE_HISTORY_PROCESSES` make the runs longer:
 //! `scripts/history` does.
 #![cfg(all(feature = "macros", feature = "sqlite", feature = "postgres"))]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod liars;
-#[path = "../server/mod.rs"]
+#[path = "../support/server.rs"]
 mod server;
 mod workload;
 

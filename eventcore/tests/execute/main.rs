@@ -1,0 +1,16 @@
+//! How commands run: decisions, retries, deadlines, remembered states, and the test kit.
+#![cfg(all(feature = "macros", feature = "sqlite"))]
+
+mod bad_input;
+mod cached;
+mod chaos;
+mod commands;
+mod contention;
+mod deadline;
+mod given_when_then;
+mod pipeline;
+mod simulation;
+
+#[cfg(feature = "postgres")]
+#[path = "../support/server.rs"]
+mod server;

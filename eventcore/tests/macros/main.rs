@@ -1,0 +1,6 @@
+//! The derives, and code that goes around them.
+#![cfg(all(feature = "macros", feature = "sqlite"))]
+
+mod event_feed;
+mod fuzz;
+mod promise;

@@ -1,0 +1,26 @@
+//! The PostgreSQL store: how it is operated, its faults, the processes that share it, and its read models.
+#![cfg(all(feature = "macros", feature = "postgres", feature = "sqlite"))]
+
+mod concurrency;
+mod damage;
+mod faults;
+mod hints;
+mod names;
+mod operation;
+mod plans;
+mod pooler;
+mod projections;
+mod read_models;
+mod refusals;
+mod rights;
+mod slow_link;
+mod standby;
+mod urls;
+
+mod own_server;
+mod proxy;
+
+#[path = "../support/projection.rs"]
+mod projection;
+#[path = "../support/server.rs"]
+mod server;

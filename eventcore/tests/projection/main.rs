@@ -1,0 +1,13 @@
+//! Subscriptions and projections, on every store.
+#![cfg(all(feature = "macros", feature = "postgres", feature = "sqlite"))]
+
+mod cancellation;
+mod exactly_once;
+mod failures;
+mod killed;
+mod subscriptions;
+
+#[path = "../support/projection.rs"]
+mod projection;
+#[path = "../support/server.rs"]
+mod server;

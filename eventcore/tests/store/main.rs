@@ -1,0 +1,9 @@
+//! The contract of event stores: the suite on each store, and each parameter at its bounds.
+#![cfg(all(feature = "macros", feature = "postgres", feature = "sqlite"))]
+
+mod contract;
+mod extremes;
+mod foreign;
+
+#[path = "../support/server.rs"]
+mod server;
