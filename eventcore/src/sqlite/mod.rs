@@ -7,6 +7,7 @@
 
 mod convert;
 mod error;
+mod library;
 mod read;
 mod read_model;
 mod schema;
@@ -87,8 +88,15 @@ impl SqliteEventStore {
     /// [`EventStoreError::NotAnEventStore`] for a file with other contents,
     /// [`EventStoreError::NewerSchema`] for a file of a later release,
     /// [`EventStoreError::ReadOnly`], [`EventStoreError::StorageFull`]. The file is left unchanged.
+    /// Also an error if the program is linked with an SQLite older than 3.51.3, which can lose
+    /// commits.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, EventStoreError> {
-        let path = path.as_ref();
+        Self::open_on(rusqlite::version_number(), path.as_ref()).await
+    }
+
+    /// Opens a database file on the given version of SQLite.
+    async fn open_on(sqlite: i32, path: &Path) -> Result<Self, EventStoreError> {
+        library::check(sqlite)?;
         let other = |source| EventStoreError::Other { source };
         if path == Path::new(":memory:") {
             let reason =

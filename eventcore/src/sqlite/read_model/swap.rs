@@ -10,10 +10,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use rusqlite::{
-    Connection, MAIN_DB, OptionalExtension,
+    Connection, OptionalExtension,
     backup::{Backup, StepResult},
     ffi, params,
-    wal::CheckpointMode,
 };
 
 use crate::{
@@ -149,7 +148,7 @@ fn clean_up(live: &Target, rebuild: &Target, birth: i64) -> rusqlite::Result<()>
     for connection in [&target, &connection] {
         // A reader may prevent the truncation; later checkpoints move the log into the file as
         // usual.
-        let _ = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE);
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
     Ok(())
 }
