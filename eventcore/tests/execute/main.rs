@@ -1,4 +1,4 @@
-//! How commands run: decisions, retries, deadlines, remembered states, and the test kit.
+//! The run of a command: decisions, retries, deadlines, remembered states, and the test kit.
 #![cfg(all(feature = "macros", feature = "sqlite"))]
 
 mod bad_input;
