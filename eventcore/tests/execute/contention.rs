@@ -1,9 +1,9 @@
 //! Commands that meet on one stream: within a process they take turns instead of conflicting again and again.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use eventcore::{
-    Command, CommandLogic, Event, EventStore, Position, RetryPolicy, StreamKey, execute,
+    EventStore, Position, RetryPolicy, execute,
     memory::MemoryEventStore,
     sqlite::SqliteEventStore,
     store::{
@@ -11,36 +11,8 @@ use eventcore::{
         StreamPage, StreamQueues,
     },
 };
-use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Serialize, Deserialize, Event)]
-enum TallyEvent {
-    Counted,
-}
-
-#[derive(Debug, Clone, StreamKey)]
-#[stream_key(category = "tally", event = TallyEvent)]
-struct TallyId(u32);
-
-#[derive(Command)]
-struct Count {
-    #[stream]
-    tallies: Vec<TallyId>,
-}
-
-impl CommandLogic for Count {
-    type State = ();
-    type Error = Infallible;
-
-    fn apply(&self, (): &mut (), _: CountEvent<'_>) {}
-
-    fn handle(&self, (): &(), streams: CountStreams<'_>) -> Result<(), Infallible> {
-        for (_, tally) in streams.tallies {
-            tally.append(TallyEvent::Counted);
-        }
-        Ok(())
-    }
-}
+use crate::counter::{Count, CounterId};
 
 /// A store in memory that answers later than at once, as a durable one does.
 struct Slow {
@@ -83,15 +55,15 @@ impl EventStore for Slow {
 /// 16 tasks run 20 commands each; the attempts of all of them.
 async fn attempts(
     store: Arc<dyn EventStore>,
-    tallies: impl Fn(u32) -> Vec<TallyId> + Copy + Send + 'static,
+    counters: impl Fn(u64) -> Vec<CounterId> + Copy + Send + 'static,
 ) -> u32 {
     let tasks = (0..16).map(|task| {
         let store = store.clone();
         tokio::spawn(async move {
             let mut attempts = 0;
             for number in 0..20 {
-                let tallies = tallies(task + number);
-                let done = execute(&store, Count { tallies }, RetryPolicy::new()).await;
+                let counters = counters(task + number);
+                let done = execute(&store, Count { counters }, RetryPolicy::new()).await;
                 attempts += done.unwrap().attempts();
             }
             attempts
@@ -104,20 +76,20 @@ async fn attempts(
     sum
 }
 
-fn one(_: u32) -> Vec<TallyId> {
-    vec![TallyId(1)]
+fn one(_: u64) -> Vec<CounterId> {
+    vec![CounterId(1)]
 }
 
 /// Two of three streams, in every order.
-fn crossing(number: u32) -> Vec<TallyId> {
+fn crossing(number: u64) -> Vec<CounterId> {
     vec![
-        TallyId(number % 3),
-        TallyId((number + 1 + number / 3 % 2) % 3),
+        CounterId(number % 3),
+        CounterId((number + 1 + number / 3 % 2) % 3),
     ]
 }
 
 async fn sqlite() -> Arc<dyn EventStore> {
-    let path = tempfile::tempdir().unwrap().keep().join("tallies.db");
+    let path = tempfile::tempdir().unwrap().keep().join("counters.db");
     Arc::new(SqliteEventStore::open(path).await.unwrap())
 }
 

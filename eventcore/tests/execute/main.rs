@@ -11,6 +11,8 @@ mod given_when_then;
 mod pipeline;
 mod simulation;
 
+#[path = "../support/counter.rs"]
+mod counter;
 #[cfg(feature = "postgres")]
 #[path = "../support/server.rs"]
 mod server;

@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use eventcore::{
-    CommitId, DecodeError, Event, EventFeed, EventStore, Metadata, Position, RecordedEvent,
-    StreamId, StreamIdError, StreamKey, Version,
+    DecodeError, Event, EventFeed, EventStore, Position, RecordedEvent, StreamIdError, StreamKey,
     memory::MemoryEventStore,
     projection::{FeedError, FeedErrorCause, subscribe},
     sqlite::SqliteEventStore,
-    store::{AppendRequest, ExpectedVersion, NewEvent},
+    store::NewEvent,
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+
+use crate::append::{commit, expected, noted};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
 enum AccountEvent {
@@ -50,24 +51,12 @@ async fn stores() -> Vec<Arc<dyn EventStore>> {
 
 /// As another version of the program would: under whatever name.
 async fn append(store: &dyn EventStore, stream: &str, type_name: &'static str, payload: &str) {
-    let expected = ExpectedVersion {
-        stream: StreamId::new(stream).unwrap(),
-        version: Version::new(0),
-        event_id: None,
-    };
     let event = NewEvent {
-        stream: 0,
         type_name,
-        payload: payload.to_owned().into(),
+        ..noted(0, payload)
     };
-    let request = AppendRequest::new(
-        CommitId::generate(),
-        vec![expected],
-        vec![event],
-        Metadata::default(),
-        None,
-    );
-    store.append(request.unwrap()).await.unwrap();
+    let commit = commit(vec![expected(stream, 0)], vec![event]);
+    store.append(commit).await.unwrap();
 }
 
 /// The next `count` events of the feed.

@@ -4,3 +4,6 @@
 mod event_feed;
 mod fuzz;
 mod promise;
+
+#[path = "../support/append.rs"]
+mod append;

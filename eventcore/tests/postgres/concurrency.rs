@@ -11,18 +11,20 @@ use std::{
 };
 
 use eventcore::{
-    Command, CommandLogic, CommitId, Event, EventFilter, EventStore, EventStoreError,
-    ExecuteOptions, Metadata, Position, RecordedEvent, RetryPolicy, StreamId, StreamKey,
-    StreamResolver, Version, execute,
+    Command, CommandLogic, Event, EventFilter, EventStore, EventStoreError, ExecuteOptions,
+    Position, RecordedEvent, RetryPolicy, StreamId, StreamKey, StreamResolver, Version, execute,
     postgres::{PostgresConfig, PostgresEventStore},
     store::{
-        AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest,
-        ReadStreamsRequest, StreamCursor,
+        AppendRequest, CommitReceipt, ExpectedVersion, ReadFeedRequest, ReadStreamsRequest,
+        StreamCursor,
     },
 };
 use serde::{Deserialize, Serialize};
 
-use crate::server::{self, url};
+use crate::{
+    append::{commit, expected, noted},
+    server::{self, url},
+};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 enum AccountEvent {
@@ -102,31 +104,15 @@ fn stream(key: impl std::fmt::Display) -> StreamId {
 }
 
 fn expect(stream: &StreamId, version: u64) -> ExpectedVersion {
-    ExpectedVersion {
-        stream: stream.clone(),
-        version: Version::new(version),
-        event_id: None,
-    }
+    expected(stream.as_str(), version)
 }
 
 fn request(
     expected: Vec<ExpectedVersion>,
     streams: impl IntoIterator<Item = usize>,
 ) -> AppendRequest {
-    let event = |stream| NewEvent {
-        stream,
-        type_name: "Noted",
-        payload: "1".into(),
-    };
-    let events = streams.into_iter().map(event).collect();
-    AppendRequest::new(
-        CommitId::generate(),
-        expected,
-        events,
-        Metadata::default(),
-        None,
-    )
-    .unwrap()
+    let events = streams.into_iter().map(|stream| noted(stream, "1"));
+    commit(expected, events.collect())
 }
 
 async fn versions(store: &impl EventStore, streams: &[&StreamId]) -> Vec<u64> {

@@ -4,16 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use eventcore::{
-    CommitId, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
+    EventStore, EventStoreError, Position,
     postgres::{PostgresConfig, PostgresEventStore},
-    store::{AppendRequest, ExpectedVersion, NewEvent},
 };
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
-use crate::server;
+use crate::{append::request, server};
 
 /// Longer than any test takes.
 const NEVER: Duration = Duration::from_hours(24);
@@ -29,25 +27,12 @@ async fn store(config: &PostgresConfig) -> PostgresEventStore {
 
 /// Appends one event to a stream of its own.
 async fn commit(store: &PostgresEventStore) -> Position {
-    let stream = StreamId::new(format!("thing-{}", uuid::Uuid::now_v7())).unwrap();
-    let version = Version::EMPTY;
-    let event = NewEvent {
-        stream: 0,
-        type_name: "Happened",
-        payload: Bytes::from_static(b"{}"),
-    };
-    let append = AppendRequest::new(
-        CommitId::generate(),
-        vec![ExpectedVersion {
-            stream,
-            version,
-            event_id: None,
-        }],
-        vec![event],
-        Metadata::default(),
-        None,
-    );
-    store.append(append.unwrap()).await.unwrap().position
+    let stream = format!("thing-{}", uuid::Uuid::now_v7());
+    store
+        .append(request(&stream, 0, "{}"))
+        .await
+        .unwrap()
+        .position
 }
 
 /// Waits in a task of its own; whether somebody was woken says `timeout`.

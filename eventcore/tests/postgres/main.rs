@@ -20,6 +20,10 @@ mod urls;
 mod own_server;
 mod proxy;
 
+#[path = "../support/append.rs"]
+mod append;
+#[path = "../support/counter.rs"]
+mod counter;
 #[path = "../support/projection.rs"]
 mod projection;
 #[path = "../support/server.rs"]

@@ -8,14 +8,13 @@ use eventcore::{
     Version,
     postgres::{PostgresConfig, PostgresEventStore},
     projection::subscribe,
-    store::{
-        AppendRequest, ExpectedVersion, NewEvent, ReadFeedRequest, ReadStreamsRequest, StreamCursor,
-    },
+    store::{AppendRequest, NewEvent, ReadFeedRequest, ReadStreamsRequest, StreamCursor},
 };
 use futures_util::StreamExt;
 use tokio_postgres::NoTls;
 
 use crate::{
+    append::{expected, noted},
     proxy::{Mode, Proxy},
     server::{config, patient, url},
 };
@@ -84,16 +83,11 @@ fn commit(
     streams: Range<u64>,
     type_name: &'static str,
 ) -> AppendRequest {
-    let expected = streams.map(|number| ExpectedVersion {
-        stream: StreamId::new(format!("{category}-{number}")).unwrap(),
-        version: Version::new(0),
-        event_id: None,
-    });
+    let expected = streams.map(|number| expected(&format!("{category}-{number}"), 0));
     let expected: Vec<_> = expected.collect();
     let events = (0..expected.len()).map(|stream| NewEvent {
-        stream,
         type_name,
-        payload: "1".to_owned().into(),
+        ..noted(stream, "1")
     });
     let events = events.collect();
     AppendRequest::new(id, expected, events, Metadata::default(), None).unwrap()

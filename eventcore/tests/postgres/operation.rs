@@ -21,29 +21,10 @@ use tokio::{
 };
 use tokio_postgres::NoTls;
 
-use crate::server::{self, config, schema_of, url};
-
-fn request(stream: &str, version: u64, payload: &str) -> AppendRequest {
-    let stream = StreamId::new(stream).unwrap();
-    let event = NewEvent {
-        stream: 0,
-        type_name: "Noted",
-        payload: payload.to_owned().into(),
-    };
-    let expected = vec![ExpectedVersion {
-        stream,
-        version: Version::new(version),
-        event_id: None,
-    }];
-    AppendRequest::new(
-        CommitId::generate(),
-        expected,
-        vec![event],
-        Metadata::default(),
-        None,
-    )
-    .unwrap()
-}
+use crate::{
+    append::request,
+    server::{self, config, schema_of, url},
+};
 
 async fn append(
     store: &PostgresEventStore,

@@ -1,19 +1,20 @@
 //! PostgreSQL behind pgbouncer in transaction mode, where any statement may meet another connection to the server.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
 use eventcore::{
-    Command, CommandLogic, Event, EventFilter, EventStore, Position, RetryPolicy, StreamKey,
-    execute,
+    EventFilter, EventStore, Position, RetryPolicy, execute,
     postgres::{PostgresConfig, PostgresEventStore},
     store::ReadFeedRequest,
 };
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use crate::server;
+use crate::{
+    counter::{Count, CounterId},
+    server,
+};
 
 /// Connections that the pooler has to the server (`scripts/postgres`).
 const SERVERS: usize = 8;
@@ -65,38 +66,10 @@ mod contract {
     eventcore::contract_tests!(super::pooled());
 }
 
-#[derive(Debug, Serialize, Deserialize, Event)]
-struct Counted {}
-
-#[derive(Debug, StreamKey)]
-#[stream_key(category = "counter", event = Counted)]
-struct Counter(u64);
-
-#[derive(Debug, Command)]
-struct Count {
-    #[stream]
-    own: Counter,
-    #[stream]
-    shared: Counter,
-}
-
-impl CommandLogic for Count {
-    type State = ();
-    type Error = Infallible;
-
-    fn apply(&self, (): &mut (), _: CountEvent<'_>) {}
-
-    fn handle(&self, (): &(), streams: CountStreams<'_>) -> Result<(), Infallible> {
-        streams.own.append(Counted {});
-        streams.shared.append(Counted {});
-        Ok(())
-    }
-}
-
 async fn count(store: &PostgresEventStore, own: u64) -> Position {
-    let (own, shared) = (Counter(own), Counter(0));
+    let counters = vec![CounterId(own), CounterId(0)];
     let policy = RetryPolicy::new().max_attempts(1000).deadline(PATIENCE);
-    let counted = execute(store, Count { own, shared }, policy).await;
+    let counted = execute(store, Count { counters }, policy).await;
     counted.unwrap().position()
 }
 

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use eventcore::{
-    CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
+    EventFilter, EventStore, EventStoreError, Position,
     postgres::{PostgresConfig, PostgresEventStore},
-    store::{AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest},
+    store::{CommitReceipt, ReadFeedRequest},
 };
 use futures_util::future::join_all;
 use tokio::{
@@ -16,7 +16,10 @@ use tokio::{
 };
 use tokio_postgres::NoTls;
 
-use crate::server::{self, schema_of, url};
+use crate::{
+    append::request,
+    server::{self, schema_of, url},
+};
 
 /// The moment at which the server refuses.
 #[derive(Debug, Clone, Copy)]
@@ -60,25 +63,8 @@ async fn append(
     stream: &str,
     payload: String,
 ) -> Result<CommitReceipt, EventStoreError> {
-    let stream = StreamId::new(format!("note-{stream}")).unwrap();
-    let event = NewEvent {
-        stream: 0,
-        type_name: "Noted",
-        payload: payload.into(),
-    };
-    let version = Version::EMPTY;
-    let append = AppendRequest::new(
-        CommitId::generate(),
-        vec![ExpectedVersion {
-            stream,
-            version,
-            event_id: None,
-        }],
-        vec![event],
-        Metadata::default(),
-        None,
-    );
-    store.append(append.unwrap()).await
+    let stream = format!("note-{stream}");
+    store.append(request(&stream, 0, &payload)).await
 }
 
 fn refused_with(code: &str) -> String {

@@ -7,14 +7,14 @@ use eventcore::{
     CommitId, EventFilter, EventSelector, EventStore, EventStoreError, IdempotencyKey, Metadata,
     Position, StreamId, Version,
     postgres::{PostgresConfig, PostgresEventStore},
-    store::{
-        AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest,
-        ReadStreamsRequest, StreamCursor,
-    },
+    store::{AppendRequest, CommitReceipt, ReadFeedRequest, ReadStreamsRequest, StreamCursor},
 };
 use tokio_postgres::{Client, NoTls};
 
-use crate::server::{config, patient, schema_of, url};
+use crate::{
+    append::{expected, noted},
+    server::{config, patient, schema_of, url},
+};
 
 async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
@@ -106,27 +106,14 @@ impl Store {
     }
 }
 
-fn event(payload: &str) -> NewEvent {
-    NewEvent {
-        stream: 0,
-        type_name: "Noted",
-        payload: payload.to_owned().into(),
-    }
-}
-
 fn commit(
     stream: &str,
     version: u64,
     metadata: Metadata,
     key: Option<IdempotencyKey>,
 ) -> AppendRequest {
-    let expected = vec![ExpectedVersion {
-        stream: StreamId::new(stream).unwrap(),
-        version: Version::new(version),
-        event_id: None,
-    }];
-    let events = vec![event("1")];
-    AppendRequest::new(CommitId::generate(), expected, events, metadata, key).unwrap()
+    let (id, events) = (CommitId::generate(), vec![noted(0, "1")]);
+    AppendRequest::new(id, vec![expected(stream, version)], events, metadata, key).unwrap()
 }
 
 async fn append(

@@ -7,6 +7,8 @@ mod failures;
 mod killed;
 mod subscriptions;
 
+#[path = "../support/append.rs"]
+mod append;
 #[path = "../support/projection.rs"]
 mod projection;
 #[path = "../support/server.rs"]

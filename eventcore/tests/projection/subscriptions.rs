@@ -9,19 +9,21 @@ use std::{
 };
 
 use eventcore::{
-    CommitId, EventFilter, EventSelector, EventStore, EventStoreError, Metadata, Position,
-    StreamId, Version,
+    EventFilter, EventSelector, EventStore, EventStoreError, Position,
     memory::MemoryEventStore,
     projection::{Subscription, SubscriptionError, subscribe},
     sqlite::SqliteEventStore,
     store::{
-        AppendRequest, CommitReceipt, ExpectedVersion, FeedPage, NewEvent, ReadFeedRequest,
-        ReadStreamsRequest, StoreFuture, StreamPage,
+        AppendRequest, CommitReceipt, FeedPage, ReadFeedRequest, ReadStreamsRequest, StoreFuture,
+        StreamPage,
     },
 };
 use futures_util::{StreamExt, future::join_all};
 
-use crate::server;
+use crate::{
+    append::{commit, expected, noted},
+    server,
+};
 
 type Store = Arc<dyn EventStore>;
 
@@ -38,24 +40,9 @@ async fn stores() -> Vec<Store> {
 }
 
 async fn append(store: &dyn EventStore, stream: &str, version: u64, events: usize) {
-    let expected = vec![ExpectedVersion {
-        stream: StreamId::new(stream).unwrap(),
-        version: Version::new(version),
-        event_id: None,
-    }];
-    let event = NewEvent {
-        stream: 0,
-        type_name: "Noted",
-        payload: "1".to_owned().into(),
-    };
-    let request = AppendRequest::new(
-        CommitId::generate(),
-        expected,
-        vec![event; events],
-        Metadata::default(),
-        None,
-    );
-    store.append(request.unwrap()).await.unwrap();
+    let events = vec![noted(0, "1"); events];
+    let commit = commit(vec![expected(stream, version)], events);
+    store.append(commit).await.unwrap();
 }
 
 /// The positions of the next events.
@@ -290,26 +277,11 @@ async fn pages_of_large_events_are_short() {
     let store = Bad::with(0).await;
     let large = format!("\"{}\"", "x".repeat(500_000));
     for version in 0..40 {
-        let stream = StreamId::new("a-1").unwrap();
-        let expected = vec![ExpectedVersion {
-            stream,
-            version: Version::new(5 * version),
-            event_id: None,
-        }];
-        let events = (0..5).map(|_| NewEvent {
-            stream: 0,
-            type_name: "Large",
-            payload: large.clone().into(),
-        });
-        let events = events.collect();
-        let commit = AppendRequest::new(
-            CommitId::generate(),
-            expected,
-            events,
-            Metadata::default(),
-            None,
+        let commit = commit(
+            vec![expected("a-1", 5 * version)],
+            vec![noted(0, &large); 5],
         );
-        store.append(commit.unwrap()).await.unwrap();
+        store.append(commit).await.unwrap();
     }
     let mut events = subscribe(&store, Position::START, EventFilter::All);
     assert!(next(&mut events, 200).await.into_iter().eq(1..=200));

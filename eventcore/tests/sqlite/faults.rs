@@ -13,11 +13,13 @@ use eventcore::{
     StreamId, Version,
     sqlite::SqliteEventStore,
     store::{
-        AppendRequest, ExpectedVersion, MAX_PAGE_EVENTS, NewEvent, ReadFeedRequest,
-        ReadStreamsRequest, StreamCursor, StreamPage,
+        AppendRequest, MAX_PAGE_EVENTS, NewEvent, ReadFeedRequest, ReadStreamsRequest,
+        StreamCursor, StreamPage,
     },
 };
 use rusqlite::Connection;
+
+use crate::append::{self, expected};
 
 struct File {
     folder: tempfile::TempDir,
@@ -54,11 +56,7 @@ fn commit(streams: &[(&str, u64)], written: usize) -> AppendRequest {
 fn keyed(streams: &[(&str, u64)], written: usize, key: Option<&str>) -> AppendRequest {
     let expected = streams
         .iter()
-        .map(|(name, version)| ExpectedVersion {
-            stream: id(name),
-            version: Version::new(*version),
-            event_id: None,
-        })
+        .map(|(name, version)| expected(name, *version))
         .collect();
     let events = (0..written)
         .map(|stream| event(stream, r#"{"amount":5}"#))
@@ -569,20 +567,8 @@ async fn a_full_disk_refuses_commits_and_loses_none() {
     let store = SqliteEventStore::open(mount.path()).await.unwrap();
     let mut kept = 0;
     let refused = loop {
-        let expected = vec![ExpectedVersion {
-            stream: id("a-1"),
-            version: Version::new(kept),
-            event_id: None,
-        }];
         let payload = format!("\"{}\"", "x".repeat(20_000));
-        let request = AppendRequest::new(
-            CommitId::generate(),
-            expected,
-            vec![event(0, &payload)],
-            Metadata::default(),
-            None,
-        )
-        .unwrap();
+        let request = append::commit(vec![expected("a-1", kept)], vec![event(0, &payload)]);
         match store.append(request).await {
             Ok(_) => kept += 1,
             Err(error) => break error,
@@ -615,20 +601,8 @@ async fn a_commit_that_does_not_fit_fails_alone() {
             return;
         };
         let store = SqliteEventStore::open(mount.path()).await.unwrap();
-        let expected = vec![ExpectedVersion {
-            stream: id("large-1"),
-            version: Version::EMPTY,
-            event_id: None,
-        }];
         let large = event(0, &format!("\"{}\"", "x".repeat(700_000)));
-        let large = AppendRequest::new(
-            CommitId::generate(),
-            expected,
-            vec![large; events],
-            Metadata::default(),
-            None,
-        )
-        .unwrap();
+        let large = append::commit(vec![expected("large-1", 0)], vec![large; events]);
         // The writer waits for the lock, and meanwhile the others queue up into one batch.
         let locked = Connection::open(mount.path()).unwrap();
         locked.execute_batch("BEGIN IMMEDIATE").unwrap();

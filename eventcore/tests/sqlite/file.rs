@@ -3,33 +3,13 @@
 use std::{fs, path::Path, time::Duration};
 
 use eventcore::{
-    CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
+    EventFilter, EventStore, EventStoreError, Position, Version,
     sqlite::SqliteEventStore,
-    store::{AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest},
+    store::{CommitReceipt, ReadFeedRequest},
 };
 use rusqlite::Connection;
 
-fn request(stream: &str, version: u64, payload: &str) -> AppendRequest {
-    let stream = StreamId::new(stream).unwrap();
-    let event = NewEvent {
-        stream: 0,
-        type_name: "Noted",
-        payload: payload.to_owned().into(),
-    };
-    let expected = vec![ExpectedVersion {
-        stream,
-        version: Version::new(version),
-        event_id: None,
-    }];
-    AppendRequest::new(
-        CommitId::generate(),
-        expected,
-        vec![event],
-        Metadata::default(),
-        None,
-    )
-    .unwrap()
-}
+use crate::append::request;
 
 async fn append(
     store: &SqliteEventStore,

@@ -16,6 +16,8 @@ mod scripted;
 #[cfg(feature = "postgres")]
 mod swaps;
 
+#[path = "../support/append.rs"]
+mod append;
 #[cfg(feature = "postgres")]
 #[path = "../support/projection.rs"]
 mod projection;

@@ -3,24 +3,15 @@
 use std::{fs, path::Path};
 
 use eventcore::{
-    CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
+    EventFilter, EventStore, EventStoreError, Position,
     sqlite::SqliteEventStore,
-    store::{AppendRequest, CommitReceipt, ExpectedVersion, NewEvent, ReadFeedRequest},
+    store::{CommitReceipt, ReadFeedRequest},
 };
 
+use crate::append::request;
+
 async fn append(store: &SqliteEventStore, version: u64) -> Result<CommitReceipt, EventStoreError> {
-    let expected = ExpectedVersion {
-        stream: StreamId::new("note-1").unwrap(),
-        version: Version::new(version),
-        event_id: None,
-    };
-    let event = NewEvent {
-        stream: 0,
-        type_name: "Noted",
-        payload: "1".into(),
-    };
-    let (id, metadata) = (CommitId::generate(), Metadata::default());
-    let request = AppendRequest::new(id, vec![expected], vec![event], metadata, None).unwrap();
+    let request = request("note-1", version, "1");
     // The runtime settles an open outcome by repeating the very same append.
     match store.append(request.clone()).await {
         Err(EventStoreError::OutcomeUnknown { source }) => {

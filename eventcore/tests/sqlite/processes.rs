@@ -6,12 +6,12 @@ use std::{
 };
 
 use eventcore::{
-    CommitId, EventFilter, EventStore, EventStoreError, Metadata, Position, StreamId, Version,
+    EventFilter, EventStore, EventStoreError, Position, StreamId, Version,
     sqlite::SqliteEventStore,
-    store::{
-        AppendRequest, ExpectedVersion, NewEvent, ReadFeedRequest, ReadStreamsRequest, StreamCursor,
-    },
+    store::{ReadFeedRequest, ReadStreamsRequest, StreamCursor},
 };
+
+use crate::append::{commit, expected, noted};
 
 const FILE: &str = "EVENTCORE_TEST_FILE";
 const WRITER: &str = "EVENTCORE_TEST_WRITER";
@@ -36,27 +36,15 @@ async fn write(path: &str, writer: &str) {
                 idempotency_key: None,
             });
             let version = read.await.unwrap().versions()[0];
-            let expected = |stream: &StreamId, version| ExpectedVersion {
-                stream: stream.clone(),
-                version,
-                event_id: None,
-            };
-            let event = |stream| NewEvent {
-                stream,
-                type_name: "Noted",
-                payload: version.to_string().into(),
-            };
-            let request = AppendRequest::new(
-                CommitId::generate(),
+            let payload = version.to_string();
+            let request = commit(
                 vec![
-                    expected(&own, Version::new(number)),
-                    expected(&shared, version),
+                    expected(own.as_str(), number),
+                    expected(shared.as_str(), version.get()),
                 ],
-                vec![event(0), event(1)],
-                Metadata::default(),
-                None,
+                vec![noted(0, &payload), noted(1, &payload)],
             );
-            match store.append(request.unwrap()).await {
+            match store.append(request).await {
                 Ok(_) => break,
                 Err(EventStoreError::VersionConflict(conflict)) => {
                     assert_eq!(

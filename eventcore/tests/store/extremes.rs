@@ -1,11 +1,11 @@
 //! Every public parameter at 0, 1 and its largest value, on each store: no panic, and the same verdict everywhere.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use eventcore::{Command, RecordedEvent};
+use eventcore::RecordedEvent;
 use eventcore::{
-    CommandError, CommandLogic, Event, EventFilter, EventStore, EventStoreError, ExecuteOptions,
-    Position, RetryPolicy, StreamId, StreamKey, Version, execute,
+    CommandError, EventFilter, EventStore, EventStoreError, ExecuteOptions, Position, RetryPolicy,
+    StreamId, Version, execute,
     memory::MemoryEventStore,
     postgres::{PostgresConfig, PostgresEventStore},
     projection::{
@@ -16,9 +16,11 @@ use eventcore::{
     store::{ReadFeedRequest, ReadStreamsRequest, StreamCursor},
     testing::ChaosStore,
 };
-use serde::{Deserialize, Serialize};
 
-use crate::server;
+use crate::{
+    counter::{Count, CounterEvent, CounterId},
+    server,
+};
 
 const DURATIONS: [Duration; 5] = [
     Duration::ZERO,
@@ -28,35 +30,6 @@ const DURATIONS: [Duration; 5] = [
     Duration::MAX,
 ];
 const COUNTS: [usize; 3] = [0, 1, usize::MAX];
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
-enum CounterEvent {
-    Counted { by: u64 },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
-#[stream_key(category = "counter", event = CounterEvent)]
-struct CounterId(u64);
-
-#[derive(Command)]
-struct Count {
-    #[stream]
-    counters: Vec<CounterId>,
-}
-
-impl CommandLogic for Count {
-    type State = ();
-    type Error = Infallible;
-
-    fn apply(&self, (): &mut (), _: CountEvent<'_>) {}
-
-    fn handle(&self, (): &(), streams: CountStreams<'_>) -> Result<(), Infallible> {
-        for (_, counter) in streams.counters.iter() {
-            counter.append(CounterEvent::Counted { by: 1 });
-        }
-        Ok(())
-    }
-}
 
 fn count(streams: u64) -> Count {
     Count {

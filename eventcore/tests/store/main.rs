@@ -5,5 +5,7 @@ mod contract;
 mod extremes;
 mod foreign;
 
+#[path = "../support/counter.rs"]
+mod counter;
 #[path = "../support/server.rs"]
 mod server;
