@@ -156,9 +156,13 @@ async fn rebuild(
 }
 
 mod elsewhere {
-    use std::collections::HashMap;
+    use std::{collections::HashMap, time::Duration};
 
-    use eventcore::{Position, RecordedEvent, StreamId, projection::Projection};
+    use eventcore::{
+        EventFilter, EventSelector, Position, RecordedEvent, StreamId,
+        projection::{Projection, ProjectionError, ProjectionRunner},
+        sqlite::SqliteEventStore,
+    };
     use tokio::sync::Mutex;
 
     /// The documents of an index, each with its version.
@@ -199,7 +203,7 @@ mod elsewhere {
 
     #[tokio::test]
     async fn an_event_that_is_applied_again_changes_nothing() {
-        use eventcore::{EventFilter, projection::subscribe, sqlite::SqliteEventStore};
+        use eventcore::projection::subscribe;
         use futures_util::{StreamExt, TryStreamExt};
 
         let folder = tempfile::tempdir().unwrap();
@@ -215,6 +219,57 @@ mod elsewhere {
         let documents = index.0.into_inner();
         let (version, document) = &documents[&events[0].stream];
         assert_eq!((version.get(), document.as_str()), (2, "AccountDeposited"));
+    }
+
+    const SOON: Duration = Duration::from_mins(10);
+
+    /// The version of [`SearchIndex`] that only knew accounts.
+    struct SearchAccounts;
+
+    impl<Tx: Send> Projection<Tx> for SearchAccounts {
+        type Feed = (super::AccountId, super::AccountEvent);
+        type Error = std::convert::Infallible;
+        const NAME: &'static str = "search";
+
+        async fn apply(
+            &self,
+            _: Self::Feed,
+            _: &RecordedEvent,
+            _: &mut Tx,
+        ) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    async fn search(store: &SqliteEventStore, position: Position) {
+        // Until now, the projection read only the events of accounts.
+        let accounts = EventFilter::any_of([EventSelector::category("account")]);
+        let search = ProjectionRunner::new(store.clone(), SearchIndex::default())
+            .former_feed(&accounts)
+            .start();
+        search.wait_for(position, SOON).await.unwrap();
+        search.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_projection_continues_from_the_checkpoint_of_its_former_feed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bank.db");
+        let store = SqliteEventStore::open(&file).await.unwrap();
+        let done = super::open(&store).await;
+        let former = ProjectionRunner::new(store.clone(), SearchAccounts).start();
+        former.wait_for(done.position(), SOON).await.unwrap();
+        former.stop().await.unwrap();
+        let mut unaware = ProjectionRunner::new(store.clone(), SearchIndex::default()).start();
+        let refused = unaware.join().await.unwrap_err();
+        assert!(
+            matches!(refused, ProjectionError::FeedChanged { .. }),
+            "{refused}"
+        );
+        for _ in 0..2 {
+            let done = super::open(&store).await;
+            search(&store, done.position()).await;
+        }
     }
 }
 

@@ -84,6 +84,14 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     /// Releases the lease, so that another process can acquire it immediately.
     fn resign(&self, lease: &Lease) -> impl Future<Output = Result<(), EventStoreError>> + Send;
 
+    /// Records the identity of the projection that leads, which [`record`](Self::record) then returns.
+    /// A swap takes it over from the rebuilt read model together with the checkpoint.
+    fn identify(
+        &self,
+        lease: &Lease,
+        identity: &ProjectionIdentity,
+    ) -> impl Future<Output = Result<(), LeaseError>> + Send;
+
     /// Returns a transaction, which may begin lazily on first use.
     fn begin(
         &self,
@@ -307,11 +315,23 @@ pub struct LastError {
     pub at: SystemTime,
 }
 
+/// The properties of a projection that are stored beside its checkpoint. They tell two projections
+/// with the same name apart, also in different processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectionIdentity {
+    /// The text of the feed's filter, which determines the events that the checkpoint covers.
+    pub feed: String,
+    /// The name of the projection's Rust type, without modules.
+    pub type_name: String,
+}
+
 /// The stored record of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectionRecord {
     /// The checkpoint: every event up to it is applied or dead-lettered.
     pub position: Position,
+    /// The identity of the projection that led last; `None` if it was never recorded.
+    pub identity: Option<ProjectionIdentity>,
     /// The leader; `None` if the lease is free.
     pub leader: Option<String>,
     /// A string that changes whenever the lease is acquired or renewed. A standby that finds it

@@ -65,6 +65,27 @@ pub enum ProjectionError {
         /// The Rust type of the projection that leads.
         other_type: &'static str,
     },
+    /// The feed of the projection differs from the one that its read model was built from. Either
+    /// another projection has the same name, perhaps in another process, or the feed of this one was
+    /// changed. Events before the checkpoint may be missing from the read model.
+    #[error(
+        "projection `{projection}` (type `{own_type}`) reads {own_feed}, but the read model of this name was built by type \
+         `{recorded_type}` from {recorded_feed}; if these are two projections, give one of them another `NAME`; if the feed \
+         was changed, replace the read model with `start_rebuild`, or, to continue from its checkpoint without the earlier \
+         events, name the former feed with `ProjectionRunner::former_feed`"
+    )]
+    FeedChanged {
+        /// The name of the projection.
+        projection: &'static str,
+        /// The Rust type of the projection that ended with this error, without modules.
+        own_type: String,
+        /// The events that this projection reads.
+        own_feed: String,
+        /// The Rust type of the projection that led last.
+        recorded_type: String,
+        /// The events from which the read model was built.
+        recorded_feed: String,
+    },
     /// The projection's task panicked outside of `prepare` and `apply`. The open transaction was
     /// rolled back.
     #[error("projection `{projection}` panicked: {message}")]

@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    ErrorPolicy, Leadership, Lease, Projection, ProjectionError, ReadModel, SubscriptionError,
+    ErrorPolicy, Leadership, Lease, Projection, ProjectionError, ProjectionRecord, ReadModel,
+    SubscriptionError,
     batch::BatchSize,
     feed::EventFeed,
     metrics,
@@ -46,6 +47,8 @@ pub(super) struct Setup<S, D, P> {
     pub(super) policy: ErrorPolicy,
     /// The term of the lease.
     pub(super) term: Duration,
+    /// The texts of the filters of former feeds.
+    pub(super) former_feeds: Vec<String>,
     /// The name of this process as a leader.
     pub(super) instance: Arc<str>,
 }
@@ -59,6 +62,7 @@ impl<S: Clone, D, P> Setup<S, D, P> {
             projection: self.projection.clone(),
             policy: self.policy.clone(),
             term: self.term,
+            former_feeds: self.former_feeds.clone(),
             instance: self.instance.clone(),
         }
     }
@@ -122,6 +126,16 @@ impl From<ProjectionError> for Exit {
     }
 }
 
+/// The result of an attempt to acquire the lease.
+enum Claim {
+    Taken(Lease),
+    /// Another process holds the lease. The record is present if it was read.
+    Held {
+        leader: String,
+        record: Option<ProjectionRecord>,
+    },
+}
+
 pub(super) struct Run<'a, S, D, P, F> {
     pub(super) setup: Setup<S, D, P>,
     pub(super) report: Report,
@@ -130,6 +144,8 @@ pub(super) struct Run<'a, S, D, P, F> {
     until: Option<Position>,
     /// The time of the last report to the metrics recorder.
     measured: Option<Instant>,
+    /// The last recorded type that a warning was logged about.
+    pub(super) warned_of: Option<String>,
 }
 
 impl<'a, S, D, P, F> Run<'a, S, D, P, F>
@@ -151,7 +167,12 @@ where
             shutdown,
             until,
             measured: None,
+            warned_of: None,
         }
+    }
+
+    pub(super) fn is_rebuild(&self) -> bool {
+        self.until.is_some()
     }
 
     /// Runs the projection whenever the lease can be acquired. Returns the lease once the target
@@ -159,11 +180,11 @@ where
     pub(super) async fn stand_by(&mut self) -> Result<Option<Lease>, ProjectionError> {
         let mut pauses = Pauses::new();
         let mut watch = Watch::default();
-        let _registered = Registered::new::<P>(P::NAME, &self.setup.instance, self.until.is_some());
+        let _registered = Registered::new::<P>(P::NAME, &self.setup.instance, self.is_rebuild());
         loop {
             let database = self.setup.database.clone();
             let waited = match self.claim(&mut watch).await {
-                Ok(Leadership::Taken(mut lease)) => {
+                Ok(Claim::Taken(mut lease)) => {
                     (pauses, watch) = (Pauses::new(), Watch::default());
                     let exit = self.lead(&mut lease).await;
                     if !matches!(exit, Exit::Arrived) {
@@ -184,7 +205,7 @@ where
                         }
                     }
                 }
-                Ok(Leadership::Held { leader }) => {
+                Ok(Claim::Held { leader, record }) => {
                     if let Some(other) = registry::other::<P>(P::NAME, &leader) {
                         return Err(ProjectionError::NameTaken {
                             projection: P::NAME,
@@ -192,6 +213,7 @@ where
                             other_type: other,
                         });
                     }
+                    self.check_leader(record.as_ref())?;
                     self.report.state(ProjectionState::Standby { leader });
                     self.sleep(STANDBY).await
                 }
@@ -206,27 +228,34 @@ where
     }
 
     /// Acquires the lease if it is free, has expired, or is no longer renewed.
-    async fn claim(&mut self, watch: &mut Watch) -> Result<Leadership, EventStoreError> {
+    async fn claim(&mut self, watch: &mut Watch) -> Result<Claim, EventStoreError> {
         let Setup {
             database,
             instance,
             term,
             ..
         } = &self.setup;
-        match database.lead(instance, *term).await? {
-            Leadership::Held { leader } if watch.is_due() => {
-                let state = database.record().await?.map(|record| record.lease_state);
-                if !watch.is_unchanged(state, (*term).max(SILENCE)) {
-                    return Ok(Leadership::Held { leader });
-                }
-                tracing::warn!(
-                    projection = P::NAME,
-                    leader,
-                    "takes over from a leader that does not renew its lease, though the lease has not run out"
-                );
-                database.seize(instance, *term).await
-            }
-            leadership => Ok(leadership),
+        let leader = match database.lead(instance, *term).await? {
+            Leadership::Taken(lease) => return Ok(Claim::Taken(lease)),
+            Leadership::Held { leader } => leader,
+        };
+        if !watch.is_due() {
+            let record = None;
+            return Ok(Claim::Held { leader, record });
+        }
+        let record = database.record().await?;
+        let state = record.as_ref().map(|record| record.lease_state.clone());
+        if !watch.is_unchanged(state, (*term).max(SILENCE)) {
+            return Ok(Claim::Held { leader, record });
+        }
+        tracing::warn!(
+            projection = P::NAME,
+            leader,
+            "takes over from a leader that does not renew its lease, though the lease has not run out"
+        );
+        match database.seize(instance, *term).await? {
+            Leadership::Taken(lease) => Ok(Claim::Taken(lease)),
+            Leadership::Held { leader } => Ok(Claim::Held { leader, record }),
         }
     }
 
@@ -248,6 +277,7 @@ where
     async fn try_lead(&mut self, lease: &mut Lease) -> Result<Infallible, Exit> {
         tracing::info!(projection = P::NAME, fence = lease.fence, position = %lease.position, "leads the projection");
         self.report.leads(lease.position);
+        self.identify(lease).await?;
         self.prepare(lease).await?;
         let store = self.setup.store.clone();
         let mut pages = Pages::new(store, lease.position, P::Feed::filter());
@@ -310,7 +340,7 @@ where
     /// projection is stuck.
     pub(super) async fn measure(&mut self) {
         let is_due = self.measured.is_none_or(|last| last.elapsed() >= MEASURED);
-        if metrics::ENABLED && self.until.is_none() && is_due {
+        if metrics::ENABLED && !self.is_rebuild() && is_due {
             self.measured = Some(Instant::now());
             // Reports the lag as a side effect.
             let _ = status_of(&self.setup.store, &self.setup.database, P::NAME).await;

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock, RwLockReadGuard};
 
 use super::{
     DeadLetter, LastError, Leadership, Lease, LeaseError, Progress, ProjectionDatabase,
-    ProjectionRecord, ReadModel,
+    ProjectionIdentity, ProjectionRecord, ReadModel,
 };
 use crate::{EventStoreError, Position};
 
@@ -61,6 +61,7 @@ pub struct MemoryReadModel<M> {
 #[derive(Debug, Default)]
 struct Kept {
     position: Position,
+    identity: Option<ProjectionIdentity>,
     fence: u64,
     /// The leader, if any, and the expiry of its lease. The expiry is `None` if it is too late for
     /// [`Instant`] to represent.
@@ -211,6 +212,15 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
         Ok(())
     }
 
+    async fn identify(
+        &self,
+        lease: &Lease,
+        identity: &ProjectionIdentity,
+    ) -> Result<(), LeaseError> {
+        self.held(lease)?.identity = Some(identity.clone());
+        Ok(())
+    }
+
     async fn begin(&self, lease: &Lease) -> Result<MemoryTransaction<M>, LeaseError> {
         let transaction = MemoryTransaction(self.model.clone().write_owned().await);
         self.held(lease).map(|_| transaction)
@@ -251,6 +261,7 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
         let kept = self.kept();
         Ok(Some(ProjectionRecord {
             position: kept.position,
+            identity: kept.identity.clone(),
             leader: kept.leader.as_ref().map(|(leader, _)| leader.clone()),
             lease_state: format!("{} {:?}", kept.fence, kept.leader),
             last_error: kept.last_error.clone(),
@@ -295,6 +306,7 @@ impl<M: Default + Send + Sync + 'static> ReadModel for MemoryReadModel<M> {
         }
         std::mem::swap(&mut *new, &mut *old);
         kept.position = built.position;
+        kept.identity = built.identity.take();
         kept.dead_letters = std::mem::take(&mut built.dead_letters);
         kept.fence += 1;
         kept.leader = None;

@@ -19,6 +19,7 @@ mod database;
 mod error;
 pub(crate) mod feed;
 mod handle;
+mod identity;
 mod leader;
 mod memory;
 mod metrics;
@@ -43,7 +44,7 @@ mod subscription;
 pub use automation::{Automated, Automation, Reaction};
 pub use database::{
     DeadLetter, Forbidden, ForbiddenUse, LastError, Leadership, Lease, LeaseError, Progress,
-    ProjectionDatabase, ProjectionRecord, ReadModel, Stage,
+    ProjectionDatabase, ProjectionIdentity, ProjectionRecord, ReadModel, Stage,
 };
 pub use error::ProjectionError;
 pub use feed::{FeedError, FeedErrorCause};

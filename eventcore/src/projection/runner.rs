@@ -15,7 +15,7 @@ use super::{
     shutdown::Shutdown,
     status::Report,
 };
-use crate::EventStore;
+use crate::{EventFilter, EventStore};
 
 /// Runs one projection in this process. Any number of projections can run side by side; they share
 /// the store's connections.
@@ -88,6 +88,7 @@ where
             projection: Arc::new(projection),
             policy: ErrorPolicy::default(),
             term: Duration::from_secs(10),
+            former_feeds: Vec::new(),
             instance: instance.into(),
         };
         Self { setup }
@@ -104,6 +105,37 @@ where
     pub fn lease(mut self, term: Duration) -> Self {
         const DAY: Duration = Duration::from_hours(24);
         self.setup.term = term.clamp(Duration::from_millis(100), DAY);
+        self
+    }
+
+    /// Accepts a read model that was built from a former feed of this projection. The projection
+    /// continues from the checkpoint, so events before it that only the new feed selects are never
+    /// applied. Without this, a projection whose feed differs from the one that is recorded with the
+    /// checkpoint ends with [`ProjectionError::FeedChanged`].
+    ///
+    /// Use it for automations and for read models outside of the database, and where no earlier event
+    /// is concerned. Otherwise [rebuild](Self::start_rebuild) the read model; a rebuild ignores this
+    /// setting. Call it once for each former feed.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// # use eventcore::{RecordedEvent, projection::{Projection, ProjectionRunner}, sqlite::{SqliteEventStore, SqliteTransaction, rusqlite}};
+    /// # struct Notify;
+    /// # impl Projection<SqliteTransaction> for Notify {
+    /// #     type Feed = RecordedEvent; type Error = rusqlite::Error; const NAME: &'static str = "notify";
+    /// #     async fn apply(&self, _: RecordedEvent, _: &RecordedEvent, _: &mut SqliteTransaction) -> Result<(), rusqlite::Error> { Ok(()) }
+    /// # }
+    /// # fn f(store: SqliteEventStore) {
+    /// use eventcore::{EventFilter, EventSelector};
+    ///
+    /// // Until now, the projection read the events of orders only.
+    /// let orders = EventFilter::any_of([EventSelector::category("order")]);
+    /// let running = ProjectionRunner::new(store, Notify).former_feed(&orders).start();
+    /// # }
+    /// # }
+    /// ```
+    pub fn former_feed(mut self, filter: &EventFilter) -> Self {
+        self.setup.former_feeds.push(filter.to_string());
         self
     }
 

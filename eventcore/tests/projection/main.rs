@@ -5,6 +5,7 @@ mod cancellation;
 mod exactly_once;
 mod failures;
 mod killed;
+mod names;
 mod subscriptions;
 
 #[path = "../support/append.rs"]

@@ -13,7 +13,7 @@ use crate::{
     Position,
     projection::{
         DeadLetter, Forbidden, LastError, Leadership, Lease, LeaseError, Progress,
-        ProjectionDatabase, ProjectionRecord, ReadModel, Stage,
+        ProjectionDatabase, ProjectionIdentity, ProjectionRecord, ReadModel, Stage,
     },
     store::EventStoreError,
 };
@@ -97,6 +97,14 @@ impl ReadModel for PostgresReadModel {
 
     async fn resign(&self, lease: &Lease) -> Result<(), EventStoreError> {
         self.target.resign(lease).await
+    }
+
+    async fn identify(
+        &self,
+        lease: &Lease,
+        identity: &ProjectionIdentity,
+    ) -> Result<(), LeaseError> {
+        self.target.identify(lease, identity).await
     }
 
     async fn begin(&self, _: &Lease) -> Result<PostgresTransaction, LeaseError> {

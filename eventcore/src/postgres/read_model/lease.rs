@@ -15,7 +15,10 @@ use crate::postgres::{
 };
 use crate::{
     Position,
-    projection::{Forbidden, LastError, Leadership, Lease, LeaseError, Progress, ProjectionRecord},
+    projection::{
+        Forbidden, LastError, Leadership, Lease, LeaseError, Progress, ProjectionIdentity,
+        ProjectionRecord,
+    },
     store::EventStoreError,
 };
 
@@ -75,6 +78,22 @@ impl Target {
                     WHERE name = $2 AND fence = $3 RETURNING fence";
         let held = self
             .query(sql, &[&millis(term), &self.key, &big(lease.fence)])
+            .await?;
+        if held.is_empty() {
+            return Err(LeaseError::Lost);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn identify(
+        &self,
+        lease: &Lease,
+        identity: &ProjectionIdentity,
+    ) -> Result<(), LeaseError> {
+        let sql = "UPDATE eventcore.projections SET feed = $1, type_name = $2 WHERE name = $3 AND fence = $4 RETURNING fence";
+        let ProjectionIdentity { feed, type_name } = identity;
+        let held = self
+            .query(sql, &[feed, type_name, &self.key, &big(lease.fence)])
             .await?;
         if held.is_empty() {
             return Err(LeaseError::Lost);
@@ -163,7 +182,7 @@ impl Target {
                           p.error, p.error_position, p.error_at,
                           (SELECT count(*) FROM eventcore.dead_letters d WHERE d.projection = p.name),
                           EXISTS (SELECT FROM eventcore.dead_letters d WHERE d.projection = p.name AND d.to_replay),
-                          concat_ws(' ', p.fence, p.leads_until)
+                          concat_ws(' ', p.fence, p.leads_until), p.feed, p.type_name
                      FROM eventcore.projections p WHERE p.name = $1";
         let rows = self.query(sql, &[&self.key]).await?;
         let Some(row) = rows.first() else {
@@ -205,8 +224,16 @@ fn record(row: &Row) -> Result<ProjectionRecord, tokio_postgres::Error> {
         }),
         None => None,
     };
+    let identity = match row.try_get(8)? {
+        Some(feed) => Some(ProjectionIdentity {
+            feed,
+            type_name: row.try_get(9)?,
+        }),
+        None => None,
+    };
     Ok(ProjectionRecord {
         position: Position::new(number(row, 0)?),
+        identity,
         leader: row.try_get(1)?,
         last_error,
         parked: number(row, 5)?,

@@ -70,7 +70,7 @@ impl Target {
         let sql = "INSERT INTO eventcore.projections AS p (name, position, fence, leads_until, schema)
                    VALUES ($1, 0, 1, '-infinity', $2)
                    ON CONFLICT (name) DO UPDATE SET position = 0, fence = p.fence + 1, leader = NULL,
-                          leads_until = '-infinity', error = NULL, schema = $2";
+                          leads_until = '-infinity', error = NULL, schema = $2, feed = NULL, type_name = NULL";
         open.execute(&self.sql(sql), &[&self.key, &self.schema])
             .await?;
         let sql = "DELETE FROM eventcore.dead_letters WHERE projection = $1";

@@ -192,12 +192,16 @@ impl Target {
         rebuild: &Self,
         built: i64,
     ) -> Result<(), Failure> {
-        let sql = "INSERT INTO eventcore.projections AS p (name, position, fence, leads_until, schema)
-                   VALUES ($1, $2, 1, '-infinity', $3)
+        let sql = "INSERT INTO eventcore.projections AS p (name, position, fence, leads_until, schema, feed, type_name)
+                   SELECT $1, $2, 1, '-infinity', $3, r.feed, r.type_name FROM eventcore.projections r WHERE r.name = $4
                    ON CONFLICT (name) DO UPDATE SET position = $2, fence = p.fence + 1, leader = NULL,
-                          leads_until = '-infinity', error = NULL, schema = $3";
-        open.execute(&self.sql(sql), &[&self.key, &built, &self.schema])
-            .await?;
+                          leads_until = '-infinity', error = NULL, schema = $3, feed = excluded.feed,
+                          type_name = excluded.type_name";
+        open.execute(
+            &self.sql(sql),
+            &[&self.key, &built, &self.schema, &rebuild.key],
+        )
+        .await?;
         let sql = "DELETE FROM eventcore.dead_letters WHERE projection = $1";
         open.execute(&self.sql(sql), &[&self.key]).await?;
         let sql = "UPDATE eventcore.dead_letters SET projection = $1 WHERE projection = $2";

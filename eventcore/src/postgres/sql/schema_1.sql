@@ -58,6 +58,8 @@ CREATE TABLE eventcore.projections (
     leader         text,
     leads_until    timestamptz NOT NULL,         -- by the server's clock
     schema         text COLLATE "C",             -- of the read model; null before it is made
+    feed           text,                         -- the events that the projection reads; null until it first leads
+    type_name      text,                         -- of the projection
     error          text,
     error_position bigint,
     error_at       timestamptz

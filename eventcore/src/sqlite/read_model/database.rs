@@ -18,7 +18,7 @@ use crate::{
     Position,
     projection::{
         DeadLetter, Forbidden, LastError, Leadership, Lease, LeaseError, Progress,
-        ProjectionDatabase, ProjectionRecord, ReadModel,
+        ProjectionDatabase, ProjectionIdentity, ProjectionRecord, ReadModel,
     },
     store::EventStoreError,
 };
@@ -123,6 +123,23 @@ impl ReadModel for SqliteReadModel {
             connection.prepare_cached(sql)?.execute([fence]).map(drop)
         };
         self.target.write(resign).await
+    }
+
+    async fn identify(
+        &self,
+        lease: &Lease,
+        identity: &ProjectionIdentity,
+    ) -> Result<(), LeaseError> {
+        let (fence, identity) = (sql(lease.fence), identity.clone());
+        let note = move |connection: &Connection| {
+            let sql = "UPDATE eventcore_projections SET feed = ?1, type_name = ?2 WHERE fence = ?3";
+            let values = params![identity.feed, identity.type_name, fence];
+            connection.prepare_cached(sql)?.execute(values)
+        };
+        match self.target.write(note).await? {
+            0 => Err(LeaseError::Lost),
+            _ => Ok(()),
+        }
     }
 
     async fn begin(&self, _: &Lease) -> Result<SqliteTransaction, LeaseError> {
@@ -280,7 +297,7 @@ fn record(connection: &Connection) -> rusqlite::Result<ProjectionRecord> {
         "SELECT position, iif(leads_until >= ?1, leader, NULL), error, error_position, error_at,
                       (SELECT count(*) FROM eventcore_dead_letters),
                       EXISTS (SELECT 1 FROM eventcore_dead_letters WHERE to_replay),
-                      fence || ' ' || leads_until
+                      fence || ' ' || leads_until, feed, type_name
                FROM eventcore_projections";
     let read = |row: &Row<'_>| {
         let message: Option<String> = row.get(2)?;
@@ -292,8 +309,16 @@ fn record(connection: &Connection) -> rusqlite::Result<ProjectionRecord> {
             }),
             None => None,
         };
+        let identity = match row.get(8)? {
+            Some(feed) => Some(ProjectionIdentity {
+                feed,
+                type_name: row.get(9)?,
+            }),
+            None => None,
+        };
         Ok(ProjectionRecord {
             position: Position::new(row.get(0)?),
+            identity,
             leader: row.get(1)?,
             last_error,
             parked: row.get(5)?,

@@ -35,7 +35,9 @@ CREATE TABLE eventcore_projections (
     error          TEXT,
     error_position INTEGER,
     error_at       INTEGER,                          -- microseconds since 1970, for people
-    birth          INTEGER NOT NULL                  -- a random number for each time that the read model was begun
+    birth          INTEGER NOT NULL,                 -- a random number for each time that the read model was begun
+    feed           TEXT,                             -- the events that the projection reads; null until it first leads
+    type_name      TEXT                              -- of the projection
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE eventcore_dead_letters (
     position  INTEGER PRIMARY KEY,
