@@ -8,16 +8,16 @@ use std::{
 };
 
 use eventcore::{
-    projection::{ProjectionDatabase, ReadModel, RebuildOutcome},
+    projection::{Leadership, Lease, Progress, ProjectionDatabase, ReadModel, RebuildOutcome},
     sqlite::{
-        SqliteEventStore,
+        SqliteEventStore, SqliteReadModel,
         rusqlite::{Connection, OpenFlags, Row, TransactionBehavior},
     },
 };
 
 use crate::{
     projection::add,
-    scripted::{SOON, Scripted, project, rebuild, runner, store_of},
+    scripted::{SOON, Scripted, head, project, rebuild, runner, store_of},
 };
 
 const CHILD: &str = "EVENTCORE_TEST_CHILD";
@@ -264,4 +264,103 @@ async fn a_swap_that_is_killed_leaves_the_old_one_or_the_new_one() {
     project(&store, version(live)).await;
     let record = store.live("zoo").record().await.unwrap().unwrap();
     assert_eq!(record.position, end);
+}
+
+/// The size of a large read model, and of the part that a swap has copied before it is taken to be under way.
+const LARGE: u64 = 100 << 20;
+const UNDER_WAY: u64 = 4 << 20;
+
+/// Builds a large read model beside the live one, ready to be swapped in.
+async fn build_large(store: &SqliteEventStore) -> (SqliteReadModel, Lease) {
+    let rebuild = store.rebuild("zoo", true).await.unwrap();
+    let Leadership::Taken(lease) = rebuild.lead("me", SOON).await.unwrap() else {
+        panic!("nobody else rebuilds")
+    };
+    let mut tx = rebuild.begin(&lease).await.unwrap();
+    tx.execute_batch("CREATE TABLE large (n INTEGER PRIMARY KEY, pad BLOB)")
+        .unwrap();
+    for n in 0..LARGE >> 20 {
+        tx.execute("INSERT INTO large VALUES (?1, zeroblob(1 << 20))", [n])
+            .unwrap();
+    }
+    let progress = Progress {
+        position: head(store).await,
+        term: SOON,
+        park: None,
+        replayed: None,
+    };
+    rebuild.commit(tx, &lease, progress).await.unwrap();
+    (rebuild, lease)
+}
+
+/// Runs commands while a large read model is copied over a small one. Returns the number of those that began while it was
+/// copied, and of those among them that were done before anyone could see the result. What `lock` returns is held during the
+/// swap.
+async fn commands_during_a_swap(lock: fn(&Path) -> Option<Connection>) -> (u64, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.db");
+    let store = SqliteEventStore::open(&file).await.unwrap();
+    add(&store, 1, 1).await;
+    project(&store, version(2)).await;
+    let (rebuild, lease) = build_large(&store).await;
+    let (path, live, end) = (
+        store.read_model("zoo"),
+        store.live("zoo"),
+        head(&store).await,
+    );
+    let log = path.with_extension("db-wal");
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let under_way = size(&log) + UNDER_WAY;
+    let reader = open(&path);
+    let is_swapped = || {
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'large'";
+        let found = reader.query_row(tables, [], |row| row.get::<_, u64>(0));
+        found.unwrap() == 1
+    };
+    let swapping = tokio::spawn(async move {
+        let _lock = lock(&file);
+        live.swap(&rebuild, &lease, end).await
+    });
+    let (mut begun, mut done) = (0, 0);
+    while !is_swapped() && !swapping.is_finished() {
+        if size(&log) < under_way {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        begun += 1;
+        add(&store, 1, 1).await;
+        done += u64::from(!is_swapped());
+    }
+    assert!(swapping.await.unwrap().unwrap());
+    assert!(is_swapped() && size(&path) >= LARGE);
+    (begun, done)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_go_on_while_a_large_read_model_is_swapped() {
+    // A copy may be over before a command is, but not each time.
+    for _ in 0..20 {
+        let (_, done) = commands_during_a_swap(|_| None).await;
+        if done > 0 {
+            return;
+        }
+    }
+    panic!("no command was done during a swap");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_are_seen_to_wait_for_a_swap_that_locks_the_store() {
+    let lock = |file: &Path| {
+        let writer = Connection::open(file).unwrap();
+        writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Some(writer)
+    };
+    for _ in 0..20 {
+        let (begun, done) = commands_during_a_swap(lock).await;
+        assert_eq!(done, 0);
+        if begun > 0 {
+            return;
+        }
+    }
+    panic!("no command began during a swap");
 }

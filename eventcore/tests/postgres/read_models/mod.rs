@@ -1,5 +1,6 @@
 //! Read models in PostgreSQL: each in a schema of its own, which a rebuild replaces as a whole or refuses to replace.
 
+mod commands;
 mod database;
 mod dump;
 mod kills;
