@@ -7,6 +7,7 @@
 
 mod attributes;
 mod command;
+mod completion;
 mod event;
 mod event_feed;
 #[cfg(test)]
@@ -151,9 +152,10 @@ fn derive(
     input: TokenStream,
     expand: fn(syn::DeriveInput) -> proc_macro2::TokenStream,
 ) -> TokenStream {
-    read(input.into())
-        .map_or_else(syn::Error::into_compile_error, expand)
-        .into()
+    let input = proc_macro2::TokenStream::from(input);
+    let mut output = completion::imports(input.clone());
+    output.extend(read(input).map_or_else(syn::Error::into_compile_error, expand));
+    output.into()
 }
 
 /// Parses the input of a derive. `syn` accepts `_` as the name of a field; Rust does not.
