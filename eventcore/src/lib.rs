@@ -41,12 +41,13 @@ pub mod testing;
 pub use command::{CommandLogic, CommandStreams, DeclarationError, StreamResolver};
 pub use event::{
     CommitId, DecodeError, EncodeError, Event, EventId, MAX_EVENT_BYTES, MAX_TYPE_NAME_BYTES,
-    Metadata, PayloadWriter, RecordedEvent, StreamKey,
+    Metadata, PayloadWriter, RecordedEvent, StateOptions, StreamKey, StreamState,
 };
 #[cfg(feature = "macros")]
 pub use eventcore_macros::{Command, Event, EventFeed, StreamKey};
 pub use execute::{
     error::{CommandError, RetryBound},
+    load::{LoadError, LoadKeys, Loaded, load, load_at},
     options::ExecuteOptions,
     response::ExecutionResponse,
     retry::{MetricsHook, RetryContext, RetryPolicy, RetryReason},
@@ -58,7 +59,7 @@ pub use store::{
     EventFilter, EventSelector, EventStore, EventStoreError, Fingerprint, FingerprintError,
     IdempotencyKey, IdempotencyKeyError, KeyReused, VersionConflict, memory,
 };
-pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError};
+pub use stream::{MAX_STREAM_ID_CHARS, StreamId, StreamIdError, decode_key, encode_key};
 
 /// Returns an error from `handle` unless a condition holds: `require!(funds >= amount, TransferError::Insufficient)`.
 ///
@@ -86,7 +87,7 @@ pub mod __private {
     pub use serde::{Serialize, de::DeserializeOwned};
 
     pub use crate::event::{
-        are_distinct, concat_names, contains, count_names, decode_struct, decode_variant,
-        encode_fields, encode_struct, upcast,
+        IfCloned, NotCloned, are_distinct, concat_names, contains, count_names, decode_struct,
+        decode_variant, encode_fields, encode_struct, upcast,
     };
 }

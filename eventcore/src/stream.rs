@@ -2,7 +2,12 @@
 //!
 //! This module deals with names only, not with what is stored under them.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write},
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +82,56 @@ pub(crate) fn named_twice<'a>(
     names
         .enumerate()
         .find_map(|(again, name)| seen.insert(name, again).map(|first| (first, again)))
+}
+
+/// Encodes a text so that it can be the key of a stream or an
+/// [`IdempotencyKey`](crate::IdempotencyKey): each control character, each of `* ? [ ] { }` and each
+/// `%` becomes `%` and two hexadecimal digits for each of its bytes. Other characters stay as they
+/// are. Different texts have different encodings.
+///
+/// The encoding can be longer than a key may be; the key's own check tells.
+///
+/// ```
+/// use eventcore::{decode_key, encode_key};
+///
+/// assert_eq!(encode_key("Zürich [100 %]"), "Zürich %5B100 %25%5D");
+/// assert_eq!(decode_key("Zürich %5B100 %25%5D").as_deref(), Some("Zürich [100 %]"));
+/// ```
+pub fn encode_key(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for found in text.chars() {
+        if found == '%' || found.is_control() || is_glob(found) {
+            let mut bytes = [0; 4];
+            for byte in found.encode_utf8(&mut bytes).bytes() {
+                // Writing to a `String` cannot fail.
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        } else {
+            encoded.push(found);
+        }
+    }
+    encoded
+}
+
+/// Decodes a text that [`encode_key`] encoded. Returns `None` if it cannot have done so: if a `%` is
+/// not followed by two hexadecimal digits, or the result is not UTF-8.
+pub fn decode_key(encoded: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        if *first == b'%' {
+            let digits = std::str::from_utf8(others.get(..2)?).ok()?;
+            if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return None;
+            }
+            decoded.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = others.get(2..)?;
+        } else {
+            decoded.push(*first);
+            rest = others;
+        }
+    }
+    String::from_utf8(decoded).ok()
 }
 
 fn check(text: &str) -> Result<(), StreamIdError> {
@@ -207,6 +262,14 @@ pub enum StreamIdError {
     KeyWithoutText {
         /// The category of the key type.
         category: &'static str,
+    },
+    /// The text is not a value of the key type.
+    #[error("the text is not a key of a stream of category `{category}`: {reason}")]
+    InvalidText {
+        /// The category of the key type.
+        category: &'static str,
+        /// The error of the key type's `FromStr`.
+        reason: String,
     },
     /// The stream belongs to a category other than that of the key type.
     #[error("stream `{id}` is not of category `{expected}`")]

@@ -19,18 +19,17 @@ pub(super) fn expand(command: &Command, errors: &Errors) -> TokenStream {
         .as_ref()
         .map(|discovered| discovered_struct(command, discovered));
     let command_streams = command_streams(command, errors);
-    // Missing impls are reported only once everything else is correct.
-    let cached = command
-        .cached
-        .filter(|_| errors.is_empty())
-        .map(|word| cached(command, word));
+    let known_streams = command
+        .discovered
+        .as_ref()
+        .map(|discovered| known_streams_struct(command, discovered));
     quote! {
         #errors
         #streams
         #event
         #discovered
+        #known_streams
         #command_streams
-        #cached
     }
 }
 
@@ -46,7 +45,7 @@ fn streams_struct(command: &Command) -> TokenStream {
         let Field {
             ident, docs, vis, ..
         } = field;
-        let ty = field_type(command, field, "FieldHandle");
+        let ty = field_type(command, field, "FieldHandle", field.read_only);
         quote!(#(#docs)* #vis #ident: #ty)
     });
     // Only after an error: the lifetime must be used.
@@ -81,7 +80,7 @@ fn event_enum(command: &Command) -> TokenStream {
     let variants = fields.iter().map(|field| {
         let variant = &field.variant;
         let doc = doc(&format!("From the stream of `{}`.", field.name));
-        let ty = field_type(command, field, "FieldEvent");
+        let ty = field_type(command, field, "FieldEvent", false);
         quote!(#doc #variant(#ty))
     });
     let unused = command
@@ -104,14 +103,40 @@ fn event_enum(command: &Command) -> TokenStream {
     }
 }
 
-/// Returns `FieldHandle<'a, Type, Access, Source>`, without the arguments that have their defaults.
-fn field_type(command: &Command, field: &Field, alias: &str) -> TokenStream {
-    let Field {
-        ty,
-        event,
-        read_only,
+/// Returns the struct of the handles that the resolver sees, all of them read-only.
+fn known_streams_struct(command: &Command, discovered: &Discovered) -> TokenStream {
+    let Command {
+        vis,
+        lifetime,
+        fields,
         ..
-    } = field;
+    } = command;
+    let ident = &discovered.known_streams;
+    let fields = fields.iter().map(|field| {
+        let Field {
+            ident, docs, vis, ..
+        } = field;
+        let ty = field_type(command, field, "FieldHandle", true);
+        quote!(#(#docs)* #vis #ident: #ty)
+    });
+    let generics = within(lifetime, &command.field_generics);
+    let where_clause = &generics.where_clause;
+    let doc = doc(&format!(
+        "The streams of [`{}`] that are known so far, for its `StreamResolver`.",
+        command.ident
+    ));
+    quote! {
+        #doc
+        #[allow(dead_code, deprecated, missing_debug_implementations)]
+        #vis struct #ident #generics #where_clause {
+            #(#fields,)*
+        }
+    }
+}
+
+/// Returns `FieldHandle<'a, Type, Access, Source>`, without the arguments that have their defaults.
+fn field_type(command: &Command, field: &Field, alias: &str, read_only: bool) -> TokenStream {
+    let Field { ty, event, .. } = field;
     let span = location(ty);
     let krate = path_at(&command.krate, span);
     let alias = Ident::new(alias, span);
@@ -124,9 +149,11 @@ fn field_type(command: &Command, field: &Field, alias: &str) -> TokenStream {
         };
         quote_spanned!(span=> , #krate::command::#access)
     });
-    let source = event
-        .as_ref()
-        .map(|event| quote_spanned!(span=> , #krate::command::codegen::Raw<#event>));
+    let state = &field.state;
+    let source = event.as_ref().map(|event| {
+        let state = state.as_ref().map(|state| quote!(, #state));
+        quote_spanned!(span=> , #krate::command::codegen::Raw<#event #state>)
+    });
     quote_spanned!(span=> #krate::command::codegen::#alias<#lifetime, #ty #access #source>)
 }
 
@@ -216,10 +243,13 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
             const DISCOVERS: bool = true;
         )
     });
-    let caching = command
-        .cached
-        .filter(|_| errors.is_empty())
-        .map(|word| caching(command, word));
+    let known_streams = command.discovered.as_ref().map_or_else(
+        || quote!(()),
+        |discovered| {
+            let ident = &discovered.known_streams;
+            quote!(#ident #arguments)
+        },
+    );
     quote! {
         #[automatically_derived]
         #[allow(deprecated)]
@@ -227,19 +257,19 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
             type Streams<#lifetime> = #streams #arguments where Self: #lifetime;
             type Event<#lifetime> = #event #arguments where Self: #lifetime;
             type Discovered = #discovered_type;
+            type KnownStreams<#lifetime> = #known_streams where Self: #lifetime;
             #discovers
             fn declare(&self, #declare_name: &mut #krate::command::codegen::Declarations) {
                 #(#own;)*
             }
             #slots
             #resolve
-            #caching
             fn streams<#lifetime>(
                 &#lifetime self,
                 #discovered_name: &#lifetime #discovered_type,
                 #handles_name: &mut #krate::command::codegen::Handles<#lifetime>,
-            ) -> #streams #arguments {
-                #streams { #handles }
+            ) -> ::core::result::Result<#streams #arguments, #krate::command::HandleMismatch> {
+                ::core::result::Result::Ok(#streams { #handles })
             }
             fn event<#lifetime>(
                 &#lifetime self,
@@ -275,7 +305,7 @@ fn handles(command: &Command) -> TokenStream {
             },
             span,
         );
-        quote_spanned!(span=> #ident: #krate::command::codegen::Handles::#next #turbofish(handles, #name, #place))
+        quote_spanned!(span=> #ident: #krate::command::codegen::Handles::#next #turbofish(handles, #name, #place)?)
     });
     let unused = fields
         .is_empty()
@@ -346,11 +376,15 @@ fn place(field: &Field, span: Span) -> TokenStream {
     }
 }
 
-/// Returns `::<Event, _>` for a raw stream id.
+/// Returns `::<Event, State, _>` for a raw stream id.
 fn raw(field: &Field, span: Span, inferred: usize) -> Option<TokenStream> {
     let event = field.event.as_ref()?;
+    let state = field
+        .state
+        .as_ref()
+        .map_or_else(|| quote_spanned!(span=> ()), ToTokens::to_token_stream);
     let inferred = std::iter::repeat_n(quote_spanned!(span=> _), inferred);
-    Some(quote_spanned!(span=> ::<#event, #(#inferred),*>))
+    Some(quote_spanned!(span=> ::<#event, #state, #(#inferred),*>))
 }
 
 fn declare_slots(command: &Command, declare: impl Iterator<Item = TokenStream>) -> TokenStream {
@@ -366,42 +400,36 @@ fn declare_slots(command: &Command, declare: impl Iterator<Item = TokenStream>) 
 }
 
 fn discover(command: &Command, discovered: &Discovered) -> TokenStream {
-    let krate = &command.krate;
+    let Command {
+        krate, lifetime, ..
+    } = command;
     let span = Span::call_site().located_at(discovered.word);
     let located = path_at(krate, span);
-    let resolve =
-        quote_spanned!(span=> #located::StreamResolver::discover_related_streams(self, state));
+    let known_streams = &discovered.known_streams;
+    let handles = handles(command);
+    let resolve = quote_spanned!(span=>
+        #located::StreamResolver::discover_related_streams(self, state, streams)
+    );
+    // Unused without fields and slots, which is an error anyway.
+    let any_slot = command.fields.iter().any(|field| field.is_slot);
+    let found = parameter("discovered", any_slot);
+    let taken = parameter("handles", !command.fields.is_empty());
     quote! {
-        fn discover(&self, state: &<Self as #krate::CommandLogic>::State) -> ::core::option::Option<Self::Discovered>
+        fn discover<#lifetime>(
+            &#lifetime self,
+            state: &<Self as #krate::CommandLogic>::State,
+            #found: &#lifetime Self::Discovered,
+            #taken: &mut #krate::command::codegen::Handles<#lifetime>,
+        ) -> ::core::result::Result<
+            ::core::option::Option<Self::Discovered>,
+            #krate::command::HandleMismatch,
+        >
         where
             Self: #krate::CommandLogic,
         {
-            ::core::option::Option::Some(#resolve)
+            let streams = #known_streams { #handles };
+            ::core::result::Result::Ok(::core::option::Option::Some(#resolve))
         }
-    }
-}
-
-fn caching(command: &Command, word: Span) -> TokenStream {
-    let krate = &command.krate;
-    let located = path_at(krate, Span::call_site().located_at(word));
-    quote! {
-        fn caching() -> ::core::option::Option<#located::command::Caching<<Self as #krate::CommandLogic>::State>> {
-            ::core::option::Option::Some(#krate::command::Caching::of::<Self>())
-        }
-    }
-}
-
-/// Returns code in which the compiler checks that the state can be cached.
-fn cached(command: &Command, word: Span) -> TokenStream {
-    let ident = &command.ident;
-    let (impl_generics, type_generics, where_clause) = command.generics.split_for_impl();
-    let span = Span::call_site().located_at(word);
-    let located = path_at(&command.krate, span);
-    let ident = ident_at(ident, span);
-    quote_spanned! {span=>
-        #[automatically_derived]
-        #[allow(deprecated)]
-        impl #impl_generics #located::command::CachedCommand for #ident #type_generics #where_clause {}
     }
 }
 

@@ -25,8 +25,6 @@ pub(super) struct Command {
     pub(super) event: Ident,
     pub(super) fields: Vec<Field>,
     pub(super) discovered: Option<Discovered>,
-    /// The span of the word `cached`.
-    pub(super) cached: Option<Span>,
     /// The lifetime of handles and events, and the generics that their types also need.
     pub(super) lifetime: Lifetime,
     pub(super) field_generics: Generics,
@@ -37,6 +35,8 @@ pub(super) struct Discovered {
     pub(super) word: Span,
     pub(super) ident: Ident,
     pub(super) generics: Generics,
+    /// The name of the struct of handles that the resolver sees.
+    pub(super) known_streams: Ident,
 }
 
 /// A stream field, or a slot for discovered streams.
@@ -51,13 +51,17 @@ pub(super) struct Field {
     pub(super) read_only: bool,
     /// The event type of a raw stream id.
     pub(super) event: Option<Type>,
+    /// The state type of a raw stream id.
+    pub(super) state: Option<Type>,
     pub(super) is_slot: bool,
 }
 
 impl Field {
     /// Returns the types whose generics the generated types need.
     fn types(&self) -> impl Iterator<Item = &Type> {
-        std::iter::once(&self.ty).chain(&self.event)
+        std::iter::once(&self.ty)
+            .chain(&self.event)
+            .chain(&self.state)
     }
 }
 
@@ -73,14 +77,13 @@ impl Command {
         } = input;
         let (arguments, discovers) = parse::command(&attrs, errors);
         let Arguments {
-            cached,
             streams,
             event,
             discovered,
+            known_streams,
             krate,
             ..
         } = arguments;
-        let cached = cached.is_present().then(|| cached.span());
         let mut fields: Vec<Field> = struct_fields(&ident, data, errors)
             .into_iter()
             .filter_map(|field| stream_field(field, errors))
@@ -95,11 +98,6 @@ impl Command {
             let message = "a command needs a stream; write `#[stream]` above each field that names one, such as \
                            `#[stream] account: AccountId`";
             errors.at(&ident, message);
-        }
-        if let (Some(_), Some(lifetime)) = (cached, generics.lifetimes().next()) {
-            let message = "the state of a `cached` command outlives the command, which must not borrow; give its fields \
-                           owned values, such as `String`, or remove `cached`";
-            errors.at(lifetime, message);
         }
         distinguish_variants(&mut fields, errors);
         for field in &fields {
@@ -127,9 +125,9 @@ impl Command {
                 word,
                 ident: discovered.unwrap_or_else(|| joined(&ident, "Discovered")),
                 generics: generics::used_by(&generics, slot_types),
+                known_streams: known_streams.unwrap_or_else(|| joined(&ident, "KnownStreams")),
             }),
             krate: krate.unwrap_or_else(default_crate),
-            cached,
             vis,
             ident,
             generics,
@@ -188,6 +186,7 @@ fn stream_field(field: syn::Field, errors: &mut Errors) -> Option<Field> {
         ty: field.ty,
         read_only: stream.read.is_present(),
         event: stream.event,
+        state: stream.state,
         is_slot: false,
         ident,
     })
@@ -229,6 +228,7 @@ fn slot_field(
         ty: slot.ty,
         read_only: stream.read.is_present(),
         event: stream.event,
+        state: stream.state,
         is_slot: true,
         ident: slot.ident,
     })

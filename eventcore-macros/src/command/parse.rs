@@ -10,20 +10,23 @@ use syn::{
 
 use crate::attributes::{Errors, Grammar, form, named};
 
-const STREAM: Grammar = Grammar::new("stream", &["read", "event = AccountEvent"])
-    .bare()
-    .hints(&[
-        (
-            "write",
-            "a plain `#[stream]` is read and appended to; write `#[stream]`",
-        ),
-        (
-            "append",
-            "a plain `#[stream]` is read and appended to; write `#[stream]`",
-        ),
-        ("read_only", "write `#[stream(read)]`"),
-        ("readonly", "write `#[stream(read)]`"),
-    ]);
+const STREAM: Grammar = Grammar::new(
+    "stream",
+    &["read", "event = AccountEvent", "state = Account"],
+)
+.bare()
+.hints(&[
+    (
+        "write",
+        "a plain `#[stream]` is read and appended to; write `#[stream]`",
+    ),
+    (
+        "append",
+        "a plain `#[stream]` is read and appended to; write `#[stream]`",
+    ),
+    ("read_only", "write `#[stream(read)]`"),
+    ("readonly", "write `#[stream(read)]`"),
+]);
 
 /// The arguments of `#[stream(…)]`.
 #[derive(Default, FromMeta)]
@@ -35,6 +38,9 @@ pub(super) struct Stream {
     /// The event type of a raw stream id.
     #[darling(with = form::value)]
     pub(super) event: Option<Type>,
+    /// The state of the stream of a raw stream id.
+    #[darling(with = form::value)]
+    pub(super) state: Option<Type>,
 }
 
 /// Reads `#[stream]`; returns `None` for a field without it. An incorrect attribute still declares
@@ -49,17 +55,25 @@ pub(super) fn stream(attributes: &[Attribute], errors: &mut Errors) -> Option<St
              `#[stream(read, event = E)]`",
         );
     }
-    Some(STREAM.read([first], errors))
+    let stream: Stream = STREAM.read([first], errors);
+    if let (Some(state), None) = (&stream.state, &stream.event) {
+        errors.at(
+            state,
+            "the state of a stream is named by its key, `#[stream_key(…, state = …)]`; here it goes with the event type of a \
+             raw `StreamId`: write `#[stream(event = MyEvent, state = MyState)]`, or remove `state = …`",
+        );
+    }
+    Some(stream)
 }
 
 const COMMAND: Grammar = Grammar::new(
     "command",
     &[
         "discovers(payment: Option<PaymentId>)",
-        "cached",
         "streams = MyStreams",
         "event = MyEvent",
         "discovered = MyDiscovered",
+        "known_streams = MyKnownStreams",
         "crate = path::to::eventcore",
     ],
 )
@@ -69,8 +83,16 @@ const COMMAND: Grammar = Grammar::new(
         "streams are declared by fields; write `#[stream]` above a field of the struct",
     ),
     (
+        "cached",
+        "the states of streams are cached by themselves; give their key a state with `#[stream_key(…, state = …)]`",
+    ),
+    (
         "snapshot",
-        "states are remembered in the process; write `#[command(cached)]`",
+        "snapshots are of streams; write `#[stream_key(…, state = …, snapshot(revision = 1))]` above their key",
+    ),
+    (
+        "state",
+        "the state of a stream is named by its key: `#[stream_key(…, state = …)]`; a command's own is `type State`",
     ),
 ]);
 
@@ -81,9 +103,6 @@ pub(super) struct Arguments {
     /// Slots for the streams that `StreamResolver` finds.
     #[darling(with = form::list)]
     discovers: Option<form::List>,
-    /// The process caches the folded state.
-    #[darling(with = form::flag)]
-    pub(super) cached: Flag,
     /// The name of the struct of handles, if not `…Streams`.
     #[darling(with = form::value)]
     pub(super) streams: Option<Ident>,
@@ -93,6 +112,9 @@ pub(super) struct Arguments {
     /// The name of the struct of slots, if not `…Discovered`.
     #[darling(with = form::value)]
     pub(super) discovered: Option<Ident>,
+    /// The name of the struct of read-only handles, if not `…KnownStreams`.
+    #[darling(with = form::value)]
+    pub(super) known_streams: Option<Ident>,
     /// The path of this library, if not `::eventcore`.
     #[darling(rename = "crate", with = form::path)]
     pub(super) krate: Option<Path>,
@@ -128,11 +150,10 @@ pub(super) fn command(
             "this command discovers no streams; remove `discovered = …`, or add `discovers(…)`",
         );
     }
-    if arguments.cached.is_present() && discovers.is_some() {
-        errors.at_span(
-            arguments.cached.span(),
-            "a command that discovers streams cannot be `cached`: which streams it has comes out \
-             of its state; remove `cached`",
+    if let (None, Some(name)) = (&discovers, &arguments.known_streams) {
+        errors.at(
+            name,
+            "this command discovers no streams; remove `known_streams = …`, or add `discovers(…)`",
         );
     }
     for attribute in named(attributes, "stream") {

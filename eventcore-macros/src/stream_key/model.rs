@@ -1,9 +1,9 @@
 //! The model of a stream key: a category, an event type, and one inner value.
 
-use proc_macro2::Ident;
+use proc_macro2::{Ident, Span};
 use syn::{Data, DeriveInput, Field, Fields, Generics, LitStr, Path, Type};
 
-use super::parse::Arguments;
+use super::parse::{Arguments, KeyTrait, Snapshot};
 use crate::attributes::{Errors, default_crate, text};
 
 pub(super) struct Key {
@@ -12,6 +12,10 @@ pub(super) struct Key {
     pub(super) krate: Path,
     pub(super) category: Option<LitStr>,
     pub(super) event: Option<Type>,
+    pub(super) state: Option<Type>,
+    pub(super) snapshot: Option<Snapshot>,
+    /// The traits to implement for the key itself, with the places where they are named.
+    pub(super) traits: Vec<(KeyTrait, Span)>,
     /// The inner value; `None` in a shape that cannot be a key.
     pub(super) inner: Option<Inner>,
 }
@@ -23,11 +27,15 @@ pub(super) struct Inner {
 }
 
 impl Key {
-    pub(super) fn new(input: DeriveInput, arguments: Arguments, errors: &mut Errors) -> Self {
+    pub(super) fn new(input: DeriveInput, mut arguments: Arguments, errors: &mut Errors) -> Self {
+        let traits = arguments.take_traits(errors);
         let Arguments {
             category,
             event,
+            state,
+            snapshot,
             krate,
+            ..
         } = arguments;
         if let Some(category) = &category {
             check_category(category, errors);
@@ -40,6 +48,9 @@ impl Key {
             krate,
             category,
             event,
+            state,
+            snapshot,
+            traits,
             inner,
         }
     }

@@ -1,14 +1,20 @@
-//! Handles: typed permissions to append to one declared stream while `handle` runs.
+//! Handles: the state of one declared stream, and the typed permission to append to it, while
+//! `handle` runs.
 //!
 //! A handle holds a slot number, never an id, and borrows the executing command's own buffer with a
 //! lifetime that matches no other. It can therefore not be forged, kept or swapped.
 
-use std::{fmt, marker::PhantomData, ops::Index};
+use std::{
+    fmt,
+    marker::PhantomData,
+    ops::{Deref, Index},
+};
 
 use super::{WriteBuffer, codegen::Raw};
 use crate::{
     Version,
-    event::{Event, StreamKey},
+    event::{Event, StateOptions, StreamKey, StreamState},
+    stream::StreamId,
 };
 
 /// The access of a stream that is declared `#[stream]`.
@@ -53,14 +59,35 @@ pub trait AppendsToOne: sealed::Sealed {}
 pub trait HandleKey {
     /// The events of the stream.
     type Event: Event;
+
+    /// The state of the stream.
+    type State: StreamState<Self::Event>;
+
+    /// The value that names the stream.
+    type Key;
+
+    /// Returns how the state is copied and stored.
+    fn state_options() -> StateOptions<Self::State>;
 }
 
 impl<K: StreamKey> HandleKey for K {
     type Event = K::Event;
+    type State = K::State;
+    type Key = K;
+
+    fn state_options() -> StateOptions<K::State> {
+        <K as StreamKey>::state_options()
+    }
 }
 
-impl<E: Event> HandleKey for Raw<E> {
+impl<E: Event, S: StreamState<E>> HandleKey for Raw<E, S> {
     type Event = E;
+    type State = S;
+    type Key = StreamId;
+
+    fn state_options() -> StateOptions<S> {
+        StateOptions::new()
+    }
 }
 
 /// Traits that other crates cannot name, so that they cannot implement public traits based on them.
@@ -87,13 +114,19 @@ pub(super) mod sealed {
     }
 }
 
-/// The permission to append to one declared stream while [`handle`](super::CommandLogic::handle)
-/// runs.
+/// One declared stream while [`handle`](super::CommandLogic::handle) runs: its state, and the
+/// permission to append to it.
+///
+/// It dereferences to the [state](StreamKey::State) of the stream as it was read:
+/// `streams.account.balance`. The command's own appends are not visible in it, and it cannot be
+/// changed. A method of the state that has the name of one of these methods is called on `*handle`.
 ///
 /// Only the runtime creates it, bound to the declarations of the command being executed.
-pub struct StreamHandle<'a, K, A = Writable> {
+pub struct StreamHandle<'a, K: HandleKey, A = Writable> {
     buffer: &'a WriteBuffer,
     slot: usize,
+    key: &'a K::Key,
+    state: &'a K::State,
     /// Invariant in `'a`, so that a handle of one execution cannot take the place of one of
     /// another.
     marker: PhantomData<Marker<'a, K, A>>,
@@ -101,19 +134,45 @@ pub struct StreamHandle<'a, K, A = Writable> {
 
 type Marker<'a, K, A> = (fn(&'a ()) -> &'a (), fn() -> (K, A));
 
-impl<'a, K, A> StreamHandle<'a, K, A> {
-    pub(crate) fn new(buffer: &'a WriteBuffer, slot: usize) -> Self {
+impl<'a, K: HandleKey, A> StreamHandle<'a, K, A> {
+    pub(crate) fn new(
+        buffer: &'a WriteBuffer,
+        slot: usize,
+        key: &'a K::Key,
+        state: &'a K::State,
+    ) -> Self {
         Self {
             buffer,
             slot,
+            key,
+            state,
             marker: PhantomData,
         }
+    }
+
+    /// Returns the key of the stream, or its id if the field holds raw stream ids.
+    pub fn key(&self) -> &'a K::Key {
+        self.key
+    }
+
+    /// Returns the state of the stream when it was read. Unlike the state that the handle
+    /// dereferences to, it outlives the handle.
+    pub fn state(&self) -> &'a K::State {
+        self.state
     }
 
     /// Returns the version of the stream when it was read: the number of events it holds before
     /// this command.
     pub fn version(&self) -> Version {
         self.buffer.version(self.slot)
+    }
+}
+
+impl<K: HandleKey, A> Deref for StreamHandle<'_, K, A> {
+    type Target = K::State;
+
+    fn deref(&self) -> &K::State {
+        self.state
     }
 }
 
@@ -136,15 +195,15 @@ impl<K: HandleKey, A> StreamHandle<'_, K, A> {
     }
 }
 
-impl<K, A> Clone for StreamHandle<'_, K, A> {
+impl<K: HandleKey, A> Clone for StreamHandle<'_, K, A> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K, A> Copy for StreamHandle<'_, K, A> {}
+impl<K: HandleKey, A> Copy for StreamHandle<'_, K, A> {}
 
-impl<K, A> fmt::Debug for StreamHandle<'_, K, A> {
+impl<K: HandleKey, A> fmt::Debug for StreamHandle<'_, K, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StreamHandle({})", self.slot)
     }
@@ -154,24 +213,23 @@ impl<K, A> fmt::Debug for StreamHandle<'_, K, A> {
 ///
 /// Iterates as `(&key, handle)`. `lines[i]` is the handle of the i-th key and panics if `i` is out
 /// of bounds; [`get`](Self::get) returns `None` instead.
-pub struct StreamHandles<'a, F, K = F, A = Writable> {
-    keys: &'a [F],
+pub struct StreamHandles<'a, K: HandleKey, A = Writable> {
     handles: Vec<StreamHandle<'a, K, A>>,
 }
 
-impl<'a, F, K, A> StreamHandles<'a, F, K, A> {
-    pub(crate) fn new(keys: &'a [F], handles: Vec<StreamHandle<'a, K, A>>) -> Self {
-        Self { keys, handles }
+impl<'a, K: HandleKey, A> StreamHandles<'a, K, A> {
+    pub(crate) fn new(handles: Vec<StreamHandle<'a, K, A>>) -> Self {
+        Self { handles }
     }
 
     /// Returns the key and the handle at `index`.
-    pub fn get(&self, index: usize) -> Option<(&'a F, StreamHandle<'a, K, A>)> {
-        self.keys.get(index).zip(self.handles.get(index).copied())
+    pub fn get(&self, index: usize) -> Option<(&'a K::Key, StreamHandle<'a, K, A>)> {
+        self.handles.get(index).copied().map(keyed)
     }
 
     /// Returns an iterator over the keys and their handles, in the order of the field.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a F, StreamHandle<'a, K, A>)> {
-        self.keys.iter().zip(self.handles.iter().copied())
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a K::Key, StreamHandle<'a, K, A>)> {
+        self.handles.iter().copied().map(keyed)
     }
 
     /// Does not compile: an event is appended to one stream.
@@ -180,36 +238,44 @@ impl<'a, F, K, A> StreamHandles<'a, F, K, A> {
 
     /// Returns the number of streams that the field declares.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.handles.len()
     }
 
     /// Returns `true` if the field declares no stream.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.handles.is_empty()
     }
 }
 
-impl<'a, F, K, A> IntoIterator for StreamHandles<'a, F, K, A> {
-    type Item = (&'a F, StreamHandle<'a, K, A>);
-    type IntoIter =
-        std::iter::Zip<std::slice::Iter<'a, F>, std::vec::IntoIter<StreamHandle<'a, K, A>>>;
+/// A handle with its key.
+type Keyed<'a, K, A> = (&'a <K as HandleKey>::Key, StreamHandle<'a, K, A>);
+
+fn keyed<'a, K: HandleKey, A>(handle: StreamHandle<'a, K, A>) -> Keyed<'a, K, A> {
+    (handle.key, handle)
+}
+
+impl<'a, K: HandleKey, A> IntoIterator for StreamHandles<'a, K, A> {
+    type Item = Keyed<'a, K, A>;
+    type IntoIter = std::iter::Map<
+        std::vec::IntoIter<StreamHandle<'a, K, A>>,
+        fn(StreamHandle<'a, K, A>) -> Keyed<'a, K, A>,
+    >;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.keys.iter().zip(self.handles)
+        self.handles.into_iter().map(keyed)
     }
 }
 
-impl<'a, F, K, A> IntoIterator for &StreamHandles<'a, F, K, A> {
-    type Item = (&'a F, StreamHandle<'a, K, A>);
-    type IntoIter =
-        std::iter::Zip<std::slice::Iter<'a, F>, std::vec::IntoIter<StreamHandle<'a, K, A>>>;
+impl<'a, K: HandleKey, A> IntoIterator for &StreamHandles<'a, K, A> {
+    type Item = Keyed<'a, K, A>;
+    type IntoIter = <StreamHandles<'a, K, A> as IntoIterator>::IntoIter;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.keys.iter().zip(self.handles.clone())
+        StreamHandles::new(self.handles.clone()).into_iter()
     }
 }
 
-impl<'a, F, K, A> Index<usize> for StreamHandles<'a, F, K, A> {
+impl<'a, K: HandleKey, A> Index<usize> for StreamHandles<'a, K, A> {
     type Output = StreamHandle<'a, K, A>;
 
     #[allow(
@@ -221,7 +287,7 @@ impl<'a, F, K, A> Index<usize> for StreamHandles<'a, F, K, A> {
     }
 }
 
-impl<F: fmt::Debug, K, A> fmt::Debug for StreamHandles<'_, F, K, A> {
+impl<K: HandleKey<Key: fmt::Debug>, A> fmt::Debug for StreamHandles<'_, K, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }

@@ -4,14 +4,14 @@
 //! [`CommandStreams`]; applications implement [`CommandLogic`], and [`StreamResolver`] where
 //! streams are found from state.
 
-mod cached;
 pub mod codegen;
+mod folding;
 mod handle;
 mod writes;
 
-pub use cached::{CachedCommand, Caching, Folded};
 pub use codegen::DeclarationError;
 pub(crate) use codegen::Slot;
+pub(crate) use folding::{Folding, Snapshots};
 pub use handle::{AppendsTo, CanAppend, ReadOnly, StreamHandle, StreamHandles, Writable};
 pub use writes::HandleMismatch;
 pub(crate) use writes::{Refusal, WriteBuffer};
@@ -43,6 +43,12 @@ pub trait CommandStreams {
     /// The streams found from state; `()` for a command without such slots.
     type Discovered: Default;
 
+    /// The handles that the [`StreamResolver`] sees, all of them read-only; `()` for a command
+    /// without slots.
+    type KnownStreams<'a>
+    where
+        Self: 'a;
+
     /// `true` if the command has slots for discovered streams.
     const DISCOVERS: bool = false;
 
@@ -54,31 +60,30 @@ pub trait CommandStreams {
 
     /// Calls the [`StreamResolver`] to find further streams that the command needs; returns `None`
     /// without slots.
-    fn discover(&self, _state: &Self::State) -> Option<Self::Discovered>
-    where
-        Self: CommandLogic,
-    {
-        None
-    }
-
-    /// Returns the functions that cache the folded state for the next command with the same
-    /// streams; `None` if it is not cached.
     ///
-    /// A hand-written impl returns `Some(Caching::of::<Self>())` and implements [`CachedCommand`].
-    /// The method is not called for a command with slots for discovered streams.
-    fn caching() -> Option<Caching<Self::State>>
+    /// # Errors
+    /// Returns [`HandleMismatch`] if the handles are not those of the declared streams.
+    fn discover<'a>(
+        &'a self,
+        _state: &Self::State,
+        _discovered: &'a Self::Discovered,
+        _handles: &mut Handles<'a>,
+    ) -> Result<Option<Self::Discovered>, HandleMismatch>
     where
         Self: CommandLogic,
     {
-        None
+        Ok(None)
     }
 
     /// Creates the handles, one for each declared and then each discovered stream, in order.
+    ///
+    /// # Errors
+    /// Returns [`HandleMismatch`] if they are not those of the declared streams.
     fn streams<'a>(
         &'a self,
         discovered: &'a Self::Discovered,
         handles: &mut Handles<'a>,
-    ) -> Self::Streams<'a>;
+    ) -> Result<Self::Streams<'a>, HandleMismatch>;
 
     /// Decodes an event of one of the streams.
     ///
@@ -91,27 +96,44 @@ pub trait CommandStreams {
     ) -> Result<Self::Event<'a>, DecodeError>;
 }
 
-/// The rules of a command: folds the events of its streams into a state, and decides.
+/// The rules of a command: decides on the states of its streams.
 ///
-/// Both methods are synchronous and must be pure: no I/O, no clock, and no randomness other than
+/// The methods are synchronous and must be pure: no I/O, no clock, and no randomness other than
 /// values in the command's fields. The runtime may call them several times for one call of
 /// [`execute`](crate::execute()).
+///
+/// A command that needs only the states of its streams, through the handles, has `type State = ()`
+/// and no `apply`. One that must see the events of several streams in their common order folds them
+/// into a state of its own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no command logic",
     label = "this command does not say what it does",
-    note = "write `impl CommandLogic for {Self}` with `apply` and `handle`",
+    note = "write `impl CommandLogic for {Self}` with `handle`",
     note = "`execute` takes the store first: `execute(&store, command, RetryPolicy::new())`"
 )]
 pub trait CommandLogic: CommandStreams {
-    /// The state that the decision is based on. It starts as its default.
+    /// The command's own state, folded by [`apply`](Self::apply). It starts as its default.
     type State: Default;
 
     /// The command's own error, returned with its type in
     /// [`CommandError::BusinessRuleViolation`](crate::CommandError::BusinessRuleViolation).
     type Error;
 
-    /// Folds one event into the state. The events of all streams come in global commit order.
-    fn apply(&self, state: &mut Self::State, event: Self::Event<'_>);
+    /// Folds one event into the command's own state. The events of all streams come in global
+    /// commit order. It is not called if the state has no size, as `()` has none: then no event is
+    /// decoded for it.
+    ///
+    /// The default is for such commands; it does not build with any other `State`.
+    fn apply(&self, state: &mut Self::State, event: Self::Event<'_>) {
+        const {
+            assert!(
+                size_of::<Self::State>() == 0,
+                "this command has a `State` and no `apply`: write `fn apply(&self, state: &mut Self::State, event: …)` in \
+                 its `impl CommandLogic`, or `type State = ();` if the states of its streams are enough"
+            );
+        }
+        let (_, _) = (state, event);
+    }
 
     /// Decides: appends events through the handles, or refuses. On `Err` nothing is written.
     ///
@@ -120,7 +142,7 @@ pub trait CommandLogic: CommandStreams {
     fn handle(&self, state: &Self::State, streams: Self::Streams<'_>) -> Result<(), Self::Error>;
 }
 
-/// Finds further streams from the state, for a command with `#[command(discovers(…))]`.
+/// Finds further streams from what is known, for a command with `#[command(discovers(…))]`.
 ///
 /// It is called again after the streams it found have been read, until its answer stays the same.
 /// It must be pure, like [`CommandLogic`].
@@ -130,6 +152,15 @@ pub trait CommandLogic: CommandStreams {
     note = "write `impl StreamResolver for {Self}` with `discover_related_streams`"
 )]
 pub trait StreamResolver: CommandLogic {
-    /// Returns the streams that this state calls for: each time all of them.
-    fn discover_related_streams(&self, state: &Self::State) -> Self::Discovered;
+    /// Returns the streams that are needed, each time all of them. `state` is the command's own
+    /// state; `streams` has the states of the streams that are known so far, of which none can be
+    /// appended to here.
+    ///
+    /// A stream that the command declares must not be returned: it has a handle already, and the
+    /// command would fail with [`DeclarationError::DuplicateStream`].
+    fn discover_related_streams(
+        &self,
+        state: &Self::State,
+        streams: Self::KnownStreams<'_>,
+    ) -> Self::Discovered;
 }

@@ -1,12 +1,12 @@
 //! The buffer of appended events, which are checked against the declarations, encoded at once, and
 //! kept in the order of the appends.
 
-use std::{cell::RefCell, ops::Range};
+use std::{any::Any, cell::RefCell, fmt, ops::Range};
 
 use super::{
     Slot, StreamHandle,
     codegen::{ByKey, Raw, StreamField},
-    handle::sealed::Mode,
+    handle::{HandleKey, sealed::Mode},
 };
 use crate::{
     Version,
@@ -126,37 +126,54 @@ impl WriteBuffer {
 ///
 /// Each handle must match the field, the key type and the access that are declared at its position.
 /// On a mismatch the command fails before it decides; see [`HandleMismatch`].
-#[derive(Debug)]
 pub struct Handles<'a> {
     buffer: &'a WriteBuffer,
+    /// The states of the streams, in the order of reading.
+    states: &'a [&'a (dyn Any + Send + Sync)],
     next: usize,
-    mismatch: Option<HandleMismatch>,
+    /// `true` if all handles are read-only, however the streams are declared.
+    only_read: bool,
 }
 
 impl<'a> Handles<'a> {
-    pub(crate) fn new(buffer: &'a WriteBuffer) -> Self {
+    pub(crate) fn new(buffer: &'a WriteBuffer, states: &'a [&'a (dyn Any + Send + Sync)]) -> Self {
         Self {
             buffer,
+            states,
             next: 0,
-            mismatch: None,
+            only_read: false,
+        }
+    }
+
+    /// Returns the handles for a resolver, which appends nothing.
+    pub(crate) fn read_only(self) -> Self {
+        Self {
+            only_read: true,
+            ..self
         }
     }
 
     /// Returns the handle or handles of the field that is declared as `name`.
+    ///
+    /// # Errors
+    /// Returns [`HandleMismatch`] if another one is declared at this position.
     pub fn next<F: StreamField<ByKey>, A: Mode + 'a>(
         &mut self,
         name: &'static str,
         field: &'a F,
-    ) -> F::Handle<'a, A> {
+    ) -> Result<F::Handle<'a, A>, HandleMismatch> {
         self.field(name, field)
     }
 
     /// Returns the handle or handles of the field of raw stream ids that is declared as `name`.
-    pub fn next_raw<E, F: StreamField<Raw<E>>, A: Mode + 'a>(
+    ///
+    /// # Errors
+    /// Returns [`HandleMismatch`] if another one is declared at this position.
+    pub fn next_raw<E, S, F: StreamField<Raw<E, S>>, A: Mode + 'a>(
         &mut self,
         name: &'static str,
         field: &'a F,
-    ) -> F::Handle<'a, A> {
+    ) -> Result<F::Handle<'a, A>, HandleMismatch> {
         self.field(name, field)
     }
 
@@ -164,17 +181,17 @@ impl<'a> Handles<'a> {
         &mut self,
         name: &'static str,
         field: &'a F,
-    ) -> F::Handle<'a, A> {
+    ) -> Result<F::Handle<'a, A>, HandleMismatch> {
         let handle = field.handle(&mut FieldHandles {
             handles: self,
             name,
             index: 0,
-        });
+        })?;
         // The next stream is not the first of its field.
         if self.slot().is_some_and(|slot| slot.index > 0) {
-            self.refuse(HandleMismatch::TooFew { field: name });
+            return Err(HandleMismatch::TooFew { field: name });
         }
-        handle
+        Ok(handle)
     }
 
     /// Returns the stream whose handle is taken next.
@@ -182,17 +199,20 @@ impl<'a> Handles<'a> {
         self.buffer.slots.get(self.next)
     }
 
-    fn refuse(&mut self, mismatch: HandleMismatch) {
-        self.mismatch.get_or_insert(mismatch);
-    }
-
-    /// Checks that exactly the handles of the declared streams were taken.
-    pub(crate) fn finish(self) -> Result<(), HandleMismatch> {
-        match (self.mismatch, self.slot()) {
-            (Some(mismatch), _) => Err(mismatch),
-            (None, Some(slot)) => Err(HandleMismatch::TooFew { field: slot.name }),
-            (None, None) => Ok(()),
+    /// Checks that the handles of all declared streams were taken.
+    pub(crate) fn finish(&self) -> Result<(), HandleMismatch> {
+        match self.slot() {
+            Some(slot) => Err(HandleMismatch::TooFew { field: slot.name }),
+            None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Handles<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handles")
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -205,39 +225,37 @@ pub struct FieldHandles<'h, 'a> {
 }
 
 impl<'a> FieldHandles<'_, 'a> {
-    /// Returns the next handle. A handle that does not match its slot is recorded as a mismatch and
-    /// belongs to no slot.
-    pub(crate) fn take<K, A: Mode>(&mut self) -> StreamHandle<'a, K, A> {
-        let mismatch = self.mismatch::<K, A>();
-        let Handles { buffer, next, .. } = *self.handles;
-        self.handles.next += 1;
-        self.index += 1;
-        match mismatch {
-            None => StreamHandle::new(buffer, next),
-            Some(mismatch) => {
-                self.handles.refuse(mismatch);
-                StreamHandle::new(buffer, usize::MAX)
-            }
-        }
-    }
-
-    fn mismatch<K, A: Mode>(&self) -> Option<HandleMismatch> {
+    /// Returns the next handle, of the stream that `key` names.
+    pub(crate) fn take<K: HandleKey, A: Mode>(
+        &mut self,
+        key: &'a K::Key,
+    ) -> Result<StreamHandle<'a, K, A>, HandleMismatch> {
         let field = self.name;
         let Some(slot) = self.handles.slot() else {
-            return Some(HandleMismatch::TooMany { field });
+            return Err(HandleMismatch::TooMany { field });
         };
         if slot.name != field {
             let declared = slot.name;
-            Some(HandleMismatch::OtherField { field, declared })
-        } else if slot.index != self.index {
-            Some(HandleMismatch::TooMany { field })
-        } else if slot.key != typeid::of::<K>() {
-            Some(HandleMismatch::OtherKey { field })
-        } else if slot.writable != A::WRITABLE {
-            Some(HandleMismatch::OtherAccess { field })
-        } else {
-            None
+            return Err(HandleMismatch::OtherField { field, declared });
         }
+        if slot.index != self.index {
+            return Err(HandleMismatch::TooMany { field });
+        }
+        if slot.key != typeid::of::<K>() {
+            return Err(HandleMismatch::OtherKey { field });
+        }
+        let is_writable = slot.writable && !self.handles.only_read;
+        if is_writable != A::WRITABLE {
+            return Err(HandleMismatch::OtherAccess { field });
+        }
+        let state = slot.read.and_then(|read| self.handles.states.get(read));
+        let Some(state) = state.and_then(|state| state.downcast_ref()) else {
+            return Err(HandleMismatch::OtherKey { field });
+        };
+        let handle = StreamHandle::new(self.handles.buffer, self.handles.next, key, state);
+        self.handles.next += 1;
+        self.index += 1;
+        Ok(handle)
     }
 }
 
@@ -300,7 +318,11 @@ pub enum HandleMismatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{DecodeError, EncodeError, PayloadWriter};
+    use crate::{
+        StreamId,
+        command::folding::Folding,
+        event::{DecodeError, EncodeError, PayloadWriter},
+    };
 
     struct Noted;
 
@@ -321,12 +343,13 @@ mod tests {
     }
 
     fn slot(name: &'static str, writable: bool) -> Slot {
-        let stream = crate::StreamId::new(format!("note-{name}")).unwrap();
+        let stream = StreamId::new(format!("note-{name}")).unwrap();
         Slot {
             name,
             field: 0,
             index: 0,
             key: typeid::of::<Raw<Noted>>(),
+            folding: Folding::of::<Raw<Noted>>(),
             stream,
             writable,
             read: Some(0),
@@ -339,8 +362,9 @@ mod tests {
     fn a_slot_that_is_not_declared_or_not_writable_is_refused_at_run_time() {
         for forged in [1, 2, usize::MAX] {
             let buffer = WriteBuffer::new(vec![slot("mine", true), slot("read", false)]);
-            StreamHandle::<'_, Raw<Noted>>::new(&buffer, 0).append(Noted);
-            StreamHandle::<'_, Raw<Noted>>::new(&buffer, forged).append(Noted);
+            let id = StreamId::new("note-mine").unwrap();
+            StreamHandle::<'_, Raw<Noted>>::new(&buffer, 0, &id, &()).append(Noted);
+            StreamHandle::<'_, Raw<Noted>>::new(&buffer, forged, &id, &()).append(Noted);
             match buffer.finish().1 {
                 Err(Refusal::Undeclared { slot }) => assert_eq!(slot, forged),
                 other => panic!("{other:?}"),

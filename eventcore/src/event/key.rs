@@ -2,12 +2,14 @@
 
 use std::fmt::{self, Write};
 
-use super::Event;
+use super::{Event, StateOptions, StreamState};
 use crate::stream::{SEPARATOR, StreamId, StreamIdError};
 
 /// A typed key of a stream: its category, its key within the category, and the type of its events.
 ///
-/// Derive it on a newtype around any type with `Display` and `FromStr`:
+/// Derive it on a newtype around any type with `Display` and `FromStr`. `state = …` names the
+/// [state](StreamState) of the streams, and `traits(Display, FromStr, From)` implements these traits
+/// for the key itself:
 ///
 /// ```
 /// # use serde::{Serialize, Deserialize};
@@ -37,6 +39,17 @@ pub trait StreamKey: Sized {
     /// The type of the events in the streams that this key names.
     type Event: Event;
 
+    /// The state that is folded from the events of a stream; `()` if no command needs one.
+    type State: StreamState<Self::Event>;
+
+    /// Returns how the states are copied and stored. By default they are neither.
+    ///
+    /// The derive returns [`StateOptions::cloned`] if the state is `Clone`, and
+    /// `#[stream_key(…, snapshot(revision = 1))]` adds snapshots.
+    fn state_options() -> StateOptions<Self::State> {
+        StateOptions::new()
+    }
+
     /// The category: the part of the stream id before the first `-`. It must not be empty or contain `-`.
     const CATEGORY: &'static str;
 
@@ -49,6 +62,40 @@ pub trait StreamKey: Sized {
     /// # Errors
     /// Returns the reason if the text is not a valid key of this type.
     fn parse_key(key: &str) -> Result<Self, String>;
+
+    /// Returns the key for a text that someone typed or sent, checked: it can be parsed, and names a
+    /// stream. For a text with characters that a stream id must not contain, encode it first with
+    /// [`encode_key`](crate::encode_key).
+    ///
+    /// # Errors
+    /// Returns [`StreamIdError`] if the text is not a valid key of this type, or breaks a rule of
+    /// [`StreamId`].
+    ///
+    /// ```
+    /// # #[cfg(feature = "macros")] {
+    /// # use serde::{Serialize, Deserialize};
+    /// # use eventcore::{Event, StreamKey};
+    /// # #[derive(Serialize, Deserialize, Event)]
+    /// # enum AccountEvent { Opened { owner: String } }
+    /// #[derive(Debug, PartialEq, StreamKey)]
+    /// #[stream_key(category = "account", event = AccountEvent)]
+    /// struct AccountId(String);
+    ///
+    /// assert_eq!(AccountId::from_text("ada")?, AccountId("ada".into()));
+    /// assert!(AccountId::from_text("").is_err());
+    /// assert!(AccountId::from_text("ada*").is_err());
+    /// assert_eq!(AccountId::from_text(&eventcore::encode_key("ada*"))?, AccountId("ada%2A".into()));
+    /// # }
+    /// # Ok::<(), eventcore::StreamIdError>(())
+    /// ```
+    fn from_text(text: &str) -> Result<Self, StreamIdError> {
+        let key = Self::parse_key(text).map_err(|reason| StreamIdError::InvalidText {
+            category: Self::CATEGORY,
+            reason,
+        })?;
+        key.stream_id()?;
+        Ok(key)
+    }
 
     /// Returns the id of the stream that this key names.
     ///

@@ -10,6 +10,7 @@ mod json;
 mod key;
 mod names;
 mod payload;
+mod state;
 
 pub(crate) use codec::encode_struct as encode_json;
 #[doc(hidden)]
@@ -25,6 +26,9 @@ pub use payload::PayloadWriter;
 pub(crate) use payload::Payloads;
 #[doc(hidden)]
 pub use payload::{encode_fields, encode_struct};
+#[doc(hidden)]
+pub use state::{IfCloned, NotCloned};
+pub use state::{StateOptions, StreamState};
 
 /// The largest payload of one event, in bytes of JSON.
 pub const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;

@@ -88,6 +88,47 @@ pub enum CommandError<E> {
         /// The reason.
         source: DecodeError,
     },
+    /// [`StreamState::apply`](crate::StreamState::apply) panicked, so there is no state to decide
+    /// on. Other commands on the stream are not affected, unless it panics for them as well.
+    #[error(
+        "the state of stream `{stream}` panicked when event {version} was applied to it (position {position}, type \
+         `{type_name}`): {message}"
+    )]
+    StatePanicked {
+        /// The stream.
+        stream: StreamId,
+        /// The version of the event.
+        version: Version,
+        /// The position of the event.
+        position: Position,
+        /// The stored name of the event.
+        type_name: String,
+        /// The message of the panic.
+        message: String,
+    },
+    /// A stream does not have the version that
+    /// [`ExecuteOptions::expect_version`](crate::ExecuteOptions::expect_version) demands: it has
+    /// changed since it was shown.
+    #[error(
+        "stream `{stream}` is at version {actual}, and version {expected} was expected; show the current state and ask again"
+    )]
+    VersionMoved {
+        /// The stream.
+        stream: StreamId,
+        /// The expected version.
+        expected: Version,
+        /// The version of the stream.
+        actual: Version,
+    },
+    /// [`ExecuteOptions::expect_version`](crate::ExecuteOptions::expect_version) names a stream that
+    /// the command does not have.
+    #[error(
+        "a version of stream `{stream}` is expected, which is none of the command's streams; name one of its stream fields"
+    )]
+    UnknownExpectation {
+        /// The stream.
+        stream: StreamId,
+    },
     /// An appended event cannot be stored.
     #[error(
         "event `{type_name}` for field `{field}` (stream `{stream}`) cannot be stored: {source}"

@@ -1,19 +1,20 @@
 //! Execution of commands: [`ExecutePipeline`], the pure state machine, and its steps.
 //!
 //! [`execute`](crate::execute()) performs the effects of the steps; tests and simulations can do the same.
+//! [`load`](crate::load()) reads states without a command, by the same means.
 
 pub(crate) mod error;
+pub(crate) mod load;
 mod metrics;
 pub(crate) mod options;
 mod pipeline;
 mod reading;
-mod recall;
 pub(crate) mod response;
 pub(crate) mod retry;
 pub(crate) mod run;
+mod states;
 
 pub use pipeline::{AppendStep, ExecutePipeline, ReadStep, SleepStep, Step};
-pub(crate) use recall::{recall, remember};
 
 use self::{
     error::{CommandError, RetryBound},

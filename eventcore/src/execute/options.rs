@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use super::retry::RetryPolicy;
-use crate::{event::Metadata, store::IdempotencyKey};
+use super::{CommandError, retry::RetryPolicy};
+use crate::{
+    Version,
+    command::{DeclarationError, Slot},
+    event::{Metadata, StreamKey},
+    store::IdempotencyKey,
+    stream::{StreamId, StreamIdError},
+};
 
 /// The default of [`ExecuteOptions::max_streams`].
 const DEFAULT_MAX_STREAMS: usize = 1000;
@@ -25,6 +31,8 @@ pub struct ExecuteOptions {
     pub(crate) metadata: Metadata,
     pub(crate) idempotency_key: Option<IdempotencyKey>,
     pub(crate) max_streams: usize,
+    /// The versions that were shown to a user.
+    pub(crate) expected: Vec<(Result<StreamId, StreamIdError>, Version)>,
 }
 
 impl ExecuteOptions {
@@ -72,6 +80,51 @@ impl ExecuteOptions {
         self.max_streams = streams;
         self
     }
+
+    /// Sets the retry policy.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Demands that a stream still has the version that a user was shown, as with an `If-Match`
+    /// header. Otherwise the command fails with
+    /// [`CommandError::VersionMoved`](crate::CommandError::VersionMoved) before it decides.
+    ///
+    /// The stream must be one of the command's. May be called for several streams.
+    pub fn expect_version<K: StreamKey>(mut self, key: &K, version: Version) -> Self {
+        self.expected.push((key.stream_id(), version));
+        self
+    }
+
+    /// Checks the expected versions against the streams of a command.
+    pub(super) fn check_versions<E>(&self, slots: &[Slot]) -> Result<(), CommandError<E>> {
+        for (stream, expected) in &self.expected {
+            let stream = match stream {
+                Ok(stream) => stream.clone(),
+                Err(source) => {
+                    return Err(CommandError::Declaration(
+                        DeclarationError::InvalidStreamId {
+                            field: "ExecuteOptions::expect_version",
+                            source: source.clone(),
+                        },
+                    ));
+                }
+            };
+            match slots.iter().find(|slot| slot.stream == stream) {
+                Some(slot) if slot.version == *expected => {}
+                Some(slot) => {
+                    return Err(CommandError::VersionMoved {
+                        stream,
+                        expected: *expected,
+                        actual: slot.version,
+                    });
+                }
+                None => return Err(CommandError::UnknownExpectation { stream }),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for ExecuteOptions {
@@ -87,6 +140,7 @@ impl From<RetryPolicy> for ExecuteOptions {
             metadata: Metadata::default(),
             idempotency_key: None,
             max_streams: DEFAULT_MAX_STREAMS,
+            expected: Vec::new(),
         }
     }
 }

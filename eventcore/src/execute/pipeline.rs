@@ -4,22 +4,24 @@
 //! conflict. Each step is consumed by the call that continues from it, so no call can be made in
 //! the wrong phase.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, time::Duration};
 
 use super::{
     CommandError, ExecuteOptions, ExecutionResponse, RetryBound, RetryContext, RetryReason,
-    reading::Reading,
+    reading::{FoldError, Reading, Unread},
+    states::Unfolded,
 };
 use crate::{
     command::{
-        Caching, CommandLogic, Folded, Refusal, Slot, WriteBuffer,
+        CommandLogic, Refusal, Slot, WriteBuffer,
         codegen::{Declarations, FieldRecord, Handles},
     },
-    event::CommitId,
+    event::{CommitId, DecodeError},
     store::{
-        AppendRequest, CommitReceipt, EventStoreError, ReadStreamsRequest, StateKey, StreamEvent,
-        StreamPage, VersionConflict,
+        AppendRequest, CommitReceipt, EventStoreError, NewEvent, NewSnapshot, ReadStreamsRequest,
+        StateCache, StreamEvent, StreamPage, VersionConflict,
     },
+    stream::StreamId,
 };
 
 /// The result of a command.
@@ -42,9 +44,13 @@ pub enum Step<C: CommandLogic> {
     Append(AppendStep<C>),
     /// Wait before the next attempt.
     Sleep(SleepStep<C>),
-    /// Nothing: this is the result, and the state to cache for a later command, if there is a new
-    /// one. The state is valid regardless of the result.
-    Done(Outcome<C>, Option<Folded<C::State>>),
+    /// Nothing: the command has ended.
+    Done {
+        /// The result of the command.
+        result: Result<ExecutionResponse, CommandError<C::Error>>,
+        /// Snapshots that are due, for [`EventStore::keep_snapshots`](crate::EventStore::keep_snapshots).
+        snapshots: Vec<NewSnapshot>,
+    },
 }
 
 /// A read that the pipeline waits for.
@@ -57,6 +63,8 @@ pub struct ReadStep<C: CommandLogic> {
 pub struct AppendStep<C: CommandLogic> {
     machine: Box<Machine<C>>,
     request: AppendRequest,
+    /// The refusal that this commit of nothing confirms.
+    refusal: Option<C::Error>,
     /// The store's last error, if an earlier attempt to make this same commit ended with an unknown
     /// outcome.
     unknown: Option<EventStoreError>,
@@ -66,18 +74,21 @@ pub struct AppendStep<C: CommandLogic> {
 pub struct SleepStep<C: CommandLogic> {
     machine: Box<Machine<C>>,
     context: RetryContext,
-    then: Then,
+    then: Then<C::Error>,
 }
 
 /// The step after a wait.
-enum Then {
+enum Then<E> {
     StartOver,
     /// Keep the folded state and read only newer events, which all follow it in commit order.
     CatchUp,
-    AppendAgain {
-        request: AppendRequest,
-        unknown: Option<EventStoreError>,
-    },
+    AppendAgain(AppendAgain<E>),
+}
+
+struct AppendAgain<E> {
+    request: AppendRequest,
+    refusal: Option<E>,
+    unknown: Option<EventStoreError>,
 }
 
 struct Machine<C: CommandLogic> {
@@ -91,14 +102,12 @@ struct Machine<C: CommandLogic> {
     /// The time spent waiting: the pipeline's own lower bound for the elapsed time.
     waited: Duration,
     attempt_state: Attempt<C>,
-    /// `true` if a cached state did not match the store, so that the state is folded from the
-    /// start.
-    forgets: bool,
 }
 
-/// The state of one attempt; the next one starts from scratch.
+/// The state of one attempt.
 struct Attempt<C: CommandLogic> {
-    state: State<C>,
+    /// The command's own state.
+    state: C::State,
     discovered: C::Discovered,
     /// The declared streams, then the discovered ones.
     slots: Vec<Slot>,
@@ -109,66 +118,34 @@ struct Attempt<C: CommandLogic> {
     /// dropped it.
     slot_of: Vec<Option<usize>>,
     reading: Reading,
-    /// The events so far, for a command that discovers streams: they are folded again when streams
-    /// are added.
+    /// The events so far, for a command that discovers streams and folds events: they are folded
+    /// again when streams are added.
     history: Vec<StreamEvent>,
     rounds: usize,
-    /// `true` if an event was folded since the attempt began, or since a cached state was used.
-    folded: bool,
-}
-
-/// The state of an attempt. A cached state is shared until a new event is folded into it.
-struct State<C: CommandLogic> {
-    own: C::State,
-    shared: Option<Arc<Folded<C::State>>>,
-}
-
-impl<C: CommandLogic> State<C> {
-    fn new() -> Self {
-        Self {
-            own: C::State::default(),
-            shared: None,
-        }
-    }
-
-    fn get(&self) -> &C::State {
-        match &self.shared {
-            Some(folded) => &folded.state,
-            None => &self.own,
-        }
-    }
-
-    fn get_mut(&mut self) -> &mut C::State {
-        if let (Some(folded), Some(caching)) = (self.shared.take(), C::caching()) {
-            self.own = caching.copy(&folded.state);
-        }
-        &mut self.own
-    }
 }
 
 impl<C: CommandLogic> Attempt<C> {
     fn new() -> Self {
         Self {
-            state: State::new(),
+            state: C::State::default(),
             discovered: C::Discovered::default(),
             slots: Vec::new(),
             declared: 0,
             fields: 0,
             slot_of: Vec::new(),
-            reading: Reading::default(),
+            reading: Reading::new(Machine::<C>::FOLDS),
             history: Vec::new(),
             rounds: 0,
-            folded: false,
         }
     }
 
-    /// Fills the slots with the streams that are now declared and discovered, and returns the slots
-    /// not read yet.
-    fn fill(&mut self, mut discovered: Vec<Slot>) -> Vec<usize> {
+    /// Fills the slots with the streams that are now declared and discovered. Returns the slots not
+    /// read yet, and `true` if a stream needs a state of another type.
+    fn fill(&mut self, mut discovered: Vec<Slot>) -> (Vec<usize>, bool) {
         self.slots.truncate(self.declared);
         self.slots.append(&mut discovered);
         self.slot_of.fill(None);
-        let mut unread = Vec::new();
+        let (mut unread, mut refitted) = (Vec::new(), false);
         for (number, slot) in self.slots.iter().enumerate() {
             // Declared streams were read first, in order.
             let read = if number < self.declared {
@@ -176,12 +153,25 @@ impl<C: CommandLogic> Attempt<C> {
             } else {
                 self.reading.position_of(&slot.stream)
             };
-            match read.and_then(|read| self.slot_of.get_mut(read)) {
-                Some(place) => *place = Some(number),
+            match read.and_then(|read| Some((read, self.slot_of.get_mut(read)?))) {
+                Some((read, place)) => {
+                    *place = Some(number);
+                    refitted |= self.reading.refit(read, slot.folding);
+                }
                 None => unread.push(number),
             }
         }
-        unread
+        (unread, refitted)
+    }
+
+    /// Tells the slots of the streams that were read what is known of them.
+    fn number(&mut self) {
+        for (stream, slot) in self.slot_of.iter().enumerate() {
+            if let Some(slot) = slot.and_then(|slot| self.slots.get_mut(slot)) {
+                slot.version = self.reading.version(stream);
+                slot.read = Some(stream);
+            }
+        }
     }
 }
 
@@ -199,7 +189,6 @@ impl<C: CommandLogic> ExecutePipeline<C> {
             attempt: 1,
             waited: Duration::ZERO,
             attempt_state,
-            forgets: false,
         };
         Self {
             machine: Box::new(machine),
@@ -226,55 +215,30 @@ impl<C: CommandLogic> ReadStep<C> {
         elapsed: Duration,
     ) -> Step<C> {
         match result {
-            Ok(page) => match self.machine.take_page(&self.request, page) {
-                Ok(Some(request)) => Step::ReadStreams(Self {
-                    machine: self.machine,
-                    request,
-                }),
-                Ok(None) => self.machine.discover(),
+            Ok(page) => match self.machine.take_page(page) {
+                Ok(true) => self.machine.discover(),
+                Ok(false) => self.machine.next_page(),
                 Err(Stop::Failed(CommandError::EventStoreError(error))) => {
                     self.machine.unread(error, elapsed)
                 }
-                Err(Stop::Failed(error)) => Step::Done(Err(error), None),
-                Err(Stop::AlreadyCommitted(appended)) => Step::Done(
-                    Ok(ExecutionResponse::new(self.machine.attempt, appended, None)),
-                    None,
-                ),
-                Err(Stop::NotThere) => {
-                    tracing::debug!(
-                        "the store does not hold what was remembered of it; all is read anew"
-                    );
-                    self.machine.forgets = true;
-                    self.machine.start_over()
+                Err(Stop::Failed(error)) => self.machine.end(Err(error)),
+                Err(Stop::AlreadyCommitted(appended)) => {
+                    let done = ExecutionResponse::new(self.machine.attempt, appended, None);
+                    self.machine.end(Ok(done))
                 }
+                Err(Stop::Again) => self.machine.read_again(),
             },
             Err(error) => self.machine.unread(error, elapsed),
         }
     }
-}
 
-impl<C: CommandLogic> ReadStep<C> {
-    /// Returns the key of the cached state that the command could start from instead of reading its
-    /// streams. `None` if the command is not [cached](crate::command::CachedCommand), or has
-    /// already read something.
-    pub fn recalls(&self) -> Option<StateKey> {
-        let caching = Machine::<C>::caching()?;
-        let is_first =
-            self.request.snapshot.is_none() && self.machine.attempt_state.reading.is_new();
-        (is_first && !self.machine.forgets).then(|| self.machine.key(&caching))
-    }
-
-    /// Continues from a state that an earlier command folded, reading only newer events. A state of
-    /// other streams or of another command is ignored.
-    pub fn recall(mut self, folded: Arc<Folded<C::State>>) -> Self {
-        if self.recalls().as_ref() != Some(&folded.key) {
-            return self;
-        }
-        let attempt = &mut self.machine.attempt_state;
-        attempt.reading.recall(&folded.heads);
-        attempt.state.shared = Some(folded);
+    /// Starts from the states in the cache, so that only newer events are read. It has no effect
+    /// on a read in progress, or on a command that folds the events itself.
+    pub fn share(mut self, cache: &StateCache) -> Self {
         let key = self.machine.options.idempotency_key.as_ref();
-        self.request = self.machine.attempt_state.reading.request(None, key);
+        let reading = &mut self.machine.attempt_state.reading;
+        reading.share(cache);
+        self.request = reading.request(key);
         self
     }
 
@@ -284,8 +248,9 @@ impl<C: CommandLogic> ReadStep<C> {
     }
 
     /// Ends the command because the deadline passed without an answer.
-    pub fn time_out(self) -> Step<C> {
-        Step::Done(Err(self.machine.deadline_exceeded()), None)
+    pub fn time_out(mut self) -> Step<C> {
+        let error = self.machine.deadline_exceeded();
+        self.machine.end(Err(error))
     }
 }
 
@@ -331,9 +296,13 @@ impl<C: CommandLogic> AppendStep<C> {
         let Self {
             mut machine,
             request,
+            refusal,
             unknown,
         } = self;
         match result {
+            Ok(_) if let Some(refusal) = refusal => {
+                machine.end(Err(CommandError::BusinessRuleViolation(refusal)))
+            }
             Ok(appended) => {
                 tracing::debug!(
                     position = appended.position.get(),
@@ -373,7 +342,12 @@ impl<C: CommandLogic> AppendStep<C> {
                 };
                 if again {
                     let unknown = unknown.then_some(error);
-                    machine.wait(reason, Then::AppendAgain { request, unknown })
+                    let again = AppendAgain {
+                        request,
+                        refusal,
+                        unknown,
+                    };
+                    machine.wait(reason, Then::AppendAgain(again))
                 } else if unknown {
                     machine.end(Err(CommandError::OutcomeUnknown { source: error }))
                 } else {
@@ -415,9 +389,14 @@ impl<C: CommandLogic> SleepStep<C> {
         match self.then {
             Then::StartOver => self.machine.start_over(),
             Then::CatchUp => self.machine.catch_up(),
-            Then::AppendAgain { request, unknown } => Step::Append(AppendStep {
+            Then::AppendAgain(AppendAgain {
+                request,
+                refusal,
+                unknown,
+            }) => Step::Append(AppendStep {
                 machine: self.machine,
                 request,
+                refusal,
                 unknown,
             }),
         }
@@ -428,8 +407,8 @@ impl<C: CommandLogic> SleepStep<C> {
 enum Stop<E> {
     Failed(CommandError<E>),
     AlreadyCommitted(CommitReceipt),
-    /// The store does not hold the cached history.
-    NotThere,
+    /// What was known of the streams is wrong; they must be read again.
+    Again,
 }
 
 impl<E> From<CommandError<E>> for Stop<E> {
@@ -439,13 +418,16 @@ impl<E> From<CommandError<E>> for Stop<E> {
 }
 
 impl<C: CommandLogic> Machine<C> {
-    fn declare(self: Box<Self>) -> Step<C> {
+    /// `true` if the command folds the events into a state of its own.
+    const FOLDS: bool = size_of::<C::State>() > 0;
+
+    fn declare(mut self: Box<Self>) -> Step<C> {
         let mut declarations = Declarations::default();
         self.command.declare(&mut declarations);
         let fields = declarations.fields();
         match declarations.finish(&[]) {
             Ok(slots) => self.begin(slots, fields),
-            Err(error) => Step::Done(Err(error.into()), None),
+            Err(error) => self.end(Err(error.into())),
         }
     }
 
@@ -476,21 +458,25 @@ impl<C: CommandLogic> Machine<C> {
     /// Reads the newer events of the same streams. A retry costs only the new events, however long
     /// the streams are.
     fn catch_up(mut self: Box<Self>) -> Step<C> {
-        let reading = &mut self.attempt_state.reading;
-        reading.read_on();
-        let request = reading.request(None, self.options.idempotency_key.as_ref());
-        Step::ReadStreams(ReadStep {
-            machine: self,
-            request,
-        })
+        self.attempt_state.reading.read_on();
+        self.next_page()
+    }
+
+    /// Reads again what did not prove to be as it was known.
+    fn read_again(mut self: Box<Self>) -> Step<C> {
+        if Self::FOLDS {
+            return self.start_over();
+        }
+        self.attempt_state.reading.read_again();
+        self.next_page()
     }
 
     /// Reads everything again after a delay, if that may help.
-    fn unread(self: Box<Self>, error: EventStoreError, elapsed: Duration) -> Step<C> {
+    fn unread(mut self: Box<Self>, error: EventStoreError, elapsed: Duration) -> Step<C> {
         if error.is_transient() && self.may_retry(elapsed) {
             self.wait(RetryReason::Unavailable, Then::StartOver)
         } else {
-            Step::Done(Err(error.into()), None)
+            self.end(Err(error.into()))
         }
     }
 
@@ -500,80 +486,69 @@ impl<C: CommandLogic> Machine<C> {
         let attempt = &mut self.attempt_state;
         let streams = attempt.reading.len() + unread.len();
         if streams > limit {
-            return Step::Done(Err(CommandError::TooManyStreams { streams, limit }), None);
+            return self.end(Err(CommandError::TooManyStreams { streams, limit }));
         }
         let ids = unread
             .iter()
             .filter_map(|slot| attempt.slots.get(*slot))
-            .map(|slot| slot.stream.clone());
+            .map(|slot| (slot.stream.clone(), slot.folding));
         attempt.reading.add(ids);
         attempt.slot_of.extend(unread.into_iter().map(Some));
-        let request = attempt
-            .reading
-            .request(None, self.options.idempotency_key.as_ref());
+        self.next_page()
+    }
+
+    fn next_page(self: Box<Self>) -> Step<C> {
+        let key = self.options.idempotency_key.as_ref();
+        let request = self.attempt_state.reading.request(key);
         Step::ReadStreams(ReadStep {
             machine: self,
             request,
         })
     }
 
-    /// Folds or keeps a page; returns the request for the next one of this round, if there is one.
-    fn take_page(
-        &mut self,
-        request: &ReadStreamsRequest,
-        mut page: StreamPage,
-    ) -> Result<Option<ReadStreamsRequest>, Stop<C::Error>> {
+    /// Folds or keeps a page; returns `true` if it is the last one of this round.
+    fn take_page(&mut self, mut page: StreamPage) -> Result<bool, Stop<C::Error>> {
         if let Some(appended) = page.already_committed.take() {
             return Err(Stop::AlreadyCommitted(appended));
         }
         let attempt = &mut self.attempt_state;
-        let first = request.snapshot.is_none();
-        if first && !attempt.reading.recognizes(&page) {
-            return Err(Stop::NotThere);
-        }
-        let complete = attempt
-            .reading
-            .take(&page, first)
-            .map_err(CommandError::from)?;
-        let next = if complete {
-            None
-        } else {
-            Some(attempt.reading.request(Some(&page), None))
-        };
-        if C::DISCOVERS {
-            let start = attempt.reading.round_start();
-            let numbered = |event: StreamEvent| StreamEvent {
-                stream: start + event.stream,
-                ..event
-            };
-            attempt
-                .history
-                .extend(page.events.into_iter().map(numbered));
-        } else {
-            for event in &page.events {
-                fold(&self.command, attempt_parts(attempt), event)?;
+        let complete = attempt.reading.take(&page).map_err(Stop::from)?;
+        if Self::FOLDS {
+            if C::DISCOVERS {
+                let start = attempt.reading.round_start();
+                let numbered = |event: &StreamEvent| StreamEvent {
+                    stream: start + event.stream,
+                    ..event.clone()
+                };
+                attempt.history.extend(page.events.iter().map(numbered));
+            } else {
+                for event in &page.events {
+                    attempt.fold(&self.command, event)?;
+                }
             }
-            attempt.folded |= !page.events.is_empty();
         }
-        Ok(next)
+        attempt.reading.fold(page.events, complete)?;
+        Ok(complete)
     }
 
-    /// Folds the kept events and requests the streams that the resulting state calls for, until
-    /// there are no more.
+    /// Requests the streams that the states call for, until there are no more.
     fn discover(mut self: Box<Self>) -> Step<C> {
         if !C::DISCOVERS {
             return self.decide();
         }
         loop {
             if let Err(error) = self.refold() {
-                return Step::Done(Err(error), None);
+                return self.end(Err(error));
             }
-            let Some(discovered) = self.command.discover(self.attempt_state.state.get()) else {
-                return self.decide();
+            let discovered = match self.resolve() {
+                Ok(Some(discovered)) => discovered,
+                Ok(None) => return self.decide(),
+                Err(Undecided::Moved) => return self.read_moved(),
+                Err(Undecided::Failed(error)) => return self.end(Err(error)),
             };
             let slots = match self.declare_all(&discovered) {
                 Ok(slots) => slots,
-                Err(error) => return Step::Done(Err(error), None),
+                Err(error) => return self.end(Err(error)),
             };
             let attempt = &mut self.attempt_state;
             attempt.discovered = discovered;
@@ -585,13 +560,35 @@ impl<C: CommandLogic> Machine<C> {
             attempt.rounds += 1;
             let rounds = attempt.rounds;
             if rounds > self.options.max_streams {
-                return Step::Done(Err(CommandError::DiscoveryUnsettled { rounds }), None);
+                return self.end(Err(CommandError::DiscoveryUnsettled { rounds }));
             }
-            let unread = attempt.fill(slots);
+            let (unread, refitted) = attempt.fill(slots);
+            if refitted {
+                attempt.history.clear();
+                attempt.reading.read_all();
+                return self.next_page();
+            }
             if !unread.is_empty() {
                 return self.read(unread);
             }
         }
+    }
+
+    /// Calls the resolver with the states of the streams that have been read.
+    fn resolve(&mut self) -> Result<Option<C::Discovered>, Undecided<C::Error>> {
+        let attempt = &mut self.attempt_state;
+        attempt.number();
+        let entries = attempt.reading.entries();
+        let settled = attempt
+            .reading
+            .settle(&entries)?
+            .map_err(|_| Undecided::Moved)?;
+        let states = settled.states(&attempt.reading);
+        let buffer = WriteBuffer::new(attempt.slots.clone());
+        let mut handles = Handles::new(&buffer, &states).read_only();
+        self.command
+            .discover(&attempt.state, &attempt.discovered, &mut handles)
+            .map_err(|mismatch| Undecided::Failed(mismatch.into()))
     }
 
     /// Returns the discovered slots. None of them may be a declared stream.
@@ -603,65 +600,86 @@ impl<C: CommandLogic> Machine<C> {
         Ok(declarations.finish(declared)?)
     }
 
+    /// Folds all events again, in commit order, for a command that discovers streams.
     fn refold(&mut self) -> Result<(), CommandError<C::Error>> {
+        if !Self::FOLDS {
+            return Ok(());
+        }
         let attempt = &mut self.attempt_state;
-        attempt.state = State::new();
+        attempt.state = C::State::default();
         attempt.history.sort_unstable_by_key(|event| event.position);
         let history = mem::take(&mut attempt.history);
         let folded = history
             .iter()
-            .try_for_each(|event| fold(&self.command, attempt_parts(attempt), event));
+            .try_for_each(|event| attempt.fold(&self.command, event));
         attempt.history = history;
         folded
     }
 
     fn decide(mut self: Box<Self>) -> Step<C> {
-        let attempt = &mut self.attempt_state;
-        for (stream, slot) in attempt.slot_of.iter().enumerate() {
-            if let Some(slot) = slot.and_then(|slot| attempt.slots.get_mut(slot)) {
-                slot.version = attempt.reading.version(stream);
-                slot.read = Some(stream);
+        match self.decision() {
+            Ok(Decision::Append(events)) => self.append(events, None),
+            // Streams that were found later were read from a later snapshot, so it is not yet known
+            // that there was a moment at which all of this was true.
+            Ok(Decision::Refuse(refusal)) if self.attempt_state.rounds > 0 => {
+                self.append(Vec::new(), Some(refusal))
             }
+            Ok(Decision::Refuse(refusal)) => {
+                self.end(Err(CommandError::BusinessRuleViolation(refusal)))
+            }
+            Err(Undecided::Moved) => self.read_moved(),
+            Err(Undecided::Failed(error)) => self.end(Err(error)),
         }
+    }
+
+    /// Runs the decision on the states of the streams as they were read.
+    fn decision(&mut self) -> Result<Decision<C::Error>, Undecided<C::Error>> {
+        let attempt = &mut self.attempt_state;
+        attempt.number();
+        let entries = attempt.reading.entries();
+        let settled = attempt
+            .reading
+            .settle(&entries)?
+            .map_err(|_| Undecided::Moved)?;
+        self.options.check_versions(&attempt.slots)?;
+        let states = settled.states(&attempt.reading);
         let buffer = WriteBuffer::new(mem::take(&mut attempt.slots));
-        let mut handles = Handles::new(&buffer);
+        let mut handles = Handles::new(&buffer, &states);
         let streams = self.command.streams(&attempt.discovered, &mut handles);
-        let decided = match handles.finish() {
-            Ok(()) => self
-                .command
-                .handle(attempt.state.get(), streams)
-                .map_err(CommandError::BusinessRuleViolation),
-            Err(mismatch) => {
-                drop(streams);
-                Err(mismatch.into())
-            }
-        };
+        let decided = streams
+            .and_then(|streams| handles.finish().map(|()| streams))
+            .map(|streams| self.command.handle(&attempt.state, streams));
         let (slots, events) = buffer.finish();
         attempt.slots = slots;
-        if let Err(error) = decided {
-            return self.end(Err(error));
-        }
-        let events = match events {
-            Ok(events) => events,
-            Err(refusal) => {
-                let error = refused(&attempt.slots, refusal);
-                return self.end(Err(error));
+        match (decided, events) {
+            (Err(mismatch), _) => Err(Undecided::Failed(mismatch.into())),
+            (Ok(Err(refusal)), _) => Ok(Decision::Refuse(refusal)),
+            (Ok(Ok(())), Ok(events)) => Ok(Decision::Append(events)),
+            (Ok(Ok(())), Err(refused_event)) => {
+                Err(Undecided::Failed(refused(&attempt.slots, refused_event)))
             }
+        }
+    }
+
+    /// Reads the streams again whose shared states have changed since they were read.
+    fn read_moved(mut self: Box<Self>) -> Step<C> {
+        self.attempt_state.reading.read_moved();
+        self.next_page()
+    }
+
+    /// Commits these events, or confirms a refusal with a commit of nothing.
+    fn append(mut self: Box<Self>, events: Vec<NewEvent>, refusal: Option<C::Error>) -> Step<C> {
+        let key = match refusal {
+            Some(_) => None,
+            None => self.options.idempotency_key.clone(),
         };
-        let (metadata, key) = (
-            self.options.metadata.clone(),
-            self.options.idempotency_key.clone(),
-        );
-        match AppendRequest::of_written(
-            self.commit_id,
-            attempt.reading.expected(),
-            events,
-            metadata,
-            key,
-        ) {
+        let expected = self.attempt_state.reading.expected();
+        let metadata = self.options.metadata.clone();
+        match AppendRequest::of_written(self.commit_id, expected, events, metadata, key) {
             Ok(request) => Step::Append(AppendStep {
                 machine: self,
                 request,
+                refusal,
                 unknown: None,
             }),
             Err(error) => self.end(Err(error.into())),
@@ -695,43 +713,14 @@ impl<C: CommandLogic> Machine<C> {
         }
     }
 
-    /// Ends a command that has read its streams completely. If there were new events, its state is
-    /// returned for caching.
-    fn end(&mut self, outcome: Outcome<C>) -> Step<C> {
-        Step::Done(outcome, self.folded())
-    }
-
-    fn folded(&mut self) -> Option<Folded<C::State>> {
-        let caching = Self::caching()?;
-        // Without new events, the cached state is still valid. If it did not match the store, the
-        // streams are empty, and the empty state replaces it.
-        if !self.attempt_state.folded && !self.forgets {
-            return None;
+    fn end(&mut self, result: Outcome<C>) -> Step<C> {
+        Step::Done {
+            result,
+            snapshots: self.attempt_state.reading.take_snapshots(),
         }
-        let key = self.key(&caching);
-        let attempt = &mut self.attempt_state;
-        Some(Folded {
-            key,
-            state: mem::take(attempt.state.get_mut()),
-            heads: attempt.reading.heads(),
-        })
     }
 
-    /// Returns the functions that cache the state. Discovered streams are read in rounds, so no
-    /// single state covers all streams.
-    fn caching() -> Option<Caching<C::State>> {
-        if C::DISCOVERS { None } else { C::caching() }
-    }
-
-    fn key(&self, caching: &Caching<C::State>) -> StateKey {
-        let slots = self.attempt_state.slots.iter();
-        StateKey::new(
-            caching.command(),
-            slots.map(|slot| (slot.field, slot.stream.clone())),
-        )
-    }
-
-    fn wait(mut self: Box<Self>, reason: RetryReason, then: Then) -> Step<C> {
+    fn wait(mut self: Box<Self>, reason: RetryReason, then: Then<C::Error>) -> Step<C> {
         let delay = self.options.retry.delay(self.attempt, &mut self.random);
         let context = RetryContext {
             failed_attempts: self.attempt,
@@ -762,50 +751,79 @@ impl<C: CommandLogic> Machine<C> {
     }
 }
 
-/// The parts of an attempt that a fold needs, borrowed separately from its history.
-struct FoldParts<'a, C: CommandLogic> {
-    state: &'a mut State<C>,
-    discovered: &'a C::Discovered,
-    slots: &'a [Slot],
-    slot_of: &'a [Option<usize>],
+/// A decision of a command.
+enum Decision<E> {
+    Append(Vec<NewEvent>),
+    Refuse(E),
 }
 
-fn attempt_parts<C: CommandLogic>(attempt: &mut Attempt<C>) -> FoldParts<'_, C> {
-    FoldParts {
-        state: &mut attempt.state,
-        discovered: &attempt.discovered,
-        slots: &attempt.slots,
-        slot_of: &attempt.slot_of,
+/// The reasons why there is no decision.
+enum Undecided<E> {
+    /// A shared state has been changed by another command; the streams must be read again.
+    Moved,
+    Failed(CommandError<E>),
+}
+
+impl<E> From<FoldError> for Undecided<E> {
+    fn from(error: FoldError) -> Self {
+        Self::Failed(error.into())
     }
 }
 
-fn fold<C: CommandLogic>(
-    command: &C,
-    FoldParts {
-        state,
-        discovered,
-        slots,
-        slot_of,
-    }: FoldParts<'_, C>,
-    event: &StreamEvent,
-) -> Result<(), CommandError<C::Error>> {
-    let slot = slot_of.get(event.stream).copied().flatten();
-    let Some(slot) = slot.and_then(|slot| slots.get(slot)) else {
-        return Ok(());
-    };
-    match command.event(discovered, FieldRecord::new(slot, event)) {
-        Ok(decoded) => command.apply(state.get_mut(), decoded),
-        Err(source) => {
-            return Err(CommandError::UnreadableEvent {
-                stream: slot.stream.clone(),
+impl<E> From<CommandError<E>> for Undecided<E> {
+    fn from(error: CommandError<E>) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<E> From<Unread> for Stop<E> {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Store(error) => Self::Failed(error.into()),
+            Unread::Again => Self::Again,
+            Unread::Fold(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl<E> From<FoldError> for CommandError<E> {
+    fn from(FoldError { stream, event, why }: FoldError) -> Self {
+        match why {
+            Unfolded::Unreadable(source) => unreadable(stream, &event, source),
+            Unfolded::Panicked(message) => Self::StatePanicked {
+                stream,
                 version: event.version,
                 position: event.position,
                 type_name: event.type_name.to_string(),
-                source,
-            });
+                message,
+            },
         }
     }
-    Ok(())
+}
+
+fn unreadable<E>(stream: StreamId, event: &StreamEvent, source: DecodeError) -> CommandError<E> {
+    CommandError::UnreadableEvent {
+        stream,
+        version: event.version,
+        position: event.position,
+        type_name: event.type_name.to_string(),
+        source,
+    }
+}
+
+impl<C: CommandLogic> Attempt<C> {
+    /// Folds an event into the command's own state.
+    fn fold(&mut self, command: &C, event: &StreamEvent) -> Result<(), CommandError<C::Error>> {
+        let slot = self.slot_of.get(event.stream).copied().flatten();
+        let Some(slot) = slot.and_then(|slot| self.slots.get(slot)) else {
+            return Ok(());
+        };
+        match command.event(&self.discovered, FieldRecord::new(slot, event)) {
+            Ok(decoded) => command.apply(&mut self.state, decoded),
+            Err(source) => return Err(unreadable(slot.stream.clone(), event, source)),
+        }
+        Ok(())
+    }
 }
 
 fn refused<E>(slots: &[Slot], refusal: Refusal) -> CommandError<E> {

@@ -17,7 +17,6 @@ use tracing::{Instrument, Span};
 use super::{
     CommandError, ExecuteOptions, ExecutionResponse, RetryReason, metrics,
     pipeline::{ExecutePipeline, Step},
-    recall::{recall, remember},
 };
 use crate::{
     command::CommandLogic,
@@ -111,7 +110,10 @@ where
                 // Without the lock the command continues anyway, and the pipeline checks the
                 // deadline.
                 let _ = within(time_is_up.as_mut(), turn.join(streams)).await;
-                let read = recall(store.states(), read);
+                let read = match store.states() {
+                    Some(states) => read.share(states),
+                    None => read,
+                };
                 if read.request().snapshot.is_none() {
                     let streams = Streams(read.request());
                     span = tracing::debug_span!("attempt", number = read.attempt(), %streams);
@@ -154,8 +156,10 @@ where
                     }
                 }
             }
-            Step::Done(result, folded) => {
-                remember::<C>(store.states(), folded);
+            Step::Done { result, snapshots } => {
+                if !snapshots.is_empty() {
+                    store.keep_snapshots(snapshots);
+                }
                 metrics::ended(type_name::<C>(), started, &result);
                 return result;
             }

@@ -28,8 +28,9 @@ pub use tokio_postgres;
 use crate::{
     Position,
     store::{
-        AppendRequest, CommitReceipt, EventStore, EventStoreError, FeedPage, ReadFeedRequest,
-        ReadStreamsRequest, StateCache, StoreFuture, StreamPage, StreamQueues,
+        AppendRequest, CommitReceipt, EventStore, EventStoreError, FeedPage, NewSnapshot,
+        ReadFeedRequest, ReadStreamsRequest, StateCache, StoreFuture, StreamPage, StreamQueues,
+        encode_apart,
     },
 };
 
@@ -62,6 +63,7 @@ struct Shared {
     reader: read::streams::Reader,
     queues: StreamQueues,
     states: StateCache,
+    snapshots: write::snapshot::Snapshots,
     feed: Arc<read::feed::Feed>,
     /// The schema of the store.
     schema: Box<str>,
@@ -102,6 +104,7 @@ impl PostgresEventStore {
             reader,
             queues: StreamQueues::new(),
             states: StateCache::new(),
+            snapshots: write::snapshot::Snapshots::new(&config.schema),
             feed,
         };
         Ok(Self {
@@ -166,6 +169,28 @@ impl EventStore for PostgresEventStore {
 
     fn states(&self) -> Option<&StateCache> {
         Some(&self.shared.states)
+    }
+
+    fn keep_snapshots(&self, snapshots: Vec<NewSnapshot>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let shared = self.shared.clone();
+        encode_apart(snapshots, move |encoded| {
+            runtime.spawn(async move {
+                if let Err(failure) = shared.snapshots.keep(&shared.pool, &encoded).await {
+                    let error = failure.nothing_written();
+                    tracing::warn!(%error, "snapshots could not be stored");
+                }
+            });
+        });
+    }
+
+    fn clear_snapshots(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let cleared = self.shared.snapshots.clear(&self.shared.pool).await;
+            cleared.map_err(|failure| failure.nothing_written())
+        })
     }
 }
 

@@ -28,8 +28,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     Position,
     store::{
-        AppendRequest, CommitReceipt, EventStore, EventStoreError, FeedPage, ReadFeedRequest,
-        ReadStreamsRequest, StateCache, StoreFuture, StreamPage, StreamQueues,
+        AppendRequest, CommitReceipt, EventStore, EventStoreError, FeedPage, NewSnapshot,
+        ReadFeedRequest, ReadStreamsRequest, StateCache, StoreFuture, StreamPage, StreamQueues,
+        encode_apart,
     },
 };
 
@@ -265,6 +266,24 @@ impl EventStore for SqliteEventStore {
 
     fn states(&self) -> Option<&StateCache> {
         Some(&self.shared.states)
+    }
+
+    fn keep_snapshots(&self, snapshots: Vec<NewSnapshot>) {
+        let writer = self.shared.writer.clone();
+        encode_apart(snapshots, move |encoded| {
+            // While the queue is full there are better things to do.
+            let _ = writer.try_send(write::thread::Message::KeepSnapshots(encoded));
+        });
+    }
+
+    fn clear_snapshots(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let (reply, cleared) = oneshot::channel();
+            let message = write::thread::Message::ClearSnapshots(reply);
+            let sent = self.shared.writer.send(message).await;
+            sent.map_err(|_| EventStoreError::Closed)?;
+            cleared.await.map_err(|_| EventStoreError::Closed)?
+        })
     }
 }
 

@@ -46,6 +46,16 @@ CREATE TABLE idempotency (
     commit_id   BLOB    NOT NULL,
     fingerprint BLOB                                 -- of the request that the key stands for, if its caller gave one
 ) STRICT, WITHOUT ROWID;
+-- States of streams, which save folding from the start. They may be deleted at any time.
+CREATE TABLE snapshots (
+    stream      INTEGER NOT NULL,
+    name        TEXT    NOT NULL,                    -- of the state
+    revision    INTEGER NOT NULL,                    -- of its form and meaning
+    version     INTEGER NOT NULL,                    -- of the last event that it covers …
+    event_id    BLOB    NOT NULL,                    -- … and the id of that event
+    state       TEXT    NOT NULL,                    -- JSON
+    PRIMARY KEY (stream, name)
+) STRICT;
 ";
 
 /// The append-only tables, with the condition under which a new row is refused: REPLACE would

@@ -10,13 +10,13 @@ use std::{
 
 use super::{
     AppendRequest, CommitReceipt, EventFilter, EventStore, EventStoreError, FeedPage, Fingerprint,
-    IdempotencyKey, KeyReused, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeedRequest,
-    ReadStreamsRequest, Room, StateCache, StoreFuture, StreamEvent, StreamExtent, StreamHead,
-    StreamPage, StreamQueues, VersionConflict,
+    IdempotencyKey, KeyReused, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, NewSnapshot, ReadFeedRequest,
+    ReadStreamsRequest, Room, Snapshot, StateCache, StoreFuture, StreamCursor, StreamEvent,
+    StreamExtent, StreamHead, StreamPage, StreamQueues, VersionConflict,
 };
 use crate::{
     Position, Version,
-    event::{CommitId, RecordedEvent},
+    event::{CommitId, EventId, RecordedEvent},
     store::head::Head,
     stream::StreamId,
 };
@@ -43,6 +43,7 @@ struct Log {
     categories: HashMap<Box<str>, HashMap<&'static str, EventType>>,
     /// The commit made under each key.
     keys: HashMap<Arc<str>, Keyed>,
+    snapshots: HashMap<(StreamId, Arc<str>), (u32, Snapshot)>,
 }
 
 /// A commit that was made under an idempotency key.
@@ -118,6 +119,23 @@ impl EventStore for MemoryEventStore {
     fn states(&self) -> Option<&StateCache> {
         Some(&self.states)
     }
+
+    fn keep_snapshots(&self, snapshots: Vec<NewSnapshot>) {
+        for new in snapshots {
+            if let Some(snapshot) = new.encode() {
+                let kept = (new.kind().revision, snapshot);
+                let key = (new.stream().clone(), new.kind().name.clone());
+                self.log().snapshots.insert(key, kept);
+            }
+        }
+    }
+
+    fn clear_snapshots(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.log().snapshots.clear();
+            Ok(())
+        })
+    }
 }
 
 impl Log {
@@ -135,6 +153,24 @@ impl Log {
         last.map_or(StreamHead::EMPTY, |event| {
             StreamHead::new(Version::new(count(places.len())), event.event_id)
         })
+    }
+
+    /// Returns the id of the event at a version.
+    fn event_id(&self, places: &[usize], version: Version) -> Option<EventId> {
+        let place = places.get(index(version.get()).checked_sub(1)?)?;
+        self.events.get(*place).map(|event| event.event_id)
+    }
+
+    /// Returns the requested snapshot if the stream has the event that it covers last.
+    fn snapshot(&self, cursor: &StreamCursor, places: &[usize]) -> Option<Snapshot> {
+        let kind = cursor.snapshot.as_ref()?;
+        let key = (cursor.stream.clone(), kind.name.clone());
+        let (revision, snapshot) = self.snapshots.get(&key)?;
+        let head = snapshot.head;
+        let is_there =
+            head.event_id().is_some() && self.event_id(places, head.version()) == head.event_id();
+        let is_newer = head.version() > cursor.after;
+        (*revision == kind.revision && is_there && is_newer).then(|| snapshot.clone())
     }
 
     fn page(&self, request: &ReadStreamsRequest) -> Result<StreamPage, EventStoreError> {
@@ -156,17 +192,15 @@ impl Log {
             let places = self.of_stream(&cursor.stream);
             let visible = places.partition_point(|place| *place < end);
             let visible_places = places.get(..visible).unwrap_or_default();
+            let snapshot = self.snapshot(cursor, visible_places);
+            let covered = snapshot.as_ref().map(|snapshot| snapshot.head.version());
+            let after = index(covered.unwrap_or(cursor.after).get()).min(visible);
             streams.push(StreamExtent {
                 head: self.head_of(visible_places),
-                after: index(cursor.after.get())
-                    .checked_sub(1)
-                    .and_then(|before| visible_places.get(before))
-                    .and_then(|place| self.events.get(*place))
-                    .map(|event| event.event_id),
+                after: self.event_id(visible_places, cursor.after),
+                snapshot,
             });
-            let rest = places
-                .get(index(cursor.after.get()).min(visible)..visible)
-                .unwrap_or_default();
+            let rest = places.get(after..visible).unwrap_or_default();
             found.extend(rest.iter().take(limit).map(|place| (*place, number)));
         }
         if request.streams.len() > 1 {

@@ -12,7 +12,8 @@ pub(crate) mod head;
 pub mod memory;
 mod queue;
 mod read;
-mod states;
+mod snapshot;
+mod state_cache;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -32,8 +33,11 @@ pub use read::{
     FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeedRequest, ReadStreamsRequest, StreamCursor,
     StreamEvent, StreamExtent, StreamHead, StreamPage,
 };
-pub(crate) use states::AnyState;
-pub use states::{StateCache, StateCacheCounts, StateKey};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use snapshot::{EncodedSnapshot, encode_apart};
+pub use snapshot::{MAX_SNAPSHOT_BYTES, NewSnapshot, Snapshot, SnapshotKind};
+pub(crate) use state_cache::{AnyState, Content, Entry};
+pub use state_cache::{StateCache, StateCacheCounts};
 
 /// The future of a store call, boxed so that the trait can be used as `dyn EventStore`.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventStoreError>> + Send + 'a>>;
@@ -91,11 +95,24 @@ pub trait EventStore: Send + Sync {
         None
     }
 
-    /// Returns the states that `#[command(cached)]` commands have folded from this store in this
+    /// Returns the states of streams that commands and loads have folded from this store in this
     /// process. A store that keeps a [`StateCache`] and returns it saves them from reading their
     /// streams from the start; no result depends on it.
     fn states(&self) -> Option<&StateCache> {
         None
+    }
+
+    /// Stores snapshots, replacing older ones of the same streams and kinds, and returns without
+    /// waiting. A snapshot that cannot be stored is dropped, with a warning in the log.
+    ///
+    /// A store that keeps snapshots returns them in
+    /// [`StreamExtent::snapshot`](StreamExtent::snapshot) to readers that
+    /// [ask for them](StreamCursor::snapshot). By default none is kept; no result depends on it.
+    fn keep_snapshots(&self, _snapshots: Vec<NewSnapshot>) {}
+
+    /// Removes all snapshots. They are taken again as streams are read.
+    fn clear_snapshots(&self) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -124,6 +141,14 @@ macro_rules! forward {
 
             fn states(&self) -> Option<&StateCache> {
                 (**self).states()
+            }
+
+            fn keep_snapshots(&self, snapshots: Vec<NewSnapshot>) {
+                (**self).keep_snapshots(snapshots);
+            }
+
+            fn clear_snapshots(&self) -> StoreFuture<'_, ()> {
+                (**self).clear_snapshots()
             }
         }
     )*};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{CommitReceipt, EventFilter, IdempotencyKey};
+use super::{CommitReceipt, EventFilter, IdempotencyKey, Snapshot, SnapshotKind};
 use crate::{
     Position, Version,
     event::{DecodeError, Event, EventId, RecordedEvent},
@@ -116,7 +116,7 @@ impl StreamHead {
 }
 
 /// The extent of one requested stream in a snapshot, without its events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamExtent {
     /// The last event of the stream in the snapshot.
     pub head: StreamHead,
@@ -124,6 +124,9 @@ pub struct StreamExtent {
     /// the snapshot has no such event. A reader that continues from known events compares it with
     /// the id that it knows.
     pub after: Option<EventId>,
+    /// The stored state that the cursor [asked for](StreamCursor::snapshot), if there is one whose
+    /// last event the stream has in the snapshot. The events of the page follow it.
+    pub snapshot: Option<Snapshot>,
 }
 
 /// The point from which a stream is read.
@@ -133,6 +136,20 @@ pub struct StreamCursor {
     pub stream: StreamId,
     /// Events after this version are read.
     pub after: Version,
+    /// The kind of state to look for, if one is stored: then only the events after it are read. A
+    /// store may ignore this, as it may lose its snapshots.
+    pub snapshot: Option<SnapshotKind>,
+}
+
+impl StreamCursor {
+    /// Creates a cursor that reads the events of `stream` after the version `after`.
+    pub fn new(stream: StreamId, after: Version) -> Self {
+        Self {
+            stream,
+            after,
+            snapshot: None,
+        }
+    }
 }
 
 /// A request for one page of the events of several streams.

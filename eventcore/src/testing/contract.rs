@@ -128,9 +128,8 @@ async fn read(
     up_to: Option<Position>,
     limit: usize,
 ) -> StreamPage {
-    let cursor = |(stream, after): &(&StreamId, u64)| StreamCursor {
-        stream: (*stream).clone(),
-        after: Version::new(*after),
+    let cursor = |(stream, after): &(&StreamId, u64)| {
+        StreamCursor::new((*stream).clone(), Version::new(*after))
     };
     let streams = streams.iter().map(cursor).collect();
     store
@@ -634,10 +633,7 @@ pub async fn an_idempotency_key_commits_once(store: impl EventStore) {
     );
     assert_eq!(log(&store).await.len(), 2);
     let done = store.read_streams(ReadStreamsRequest {
-        streams: vec![StreamCursor {
-            stream: a.clone(),
-            after: Version::EMPTY,
-        }],
+        streams: vec![StreamCursor::new(a.clone(), Version::EMPTY)],
         ..lookup()
     });
     let done = done.await.unwrap();
@@ -696,12 +692,7 @@ pub async fn a_key_of_another_request_is_refused(store: impl EventStore) {
         limit: 10,
         idempotency_key: Some(key),
     };
-    let cursors = || {
-        vec![StreamCursor {
-            stream: a.clone(),
-            after: Version::EMPTY,
-        }]
-    };
+    let cursors = || vec![StreamCursor::new(a.clone(), Version::EMPTY)];
     // Covers requests with and without a fingerprint, and commits that write nothing.
     let mut version = 0;
     for (number, (own, others)) in [("pay 5", ["pay 6", ""]), ("", ["pay 5", "pay 6"])]
@@ -823,9 +814,11 @@ pub async fn reads_made_at_once_get_each_its_own_page(store: impl EventStore + '
     store.append(commit.unwrap()).await.unwrap();
     let ask = |n: usize| ReadStreamsRequest {
         streams: (0..n % 4)
-            .map(|next| StreamCursor {
-                stream: ids[(n + 3 * next) % 9].clone(),
-                after: Version::new(n as u64 % 5 * 3),
+            .map(|next| {
+                StreamCursor::new(
+                    ids[(n + 3 * next) % 9].clone(),
+                    Version::new(n as u64 % 5 * 3),
+                )
             })
             .collect(),
         snapshot: n.is_multiple_of(5).then_some(Position::new(2 * n as u64)),

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     CommandError, CommandLogic, CommitId, EventStore, EventStoreError, ExecuteOptions,
-    ExecutionResponse, StreamId, Version,
-    command::Folded,
-    execute::{AppendStep, ExecutePipeline, Step, recall, remember},
+    ExecutionResponse, LoadError, Loaded, StreamId, StreamKey, Version,
+    execute::{AppendStep, ExecutePipeline, Step},
+    load,
     memory::MemoryEventStore,
     store::{
         AppendRequest, CommitReceipt, MAX_PAGE_EVENTS, ReadStreamsRequest, StateCache, StoreFuture,
@@ -38,6 +38,17 @@ fn ready<T>(future: StoreFuture<'_, T>) -> Result<T, EventStoreError> {
     }
 }
 
+/// Returns the state of a stream, folded from all of its events.
+pub(super) fn state_of<K: StreamKey>(
+    store: &MemoryEventStore,
+    key: &K,
+) -> Result<Loaded<K::State>, LoadError> {
+    match pin!(load(store, key)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => unreachable!("the store in memory answers at once"),
+    }
+}
+
 pub(super) fn append(
     store: &MemoryEventStore,
     request: AppendRequest,
@@ -45,17 +56,14 @@ pub(super) fn append(
     ready(store.append(request))
 }
 
-/// The state of a command before its commit.
+/// A command before its commit.
 enum Before<C: CommandLogic> {
     Append(AppendStep<C>),
-    Done(
-        Result<ExecutionResponse, CommandError<C::Error>>,
-        Option<Folded<C::State>>,
-    ),
+    Done(Result<ExecutionResponse, CommandError<C::Error>>),
 }
 
-/// Runs a command up to its commit, starting from a cached state in `states` if there is one. The
-/// store has no other users, so there are no conflicts and nothing to wait for.
+/// Runs a command up to its commit, starting from the cached states in `states` if there are any.
+/// The store has no other users, so there are no conflicts and nothing to wait for.
 fn decide<C: CommandLogic>(
     store: &MemoryEventStore,
     command: C,
@@ -67,13 +75,16 @@ fn decide<C: CommandLogic>(
     loop {
         step = match step {
             Step::ReadStreams(read) => {
-                let read = recall(states, read);
+                let read = match states {
+                    Some(states) => read.share(states),
+                    None => read,
+                };
                 let page = ready(store.read_streams(read.request().clone()));
                 read.resume(page, Duration::ZERO)
             }
             Step::Append(append) => return Before::Append(append),
             Step::Sleep(sleep) => sleep.resume(),
-            Step::Done(result, folded) => return Before::Done(result, folded),
+            Step::Done { result, .. } => return Before::Done(result),
         }
     }
 }
@@ -81,8 +92,7 @@ fn decide<C: CommandLogic>(
 fn commit<C: CommandLogic>(store: &MemoryEventStore, before: Before<C>) -> Decided<C::Error> {
     let append = match before {
         Before::Append(append) => append,
-        Before::Done(result, folded) => {
-            remember::<C>(store.states(), folded);
+        Before::Done(result) => {
             return Decided {
                 result,
                 commit: None,
@@ -92,13 +102,10 @@ fn commit<C: CommandLogic>(store: &MemoryEventStore, before: Before<C>) -> Decid
     let request = append.request().clone();
     let appended = ready(store.append(request.clone()));
     match append.resume(appended, Duration::ZERO) {
-        Step::Done(result, folded) => {
-            remember::<C>(store.states(), folded);
-            Decided {
-                result,
-                commit: Some(request),
-            }
-        }
+        Step::Done { result, .. } => Decided {
+            result,
+            commit: Some(request),
+        },
         _ => unreachable!("nobody else writes to this store"),
     }
 }
@@ -113,9 +120,9 @@ pub(super) fn run<C: CommandLogic>(
     commit(store, decide(store, command, options, id, None)).result
 }
 
-/// Runs the decision of a command twice on the same history and, if the command is cached, also on
-/// the state that an earlier command left. Panics if the decisions differ; otherwise commits the
-/// decision.
+/// Runs the decision of a command twice on the same history, each time on states that are folded
+/// from the start, and once more on the states that earlier commands left in the cache. Panics if
+/// the decisions differ; otherwise commits the decision.
 #[track_caller]
 pub(super) fn twice<C: CommandLogic>(
     store: &MemoryEventStore,
@@ -132,27 +139,25 @@ pub(super) fn twice<C: CommandLogic>(
     let (one, other) = (decision(&first), decision(&second));
     assert!(
         one == other,
-        "`handle` is not pure: from the same state it decided first\n{one}and then\n{other}\
+        "`handle`, or the `apply` of a state, is not pure: from the same events it decided first\n{one}and then\n{other}\
          It must not read a clock, a random number or the order of a hash map; make it a field of the command"
     );
-    if C::caching().is_some() {
-        let recalled = decide(store, case(), options.clone(), id, store.states());
-        let other = decision(&recalled);
-        assert!(
-            one == other,
-            "the command is `cached`, and its `apply` looks at a field that names no stream: from all events it decided\n\
-             {one}and from the state that an earlier command had folded\n{other}\
-             Keep in the state what `handle` needs to decide with this field, or remove `cached`"
-        );
-    }
+    let cached = decide(store, case(), options.clone(), id, store.states());
+    let other = decision(&cached);
+    assert!(
+        one == other,
+        "the `apply` of a state is not pure: from all events at once the command decided\n{one}and from a state that was \
+         folded bit by bit\n{other}\
+         It must not read a clock, a random number or the order of a hash map"
+    );
     commit(store, first)
 }
 
 /// Describes a decision.
 fn decision<C: CommandLogic>(before: &Before<C>) -> String {
     match before {
-        Before::Done(Ok(_), _) => "    nothing, it was executed before\n".to_owned(),
-        Before::Done(Err(_), _) => "    to refuse\n".to_owned(),
+        Before::Done(Ok(_)) => "    nothing, it was executed before\n".to_owned(),
+        Before::Done(Err(_)) => "    to refuse\n".to_owned(),
         Before::Append(append) if append.request().events().is_empty() => {
             "    to append nothing\n".to_owned()
         }
@@ -195,10 +200,7 @@ pub(super) fn events_of(store: &MemoryEventStore, stream: &StreamId) -> Vec<Stre
 
 fn page(store: &MemoryEventStore, stream: &StreamId, after: Version) -> StreamPage {
     let request = ReadStreamsRequest {
-        streams: vec![StreamCursor {
-            stream: stream.clone(),
-            after,
-        }],
+        streams: vec![StreamCursor::new(stream.clone(), after)],
         snapshot: None,
         limit: MAX_PAGE_EVENTS,
         idempotency_key: None,

@@ -236,6 +236,15 @@ impl Given {
         }
     }
 
+    /// Passes the state of a stream to `check`.
+    #[track_caller]
+    pub(super) fn check_state_of<K: StreamKey>(&self, key: &K, check: impl FnOnce(&K::State)) {
+        match drive::state_of(&self.store, key) {
+            Ok(state) => check(&state),
+            Err(error) => panic!("the stream cannot be read: {error:?}"),
+        }
+    }
+
     /// Runs a command, after checking that its decision depends only on its state.
     #[track_caller]
     fn run<C>(&mut self, command: &C, options: &ExecuteOptions) -> Decided<C::Error>

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use crate::{
     CommandLogic, CommandStreams, DecodeError,
     command::{
-        Caching,
+        HandleMismatch,
         codegen::{Declarations, FieldRecord, Handles},
     },
 };
@@ -79,6 +79,10 @@ impl<C: CommandLogic, L: Logic<C>> CommandStreams for Case<'_, C, L> {
     where
         Self: 'a;
     type Discovered = C::Discovered;
+    type KnownStreams<'a>
+        = C::KnownStreams<'a>
+    where
+        Self: 'a;
     const DISCOVERS: bool = C::DISCOVERS;
 
     fn declare(&self, streams: &mut Declarations) {
@@ -89,19 +93,20 @@ impl<C: CommandLogic, L: Logic<C>> CommandStreams for Case<'_, C, L> {
         C::declare_discovered(discovered, streams);
     }
 
-    fn discover(&self, state: &<Self as CommandLogic>::State) -> Option<Self::Discovered> {
-        self.command.discover(state)
-    }
-
-    fn caching() -> Option<Caching<<Self as CommandLogic>::State>> {
-        C::caching()
+    fn discover<'a>(
+        &'a self,
+        state: &<Self as CommandLogic>::State,
+        discovered: &'a Self::Discovered,
+        handles: &mut Handles<'a>,
+    ) -> Result<Option<Self::Discovered>, HandleMismatch> {
+        self.command.discover(state, discovered, handles)
     }
 
     fn streams<'a>(
         &'a self,
         discovered: &'a C::Discovered,
         handles: &mut Handles<'a>,
-    ) -> C::Streams<'a> {
+    ) -> Result<C::Streams<'a>, HandleMismatch> {
         self.command.streams(discovered, handles)
     }
 

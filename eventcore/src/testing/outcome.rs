@@ -9,7 +9,7 @@ use super::{
     drive::{Decided, written},
     given::{Given, StreamOf, named},
 };
-use crate::{CommandError, CommandLogic, Event, ExecutionResponse, StreamId};
+use crate::{CommandError, CommandLogic, Event, ExecutionResponse, StreamId, StreamKey};
 
 /// The outcome of the command of [`Given::when`], to be checked by one or more `then_…` methods.
 ///
@@ -167,6 +167,17 @@ where
     #[track_caller]
     pub fn then_state(mut self, check: impl FnOnce(&C::State)) -> Self {
         self.given.state_of(&self.command, check);
+        self.account.checked = true;
+        self
+    }
+
+    /// Passes to `check` the state of a stream after the command.
+    ///
+    /// # Panics
+    /// Panics if `check` panics, or if the stream cannot be read.
+    #[track_caller]
+    pub fn then_state_of<K: StreamKey>(mut self, key: &K, check: impl FnOnce(&K::State)) -> Self {
+        self.given.check_state_of(key, check);
         self.account.checked = true;
         self
     }

@@ -5,6 +5,7 @@ use std::any::TypeId;
 use super::{ByKey, KeyField, Raw, RawField, StreamField};
 use crate::{
     Version,
+    command::{folding::Folding, handle::HandleKey},
     stream::{StreamId, StreamIdError, named_twice},
 };
 
@@ -19,6 +20,7 @@ pub(crate) struct Slot {
     pub(crate) index: usize,
     /// The key type of the field, or [`Raw`] of its events. It determines the type of the events.
     pub(crate) key: TypeId,
+    pub(crate) folding: Folding,
     pub(crate) stream: StreamId,
     pub(crate) writable: bool,
     /// The number of the stream in the order of reading, and so in the commit. `None` until it is
@@ -56,21 +58,21 @@ impl Declarations {
     }
 
     /// Declares the raw stream ids of a field, to be read and appended to.
-    pub fn declare_raw<E, F: StreamField<Raw<E>> + RawField>(
+    pub fn declare_raw<E, S, F: StreamField<Raw<E, S>> + RawField>(
         &mut self,
         name: &'static str,
         field: &F,
     ) {
-        self.field::<Raw<E>, _>(name, true, field);
+        self.field::<Raw<E, S>, _>(name, true, field);
     }
 
     /// Declares the raw stream ids of a field, to be read and guarded against change only.
-    pub fn declare_raw_read_only<E, F: StreamField<Raw<E>> + RawField>(
+    pub fn declare_raw_read_only<E, S, F: StreamField<Raw<E, S>> + RawField>(
         &mut self,
         name: &'static str,
         field: &F,
     ) {
-        self.field::<Raw<E>, _>(name, false, field);
+        self.field::<Raw<E, S>, _>(name, false, field);
     }
 
     fn field<S, F: StreamField<S>>(&mut self, name: &'static str, writable: bool, field: &F) {
@@ -116,7 +118,7 @@ pub struct FieldDeclarations<'d> {
 
 impl FieldDeclarations<'_> {
     /// Adds a stream whose handle has the key type `K`.
-    pub(crate) fn push<K>(&mut self, stream: Result<StreamId, StreamIdError>) {
+    pub(crate) fn push<K: HandleKey>(&mut self, stream: Result<StreamId, StreamIdError>) {
         let Declarations {
             slots,
             fields,
@@ -128,6 +130,7 @@ impl FieldDeclarations<'_> {
                 field: *fields,
                 index: self.index,
                 key: typeid::of::<K>(),
+                folding: Folding::of::<K>(),
                 stream,
                 writable: self.writable,
                 read: None,

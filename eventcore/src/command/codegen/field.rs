@@ -7,11 +7,11 @@ use std::marker::PhantomData;
 use super::{FieldRecord, declare::FieldDeclarations};
 use crate::{
     command::{
-        StreamHandle, StreamHandles, Writable,
+        HandleMismatch, StreamHandle, StreamHandles, Writable,
         handle::{HandleKey, sealed::Mode},
         writes::FieldHandles,
     },
-    event::{DecodeError, EncodeError, Event, PayloadWriter, StreamKey},
+    event::{DecodeError, EncodeError, Event, PayloadWriter, StreamKey, StreamState},
     stream::{StreamId, StreamIdError},
 };
 
@@ -19,10 +19,10 @@ use crate::{
 #[derive(Debug)]
 pub struct ByKey;
 
-/// The attribute `#[stream(event = E)]` determines which events the streams hold. See
-/// [`StreamField`].
+/// The attribute `#[stream(event = E, state = S)]` determines which events the streams hold and
+/// which state they have. See [`StreamField`].
 #[derive(Debug)]
-pub struct Raw<E>(PhantomData<fn(E)>);
+pub struct Raw<E, S = ()>(PhantomData<fn(E, S)>);
 
 /// The handle of a field of type `F`.
 pub type FieldHandle<'a, F, A = Writable, S = ByKey> = <F as StreamField<S>>::Handle<'a, A>;
@@ -66,7 +66,7 @@ pub trait StreamField<S = ByKey>: sealed::Sealed<S> {
     fn handle<'a, A: Mode + 'a>(
         &'a self,
         handles: &mut FieldHandles<'_, 'a>,
-    ) -> Self::Handle<'a, A>;
+    ) -> Result<Self::Handle<'a, A>, HandleMismatch>;
 
     /// Decodes an event of one of the field's streams.
     ///
@@ -101,12 +101,12 @@ pub trait KeyField: StreamField<ByKey> {}
 pub trait RawField {}
 
 /// The source of a stream id and of its events, in a field with `#[stream(event = E)]`.
-pub trait RawKey: sealed::RawKey {
+pub trait RawKey: sealed::RawKey + Sized {
     /// The events of the stream.
     type Event<E: Event>: Event;
 
     /// The key type of the handle.
-    type Marker<E: Event>: HandleKey<Event = Self::Event<E>>;
+    type Marker<E: Event, S: StreamState<E>>: HandleKey<Event = Self::Event<E>, Key = Self>;
 
     /// Returns the id of the stream.
     ///
@@ -117,7 +117,7 @@ pub trait RawKey: sealed::RawKey {
 
 impl RawKey for StreamId {
     type Event<E: Event> = E;
-    type Marker<E: Event> = Raw<E>;
+    type Marker<E: Event, S: StreamState<E>> = Raw<E, S>;
 
     fn id(&self) -> Result<StreamId, StreamIdError> {
         Ok(self.clone())
@@ -126,7 +126,7 @@ impl RawKey for StreamId {
 
 impl<K: StreamKey> RawKey for K {
     type Event<E: Event> = K::Event;
-    type Marker<E: Event> = K;
+    type Marker<E: Event, S: StreamState<E>> = K;
 
     fn id(&self) -> Result<StreamId, StreamIdError> {
         stream_id(self)
@@ -206,8 +206,8 @@ macro_rules! stream_field {
             fn handle<'a, A: Mode + 'a>(
                 &'a self,
                 handles: &mut FieldHandles<'_, 'a>,
-            ) -> Self::Handle<'a, A> {
-                handles.take()
+            ) -> Result<Self::Handle<'a, A>, HandleMismatch> {
+                handles.take(self)
             }
 
             fn decode<'a>(&'a self, record: FieldRecord<'a>) -> Result<Self::Event<'a>, DecodeError> {
@@ -228,8 +228,8 @@ macro_rules! stream_field {
             fn handle<'a, A: Mode + 'a>(
                 &'a self,
                 handles: &mut FieldHandles<'_, 'a>,
-            ) -> Self::Handle<'a, A> {
-                self.as_ref().map(|_| handles.take())
+            ) -> Result<Self::Handle<'a, A>, HandleMismatch> {
+                self.as_ref().map(|key| handles.take(key)).transpose()
             }
 
             fn decode<'a>(&'a self, record: FieldRecord<'a>) -> Result<Self::Event<'a>, DecodeError> {
@@ -239,7 +239,7 @@ macro_rules! stream_field {
 
         impl<$($generics)*> StreamField<$source> for Vec<$key> {
             type Event<'a> = (&'a $key, $event) where Self: 'a;
-            type Handle<'a, A: 'a> = StreamHandles<'a, $key, $marker, A> where Self: 'a;
+            type Handle<'a, A: 'a> = StreamHandles<'a, $marker, A> where Self: 'a;
 
             fn declare(&self, streams: &mut FieldDeclarations<'_>) {
                 for key in self {
@@ -250,8 +250,9 @@ macro_rules! stream_field {
             fn handle<'a, A: Mode + 'a>(
                 &'a self,
                 handles: &mut FieldHandles<'_, 'a>,
-            ) -> Self::Handle<'a, A> {
-                StreamHandles::new(self, self.iter().map(|_| handles.take()).collect())
+            ) -> Result<Self::Handle<'a, A>, HandleMismatch> {
+                let taken = self.iter().map(|key| handles.take(key));
+                Ok(StreamHandles::new(taken.collect::<Result<_, _>>()?))
             }
 
             fn decode<'a>(&'a self, record: FieldRecord<'a>) -> Result<Self::Event<'a>, DecodeError> {
@@ -277,7 +278,7 @@ macro_rules! named_field {
 
 stream_field!([K: StreamKey] K, ByKey, K::Event, K, stream_id);
 stream_field!([] StreamId, ByKey, Unnamed, Raw<Unnamed>, RawKey::id);
-stream_field!([F: RawKey, E: Event] F, Raw<E>, F::Event<E>, F::Marker<E>, RawKey::id);
+stream_field!([F: RawKey, E: Event, S: StreamState<E>] F, Raw<E, S>, F::Event<E>, F::Marker<E, S>, RawKey::id);
 named_field!([K: StreamKey] K, KeyField);
 named_field!([] StreamId, RawField);
 

@@ -45,7 +45,7 @@ impl<'a> FieldRecord<'a> {
     ///
     /// # Errors
     /// Returns [`DecodeError`] if the event does not fit.
-    pub fn decode_raw<E, F: StreamField<Raw<E>>>(
+    pub fn decode_raw<E, S, F: StreamField<Raw<E, S>>>(
         self,
         field: &'a F,
     ) -> Result<F::Event<'a>, DecodeError> {

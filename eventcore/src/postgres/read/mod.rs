@@ -6,5 +6,6 @@ pub(crate) mod interner;
 pub(crate) mod notify;
 pub(crate) mod page_bytes;
 pub(crate) mod rows;
+pub(crate) mod snapshots;
 pub(crate) mod streams;
 pub(crate) mod types;

@@ -2,13 +2,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::store::{
-    CommitReceipt, KeyReused, MAX_PAGE_BYTES, ReadStreamsRequest, Room, StreamEvent, StreamExtent,
-    StreamHead, StreamPage,
+    CommitReceipt, KeyReused, MAX_PAGE_BYTES, ReadStreamsRequest, Room, Snapshot, StreamEvent,
+    StreamExtent, StreamHead, StreamPage,
 };
 use crate::{
     Position, Version,
@@ -161,6 +161,23 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// Returns the snapshot in a row of a statement that looks for them.
+fn snapshot(row: &Row) -> Result<Option<Snapshot>, tokio_postgres::Error> {
+    const VERSION: usize = 14;
+    if row.len() <= VERSION {
+        return Ok(None);
+    }
+    let Some(version) = row.try_get::<_, Option<i64>>(VERSION)? else {
+        return Ok(None);
+    };
+    let event_id = EventId::from_uuid(row.try_get(VERSION + 1)?);
+    let state: Json<&[u8]> = row.try_get(VERSION + 2)?;
+    Ok(Some(Snapshot {
+        head: StreamHead::new(Version::new(version.unsigned_abs()), event_id),
+        state: Bytes::copy_from_slice(state.0),
+    }))
+}
+
 impl<'a> Stream<'a> {
     /// Reads the stream with this number, counted from 1.
     fn read(stream: usize, row: &'a Row) -> Result<Self, tokio_postgres::Error> {
@@ -178,12 +195,15 @@ impl<'a> Stream<'a> {
             recorded_at: row.try_get(6)?,
         };
         let version = Version::new(number(row, 3)?);
+        let snapshot = snapshot(row)?;
         let after: Option<Uuid> = row.try_get(11)?;
         Ok(Self {
             number: stream.saturating_sub(1),
             extent: StreamExtent {
                 head: StreamHead::new(version, EventId::from_uuid(latest.event_id)),
-                after: after.map(EventId::from_uuid),
+                // With a snapshot it is the event that this covers last.
+                after: after.filter(|_| snapshot.is_none()).map(EventId::from_uuid),
+                snapshot,
             },
             latest,
             events: events.transpose()?,
@@ -195,7 +215,7 @@ impl<'a> Stream<'a> {
 
     fn add_to(&self, page: &mut StreamPage, stream: usize, types: &Types) {
         if let Some(extent) = page.streams.get_mut(stream) {
-            *extent = self.extent;
+            *extent = self.extent.clone();
         }
         let Some(events) = &self.events else { return };
         // A single allocation for all payloads.

@@ -13,6 +13,7 @@ use crate::postgres::{
     read::interner::{self, Latest, Unknown},
     read::page_bytes::PageBytes,
     read::rows::Answer,
+    read::snapshots,
     read::types::{KnownTypes, Types},
 };
 use crate::store::{EventStoreError, KeyReused, MAX_PAGE_EVENTS, ReadStreamsRequest, StreamPage};
@@ -34,6 +35,18 @@ const STREAMS: [Type; 8] = [
     Type::UUID,
     Type::TIMESTAMPTZ,
 ];
+const STREAMS_AND_SNAPSHOTS: [Type; 10] = [
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8,
+    Type::UUID,
+    Type::TIMESTAMPTZ,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+];
 const PAGES: [Type; 12] = [
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
@@ -49,12 +62,32 @@ const PAGES: [Type; 12] = [
     Type::TIMESTAMPTZ,
 ];
 
+const PAGES_AND_SNAPSHOTS: [Type; 14] = [
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8,
+    Type::TEXT_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8,
+    Type::UUID,
+    Type::TIMESTAMPTZ,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+];
+
 pub(crate) struct Reader {
     pool: Pool,
     /// The statement for short requests …
     streams: Query,
     /// … and the one for all other requests.
     pages: Query,
+    /// The same, for requests that look for snapshots.
+    streams_and_snapshots: Query,
+    pages_and_snapshots: Query,
     names: Query,
     types: KnownTypes,
     bytes: PageBytes,
@@ -76,6 +109,18 @@ impl Reader {
                 "read_pages",
                 include_str!("../sql/read_pages.sql"),
                 &PAGES,
+                schema,
+            ),
+            streams_and_snapshots: Query::new(
+                "read_streams_and_snapshots",
+                &snapshots::of_streams(include_str!("../sql/read_streams.sql")),
+                &STREAMS_AND_SNAPSHOTS,
+                schema,
+            ),
+            pages_and_snapshots: Query::new(
+                "read_pages_and_snapshots",
+                &snapshots::of_pages(include_str!("../sql/read_pages.sql")),
+                &PAGES_AND_SNAPSHOTS,
                 schema,
             ),
             names: interner::query(schema),
@@ -184,8 +229,20 @@ impl Reader {
                 &known.position,
                 &known.event_id,
                 &known.recorded_at,
+                &asked.kinds,
+                &asked.revisions,
             ];
-            return self.pool.read(&self.streams, parameters).await;
+            return match asked.looks_for_snapshots {
+                true => {
+                    self.pool
+                        .read(&self.streams_and_snapshots, parameters)
+                        .await
+                }
+                false => {
+                    let parameters = parameters.get(..STREAMS.len()).unwrap_or_default();
+                    self.pool.read(&self.streams, parameters).await
+                }
+            };
         }
         let parameters: Parameters<'_> = &[
             &asked.names,
@@ -200,8 +257,16 @@ impl Reader {
             &known.position,
             &known.event_id,
             &known.recorded_at,
+            &asked.kinds,
+            &asked.revisions,
         ];
-        self.pool.read(&self.pages, parameters).await
+        match asked.looks_for_snapshots {
+            true => self.pool.read(&self.pages_and_snapshots, parameters).await,
+            false => {
+                let parameters = parameters.get(..PAGES.len()).unwrap_or_default();
+                self.pool.read(&self.pages, parameters).await
+            }
+        }
     }
 }
 
@@ -226,6 +291,10 @@ struct ReadParams<'a> {
     rooms: Vec<i64>,
     keys: Vec<&'a str>,
     key_request: Vec<i32>,
+    /// The snapshots to look for.
+    kinds: Vec<Option<&'a str>>,
+    revisions: Vec<Option<i64>>,
+    looks_for_snapshots: bool,
 }
 
 impl<'a> ReadParams<'a> {
@@ -239,6 +308,8 @@ impl<'a> ReadParams<'a> {
             limits: Vec::with_capacity(streams),
             shares: Vec::with_capacity(streams),
             rooms: Vec::with_capacity(streams),
+            kinds: Vec::with_capacity(streams),
+            revisions: Vec::with_capacity(streams),
             ..Self::default()
         };
         for (number, request) in (0..).zip(requests) {
@@ -266,6 +337,11 @@ impl<'a> ReadParams<'a> {
             self.limits.push(limit);
             self.shares.push(share);
             self.rooms.push(bytes / streams);
+            let kind = cursor.snapshot.as_ref();
+            self.kinds.push(kind.map(|kind| &*kind.name));
+            self.revisions
+                .push(kind.map(|kind| i64::from(kind.revision)));
+            self.looks_for_snapshots |= kind.is_some();
         }
         if let Some(key) = &request.idempotency_key {
             self.keys.push(key.as_str());
@@ -308,9 +384,11 @@ mod tests {
     use crate::{StreamId, Version, postgres::convert::int, store::StreamCursor};
 
     fn request(streams: usize, limit: usize) -> ReadStreamsRequest {
-        let cursor = |number| StreamCursor {
-            stream: StreamId::new(format!("s-{number}")).unwrap(),
-            after: Version::EMPTY,
+        let cursor = |number| {
+            StreamCursor::new(
+                StreamId::new(format!("s-{number}")).unwrap(),
+                Version::EMPTY,
+            )
         };
         ReadStreamsRequest {
             streams: (0..streams).map(cursor).collect(),

@@ -50,6 +50,17 @@ CREATE TABLE eventcore.idempotency (
     fingerprint bytea                            -- of the request that the key stands for, if its caller gave one
 );
 
+-- States of streams, which save folding from the start. They may be deleted at any time.
+CREATE TABLE eventcore.snapshots (
+    stream   bigint  NOT NULL,
+    name     text COLLATE "C" NOT NULL,          -- of the state
+    revision bigint  NOT NULL,                   -- of its form and meaning
+    version  bigint  NOT NULL,                   -- of the last event that it covers …
+    event_id uuid    NOT NULL,                   -- … and the id of that event
+    state    json    NOT NULL,
+    PRIMARY KEY (stream, name)
+);
+
 -- The checkpoint and the lease of each projection. Its read model is in a schema of its own.
 CREATE TABLE eventcore.projections (
     name           text COLLATE "C" PRIMARY KEY,
@@ -318,7 +329,8 @@ $$;
 
 -- Rights are given by whoever runs the store. An application needs USAGE on the schema, SELECT on its tables and EXECUTE
 -- on `append`, which runs with its owner's rights: then it can append, and neither change nor remove. Whoever
--- runs projections needs INSERT, UPDATE and DELETE on `projections` and `dead_letters` as well.
+-- runs projections needs INSERT, UPDATE and DELETE on `projections` and `dead_letters` as well, and who keeps snapshots
+-- INSERT and UPDATE on `snapshots`.
 REVOKE ALL ON FUNCTION eventcore.append, eventcore.refuse FROM PUBLIC;
 REVOKE UPDATE, DELETE, TRUNCATE ON eventcore.streams, eventcore.event_types, eventcore.events, eventcore.idempotency
     FROM CURRENT_USER;

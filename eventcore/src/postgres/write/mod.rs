@@ -2,4 +2,5 @@
 
 mod arguments;
 pub(crate) mod batch;
+pub(crate) mod snapshot;
 pub(crate) mod task;

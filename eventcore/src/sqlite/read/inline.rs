@@ -169,10 +169,7 @@ mod tests {
     }
 
     fn request(streams: &[&str]) -> ReadStreamsRequest {
-        let cursor = |name: &&str| StreamCursor {
-            stream: StreamId::new(name).unwrap(),
-            after: Version::EMPTY,
-        };
+        let cursor = |name: &&str| StreamCursor::new(StreamId::new(name).unwrap(), Version::EMPTY);
         ReadStreamsRequest {
             streams: streams.iter().map(cursor).collect(),
             snapshot: None,

@@ -1,12 +1,13 @@
 //! Reader threads. Each answers the queued reads in batches, one snapshot per batch.
 
 use bytes::Bytes;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{
     EventStoreError, FeedPage, MAX_PAGE_BYTES, MAX_PAGE_EVENTS, ReadFeedRequest,
-    ReadStreamsRequest, Room, StreamCursor, StreamEvent, StreamExtent, StreamHead, StreamPage,
+    ReadStreamsRequest, Room, Snapshot, StreamCursor, StreamEvent, StreamExtent, StreamHead,
+    StreamPage,
 };
 use crate::{
     Position, Version,
@@ -221,6 +222,65 @@ impl Reader {
         let Some(id) = self.names.stream_id(&self.connection, &cursor.stream)? else {
             return Ok(StreamExtent::default());
         };
+        if let Some(snapshot) = self.snapshot(id, cursor, bounds)? {
+            let after = snapshot.head.version();
+            let mut extent = self.events(number, id, after, bounds, events)?;
+            extent.after = None;
+            extent.snapshot = Some(snapshot);
+            return Ok(extent);
+        }
+        self.events(number, id, cursor.after, bounds, events)
+    }
+
+    /// Returns the requested snapshot if the stream has the event that it covers last. One that
+    /// cannot be read does not count.
+    fn snapshot(
+        &self,
+        stream: i64,
+        cursor: &StreamCursor,
+        bounds: &mut Bounds,
+    ) -> Result<Option<Snapshot>, EventStoreError> {
+        let Some(kind) = &cursor.snapshot else {
+            return Ok(None);
+        };
+        let query = "SELECT s.version, s.event_id, s.state FROM snapshots s
+                       JOIN events e ON e.stream = s.stream AND e.version = s.version AND e.event_id = s.event_id
+                      WHERE s.stream = ?1 AND s.name = ?2 AND s.revision = ?3 AND e.version > ?4 AND e.position <= ?5";
+        let values = params![
+            stream,
+            &*kind.name,
+            kind.revision,
+            sql(cursor.after.get()),
+            sql(bounds.snapshot.get()),
+        ];
+        let read = |row: &Row<'_>| {
+            Ok(Snapshot {
+                head: StreamHead::new(Version::new(row.get(0)?), event_id(row, 1)?),
+                state: Bytes::copy_from_slice(row.get_ref(2)?.as_bytes()?),
+            })
+        };
+        let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
+        let Ok(Some(snapshot)) = statement.query_row(values, read).optional() else {
+            return Ok(None);
+        };
+        if let Some(left) = &mut bounds.left {
+            *left = left
+                .checked_sub(snapshot.state.len())
+                .ok_or_else(too_long)?;
+        }
+        Ok(Some(snapshot))
+    }
+
+    /// Reads the events of one stream after a version that can be in the page; returns the extent of
+    /// the stream in the snapshot.
+    fn events(
+        &mut self,
+        number: usize,
+        id: i64,
+        after: Version,
+        bounds: &mut Bounds,
+        events: &mut Vec<StreamEvent>,
+    ) -> Result<StreamExtent, EventStoreError> {
         let query = "SELECT version, position, type, event_id, payload FROM events
                      WHERE stream = ?1 AND version >= ?2 ORDER BY version LIMIT ?3";
         let before = events.len();
@@ -229,10 +289,10 @@ impl Reader {
         let (mut passed_snapshot, mut passed_page, mut is_full) = (false, false, false);
         {
             let mut statement = self.connection.prepare_cached(query).map_err(of_read)?;
-            let looked_at = usize::from(cursor.after != Version::EMPTY);
+            let looked_at = usize::from(after != Version::EMPTY);
             let limit = i64::try_from(bounds.limit.saturating_add(looked_at)).unwrap_or(i64::MAX);
             let mut rows = statement
-                .query(params![id, sql(cursor.after.get()), limit])
+                .query(params![id, sql(after.get()), limit])
                 .map_err(of_read)?;
             while let Some(row) = rows.next().map_err(of_read)? {
                 let position = Position::new(row.get(1).map_err(of_read)?);
@@ -242,7 +302,7 @@ impl Reader {
                 }
                 let version = Version::new(row.get(0).map_err(of_read)?);
                 let event_id = event_id(row, 3).map_err(of_read)?;
-                if version == cursor.after {
+                if version == after {
                     extent.after = Some(event_id);
                     extent.head = StreamHead::new(version, event_id);
                     continue;
@@ -278,7 +338,7 @@ impl Reader {
         // If there are no more events, the stream ends here; if there were none at all, `after` may
         // be beyond its end.
         let ended = passed_snapshot || !passed_page && !is_full;
-        if ended && (extent.head != StreamHead::EMPTY || cursor.after == Version::EMPTY) {
+        if ended && (extent.head != StreamHead::EMPTY || after == Version::EMPTY) {
             return Ok(extent);
         }
         let query = "SELECT version, event_id FROM events

@@ -2,5 +2,6 @@
 
 pub(crate) mod moved;
 pub(crate) mod poison;
+pub(crate) mod snapshot;
 pub(crate) mod thread;
 pub(crate) mod transaction;

@@ -211,10 +211,7 @@ mod tests {
     }
 
     async fn version(store: &SqliteEventStore) -> u64 {
-        let cursor = StreamCursor {
-            stream: stream(),
-            after: Version::EMPTY,
-        };
+        let cursor = StreamCursor::new(stream(), Version::EMPTY);
         let request = ReadStreamsRequest {
             streams: vec![cursor],
             snapshot: None,

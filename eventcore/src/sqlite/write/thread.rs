@@ -20,11 +20,12 @@ use crate::sqlite::{
     read::notify::Publisher,
     write::moved::Files,
     write::poison::Disk,
+    write::snapshot,
     write::transaction::{Batch, Cache, Refused},
 };
 use crate::{
     Position,
-    store::{AppendRequest, CommitReceipt, EventStoreError},
+    store::{AppendRequest, CommitReceipt, EncodedSnapshot, EventStoreError},
     stream::StreamId,
 };
 
@@ -35,6 +36,9 @@ const AWAKE: Duration = Duration::from_micros(100);
 
 pub(crate) enum Message {
     Append(Job),
+    /// Store these snapshots; nobody waits for it.
+    KeepSnapshots(Vec<EncodedSnapshot>),
+    ClearSnapshots(Reply<()>),
     /// Finish the queued commits and stop. The sender is dropped when the connection is closed.
     Close(oneshot::Sender<()>),
 }
@@ -141,6 +145,7 @@ impl Writer {
     /// Runs until the store is closed or its last handle is dropped, and the queue is empty.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let (mut messages, mut closing) = (Vec::new(), Vec::new());
+        let (mut snapshots, mut clearing) = (Vec::new(), Vec::new());
         let mut spin = SpinWait::new();
         while spin.receive(&mut queue, &mut messages) > 0 {
             let mut jobs = Vec::with_capacity(messages.len());
@@ -149,6 +154,8 @@ impl Writer {
                     // If the caller was dropped, nothing is written for it.
                     Message::Append(job) if job.reply.is_closed() => {}
                     Message::Append(job) => jobs.push(job),
+                    Message::KeepSnapshots(more) => snapshots.extend(more),
+                    Message::ClearSnapshots(reply) => clearing.push(reply),
                     Message::Close(closed) => {
                         queue.close();
                         closing.push(closed);
@@ -158,10 +165,44 @@ impl Writer {
             if !jobs.is_empty() {
                 self.batch(jobs);
             }
+            // After the commits, which are more urgent.
+            if !snapshots.is_empty() {
+                if let Err(error) = self.keep_snapshots(&snapshots) {
+                    tracing::warn!(%error, "snapshots could not be stored");
+                }
+                snapshots.clear();
+            }
+            for reply in clearing.drain(..) {
+                let _ = reply.send(self.clear_snapshots());
+            }
         }
         // A caller that waits for the end also waits for the connection to close.
         self.disk.close(self.connection);
         drop(closing);
+    }
+
+    fn keep_snapshots(&mut self, snapshots: &[EncodedSnapshot]) -> rusqlite::Result<()> {
+        self.disk.check()?;
+        let kept = snapshot::keep(&self.connection, snapshots);
+        self.end_of_other_write(kept)
+    }
+
+    fn clear_snapshots(&mut self) -> Result<(), EventStoreError> {
+        let cleared = self
+            .disk
+            .check()
+            .and_then(|()| snapshot::clear(&self.connection));
+        self.end_of_other_write(cleared)
+            .map_err(|error| Shared::from(error).nothing_written(self.path()))
+    }
+
+    /// Records the result of a write that is no commit of events.
+    fn end_of_other_write(&self, result: rusqlite::Result<()>) -> rusqlite::Result<()> {
+        match &result {
+            Ok(()) => self.disk.checkpoint(&self.connection),
+            Err(error) => self.disk.note(error),
+        }
+        result
     }
 
     fn batch(&mut self, jobs: Vec<Job>) {

@@ -90,10 +90,7 @@ async fn check_streams(
 ) {
     let mut cursors: Vec<_> = streams
         .iter()
-        .map(|stream| StreamCursor {
-            stream: (*stream).clone(),
-            after: Version::EMPTY,
-        })
+        .map(|stream| StreamCursor::new((*stream).clone(), Version::EMPTY))
         .collect();
     let mut positions = Vec::new();
     let mut up_to = None;
