@@ -48,7 +48,7 @@ fn pipeline(c: &mut Criterion) {
                         Duration::ZERO,
                     ),
                     Step::Sleep(sleep) => sleep.resume(),
-                    Step::Done(done, _) => break black_box(done.is_ok()),
+                    Step::Done { result, .. } => break black_box(result.is_ok()),
                 }
             }
         });

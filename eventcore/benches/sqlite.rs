@@ -106,18 +106,15 @@ fn long_streams(c: &mut Criterion) {
         let store = store.expect("a store");
         let mut long = domain::LongAccount::new(events);
         group.throughput(Throughput::Elements(events as u64));
-        group.bench_function(BenchmarkId::from_parameter(events), |b| {
-            b.iter_custom(|commands| {
-                let command = |account| domain::Deposit { account };
-                runtime.block_on(long.time(&store, commands, command))
+        for (name, states) in [("cold", 0), ("warm", 1000)] {
+            domain::cache(&store, states);
+            group.bench_function(BenchmarkId::new(name, events), |b| {
+                b.iter_custom(|commands| {
+                    let command = |account| domain::Deposit { account };
+                    runtime.block_on(long.time(&store, commands, command))
+                });
             });
-        });
-        group.bench_function(BenchmarkId::new("cached", events), |b| {
-            b.iter_custom(|commands| {
-                let command = |account| domain::CachedDeposit { account };
-                runtime.block_on(long.time(&store, commands, command))
-            });
-        });
+        }
     }
     group.finish();
 }
@@ -143,7 +140,7 @@ fn many_long_streams(c: &mut Criterion) {
     let after = Version::EMPTY;
     let cursors = streams
         .into_iter()
-        .map(|stream| StreamCursor { stream, after });
+        .map(|stream| StreamCursor::new(stream, after));
     let request = ReadStreamsRequest {
         streams: cursors.collect(),
         snapshot: None,

@@ -47,10 +47,7 @@ async fn follow(store: &(impl EventStore + Clone)) {
 
 /// Reads the stream as a command does, a page at a time.
 async fn read(store: &impl EventStore) {
-    let mut cursor = StreamCursor {
-        stream: StreamId::new("log-1").unwrap(),
-        after: Version::EMPTY,
-    };
+    let mut cursor = StreamCursor::new(StreamId::new("log-1").unwrap(), Version::EMPTY);
     let (mut up_to, mut bytes) = (None, 0);
     loop {
         let request = ReadStreamsRequest {

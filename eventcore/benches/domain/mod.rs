@@ -2,7 +2,6 @@
 #![allow(dead_code, missing_docs)]
 
 use std::{
-    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +11,7 @@ use std::{
 
 use eventcore::{
     Command, CommandLogic, CommitId, Event, EventStore, Metadata, RetryPolicy, StreamId, StreamKey,
-    Version, execute,
+    StreamState, Version, execute, require,
     store::{AppendRequest, ExpectedVersion, NewEvent},
 };
 use serde::{Deserialize, Serialize};
@@ -23,9 +22,27 @@ pub enum AccountEvent {
     Withdrawn { amount: u64 },
 }
 
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    balance: i64,
+}
+
+impl StreamState<AccountEvent> for Account {
+    fn apply(&mut self, event: AccountEvent) {
+        match event {
+            AccountEvent::Deposited { .. } => self.balance += 1,
+            AccountEvent::Withdrawn { .. } => self.balance -= 1,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
-#[stream_key(category = "account", event = AccountEvent)]
+#[stream_key(category = "account", event = AccountEvent, state = Account)]
 pub struct AccountId(pub u64);
+
+#[derive(Debug, thiserror::Error)]
+#[error("overdrawn")]
+pub struct Overdrawn;
 
 #[derive(Command)]
 pub struct Deposit {
@@ -34,42 +51,11 @@ pub struct Deposit {
 }
 
 impl CommandLogic for Deposit {
-    type State = u64;
-    type Error = Infallible;
+    type State = ();
+    type Error = Overdrawn;
 
-    fn apply(&self, balance: &mut u64, DepositEvent::Account(event): DepositEvent<'_>) {
-        if let AccountEvent::Deposited { amount } = event {
-            *balance = balance.wrapping_add(amount);
-        }
-    }
-
-    fn handle(&self, _: &u64, streams: DepositStreams<'_>) -> Result<(), Infallible> {
-        streams
-            .account
-            .append(AccountEvent::Deposited { amount: 5 });
-        Ok(())
-    }
-}
-
-/// A [`Deposit`] whose state is remembered.
-#[derive(Command)]
-#[command(cached)]
-pub struct CachedDeposit {
-    #[stream]
-    pub account: AccountId,
-}
-
-impl CommandLogic for CachedDeposit {
-    type State = u64;
-    type Error = Infallible;
-
-    fn apply(&self, balance: &mut u64, CachedDepositEvent::Account(event): CachedDepositEvent<'_>) {
-        if let AccountEvent::Deposited { amount } = event {
-            *balance = balance.wrapping_add(amount);
-        }
-    }
-
-    fn handle(&self, _: &u64, streams: CachedDepositStreams<'_>) -> Result<(), Infallible> {
+    fn handle(&self, (): &(), streams: DepositStreams<'_>) -> Result<(), Overdrawn> {
+        require!(streams.account.balance > -1_000_000, Overdrawn);
         streams
             .account
             .append(AccountEvent::Deposited { amount: 5 });
@@ -86,18 +72,11 @@ pub struct Transfer {
 }
 
 impl CommandLogic for Transfer {
-    type State = i64;
-    type Error = Infallible;
+    type State = ();
+    type Error = Overdrawn;
 
-    fn apply(&self, balance: &mut i64, event: TransferEvent<'_>) {
-        match event {
-            TransferEvent::From(AccountEvent::Deposited { .. }) => *balance += 1,
-            TransferEvent::From(AccountEvent::Withdrawn { .. }) => *balance -= 1,
-            TransferEvent::To(_) => {}
-        }
-    }
-
-    fn handle(&self, _: &i64, streams: TransferStreams<'_>) -> Result<(), Infallible> {
+    fn handle(&self, (): &(), streams: TransferStreams<'_>) -> Result<(), Overdrawn> {
+        require!(streams.from.balance > -1_000_000, Overdrawn);
         streams.from.append(AccountEvent::Withdrawn { amount: 5 });
         streams.to.append(AccountEvent::Deposited { amount: 5 });
         Ok(())
@@ -252,4 +231,9 @@ async fn fill(store: &impl EventStore, account: AccountId, events: usize) {
         deposit_each(store, &stream, written as u64, batch).await;
         written += batch;
     }
+}
+
+/// Sets the number of states that the store keeps in its cache; with 0, each command folds its streams from the start.
+pub fn cache(store: &impl EventStore, states: usize) {
+    store.states().expect("a cache").set_capacity(states);
 }

@@ -122,6 +122,7 @@ impl StateCache {
         self.change(|kept| {
             for (stream, folding) in streams {
                 if kept.capacity == 0 {
+                    kept.misses += 1;
                     found(None);
                     continue;
                 }
@@ -129,9 +130,12 @@ impl StateCache {
                     stream: stream.clone(),
                     folding,
                 };
-                if let Some(entry) = kept.entries.get(&key) {
-                    kept.hits += 1;
-                    found(Some(entry.clone()));
+                if let Some(entry) = kept.entries.get(&key).cloned() {
+                    match entry.has_state() {
+                        true => kept.hits += 1,
+                        false => kept.misses += 1,
+                    }
+                    found(Some(entry));
                 } else {
                     kept.misses += 1;
                     let entry = Arc::new(Entry::new(self.bytes.clone()));
@@ -247,6 +251,14 @@ impl Entry {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns `true` if there is a state, or if it is in use, without waiting.
+    fn has_state(&self) -> bool {
+        match self.content.try_lock() {
+            Ok(content) => content.state.is_some(),
+            Err(_) => true,
+        }
+    }
+
     /// Sets the estimated size of the state, in bytes.
     pub(crate) fn set_bytes(&self, bytes: usize) {
         let bytes = bytes.saturating_add(ENTRY_BYTES).min(RELEASED - 1);
@@ -301,6 +313,9 @@ mod tests {
         let mut found = Vec::new();
         let keys = streams.iter().map(|stream| (stream, TypeId::of::<u64>()));
         cache.entries(keys, |entry| found.push(entry));
+        for entry in found.iter().flatten() {
+            entry.lock().set(Arc::new(0_u64), StreamHead::EMPTY, 0);
+        }
         found
     }
 

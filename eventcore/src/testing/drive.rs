@@ -139,7 +139,7 @@ pub(super) fn twice<C: CommandLogic>(
     let (one, other) = (decision(&first), decision(&second));
     assert!(
         one == other,
-        "`handle`, or the `apply` of a state, is not pure: from the same events it decided first\n{one}and then\n{other}\
+        "`handle` is not pure (or the `apply` of a state is not): from the same events it decided first\n{one}and then\n{other}\
          It must not read a clock, a random number or the order of a hash map; make it a field of the command"
     );
     let cached = decide(store, case(), options.clone(), id, store.states());

@@ -58,6 +58,7 @@ macro_rules! key {
         struct $name(String);
 
         impl StreamKey for $name {
+            type State = ();
             type Event = Noted;
 
             const CATEGORY: &'static str = $category;

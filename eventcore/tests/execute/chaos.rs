@@ -56,10 +56,8 @@ async fn stored<K: StreamKey<Event = Wrote>>(
     key: impl Fn(u64) -> K,
 ) -> HashMap<u64, u64> {
     use eventcore::store::{MAX_PAGE_EVENTS, ReadStreamsRequest, StreamCursor};
-    let cursor = |number| StreamCursor {
-        stream: key(number).stream_id().unwrap(),
-        after: eventcore::Version::EMPTY,
-    };
+    let cursor =
+        |number| StreamCursor::new(key(number).stream_id().unwrap(), eventcore::Version::EMPTY);
     let request = ReadStreamsRequest {
         streams: (0..STREAMS).map(cursor).collect(),
         snapshot: None,

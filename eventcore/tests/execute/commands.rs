@@ -95,7 +95,11 @@ impl CommandLogic for Follow {
 }
 
 impl StreamResolver for Follow {
-    fn discover_related_streams(&self, links: &Vec<u64>) -> FollowDiscovered {
+    fn discover_related_streams(
+        &self,
+        links: &Vec<u64>,
+        _: FollowKnownStreams<'_>,
+    ) -> FollowDiscovered {
         // With `flip`, the answer is never the same twice running.
         let linked = if self.flip && links.len() > 1 {
             vec![]
@@ -533,7 +537,7 @@ async fn a_retry_reads_on_from_where_it_was() {
                     commit.resume(appended, started)
                 }
                 Step::Sleep(sleep) => sleep.resume(),
-                Step::Done(done, _) => break done.unwrap(),
+                Step::Done { result, .. } => break result.unwrap(),
             };
         };
         assert_eq!(read_events, [5, 2, 2, 2]);

@@ -177,7 +177,10 @@ async fn a_commit_of_nothing_leaves_nothing_open() {
     let unknown = EventStoreError::OutcomeUnknown {
         source: "cut".into(),
     };
-    let Step::Done(Err(error), _) = append.resume(Err(unknown), Duration::ZERO) else {
+    let Step::Done {
+        result: Err(error), ..
+    } = append.resume(Err(unknown), Duration::ZERO)
+    else {
         panic!("and there is no other attempt")
     };
     assert!(

@@ -344,7 +344,11 @@ impl CommandLogic for PayBonus {
 }
 
 impl StreamResolver for PayBonus {
-    fn discover_related_streams(&self, links: &Links) -> PayBonusDiscovered {
+    fn discover_related_streams(
+        &self,
+        links: &Links,
+        _: PayBonusKnownStreams<'_>,
+    ) -> PayBonusDiscovered {
         PayBonusDiscovered {
             linked: links.0.iter().copied().map(AccountId).collect(),
         }

@@ -2,7 +2,6 @@
 #![cfg(all(feature = "macros", feature = "sqlite"))]
 
 mod bad_input;
-mod cached;
 mod chaos;
 mod commands;
 mod contention;
@@ -10,6 +9,7 @@ mod deadline;
 mod given_when_then;
 mod pipeline;
 mod simulation;
+mod states;
 
 #[path = "../support/counter.rs"]
 mod counter;

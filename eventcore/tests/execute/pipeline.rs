@@ -10,17 +10,17 @@ use bytes::Bytes;
 use eventcore::{
     CommandError, CommandLogic, CommandStreams, CommitId, DecodeError, EncodeError, Event, EventId,
     EventStoreError, ExecuteOptions, MetricsHook, PayloadWriter, Position, RetryBound,
-    RetryContext, RetryPolicy, RetryReason, StreamId, StreamKey, StreamResolver, Version,
-    VersionConflict,
+    RetryContext, RetryPolicy, RetryReason, StreamId, StreamKey, StreamResolver, StreamState,
+    Version, VersionConflict,
     command::{
-        ReadOnly,
+        HandleMismatch, ReadOnly,
         codegen::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles},
     },
-    execute::{AppendStep, ExecutePipeline, Step},
+    execute::{AppendStep, ExecutePipeline, ReadStep, Step},
     require,
     store::{
-        AppendRequest, CommitReceipt, MAX_PAGE_EVENTS, ReadStreamsRequest, StreamCursor,
-        StreamEvent, StreamExtent, StreamHead, StreamPage,
+        AppendRequest, CommitReceipt, MAX_PAGE_EVENTS, ReadStreamsRequest, StateCache,
+        StreamCursor, StreamEvent, StreamExtent, StreamHead, StreamPage,
     },
 };
 use proptest::prelude::*;
@@ -61,6 +61,7 @@ struct Key(u64);
 
 impl StreamKey for Key {
     type Event = Added;
+    type State = ();
     const CATEGORY: &'static str = "sum";
 
     fn key(&self) -> impl std::fmt::Display {
@@ -105,6 +106,7 @@ impl CommandStreams for Add {
     type Streams<'a> = AddStreams<'a>;
     type Event<'a> = AddEvent<'a>;
     type Discovered = AddDiscovered;
+    type KnownStreams<'a> = ();
     const DISCOVERS: bool = true;
 
     fn declare(&self, streams: &mut Declarations) {
@@ -116,20 +118,25 @@ impl CommandStreams for Add {
         streams.declare("found", &discovered.found);
     }
 
-    fn discover(&self, state: &State) -> Option<AddDiscovered> {
-        Some(self.discover_related_streams(state))
+    fn discover<'a>(
+        &'a self,
+        state: &State,
+        _: &'a AddDiscovered,
+        _: &mut Handles<'a>,
+    ) -> Result<Option<AddDiscovered>, HandleMismatch> {
+        Ok(Some(self.discover_related_streams(state, ())))
     }
 
     fn streams<'a>(
         &'a self,
         discovered: &'a AddDiscovered,
         handles: &mut Handles<'a>,
-    ) -> AddStreams<'a> {
-        AddStreams {
-            to: handles.next("to", &self.to),
-            limit: handles.next("limit", &self.limit),
-            found: handles.next("found", &discovered.found),
-        }
+    ) -> Result<AddStreams<'a>, HandleMismatch> {
+        Ok(AddStreams {
+            to: handles.next("to", &self.to)?,
+            limit: handles.next("limit", &self.limit)?,
+            found: handles.next("found", &discovered.found)?,
+        })
     }
 
     fn event<'a>(
@@ -181,7 +188,7 @@ impl CommandLogic for Add {
 }
 
 impl StreamResolver for Add {
-    fn discover_related_streams(&self, state: &State) -> AddDiscovered {
+    fn discover_related_streams(&self, state: &State, (): ()) -> AddDiscovered {
         let mut found: Vec<_> = state
             .folded
             .iter()
@@ -203,6 +210,7 @@ impl CommandStreams for Plain {
     type Streams<'a> = AddStreams<'a>;
     type Event<'a> = AddEvent<'a>;
     type Discovered = AddDiscovered;
+    type KnownStreams<'a> = ();
 
     fn declare(&self, streams: &mut Declarations) {
         self.0.declare(streams);
@@ -212,7 +220,7 @@ impl CommandStreams for Plain {
         &'a self,
         discovered: &'a AddDiscovered,
         handles: &mut Handles<'a>,
-    ) -> AddStreams<'a> {
+    ) -> Result<AddStreams<'a>, HandleMismatch> {
         self.0.streams(discovered, handles)
     }
 
@@ -272,7 +280,11 @@ fn head(version: u64) -> StreamHead {
 }
 
 fn extent(head: StreamHead, after: Option<EventId>) -> StreamExtent {
-    StreamExtent { head, after }
+    StreamExtent {
+        head,
+        after,
+        snapshot: None,
+    }
 }
 
 fn conflict() -> EventStoreError {
@@ -294,6 +306,12 @@ fn appended(request: &AppendRequest) -> CommitReceipt {
 
 /// The step must be of this kind; anything else fails the test with what it was instead.
 macro_rules! expect_step {
+    ($step:expr, Done) => {
+        match $step {
+            Step::Done { result, .. } => result,
+            other => panic!("the pipeline wants to {}", wants(&other)),
+        }
+    };
     ($step:expr, $kind:ident) => {
         match $step {
             Step::$kind(inner, ..) => inner,
@@ -307,7 +325,7 @@ fn wants<C: CommandLogic<Error: std::fmt::Debug>>(step: &Step<C>) -> String {
         Step::ReadStreams(_) => "read".into(),
         Step::Append(_) => "append".into(),
         Step::Sleep(_) => "sleep".into(),
-        Step::Done(result, _) => format!("end with {result:?}"),
+        Step::Done { result, .. } => format!("end with {result:?}"),
     }
 }
 
@@ -673,45 +691,95 @@ fn a_history_that_is_replaced_between_two_pages_is_not_folded() {
     );
 }
 
-/// A command whose state is remembered.
+/// The number of events of a stream.
+#[derive(Debug, Default)]
+struct Counted(u64);
+
+impl StreamState<Added> for Counted {
+    fn apply(&mut self, _: Added) {
+        self.0 += 1;
+    }
+}
+
+#[derive(Debug, eventcore::StreamKey)]
+#[stream_key(category = "sum", event = Added, state = Counted)]
+struct CountedKey(u64);
+
+/// A command that decides on the state of its stream.
 #[derive(Debug, eventcore::Command)]
-#[command(cached)]
 struct Tally {
     #[stream]
-    to: Key,
+    to: CountedKey,
 }
 
 impl CommandLogic for Tally {
-    type State = u64;
+    type State = ();
     type Error = Infallible;
 
-    fn apply(&self, count: &mut u64, _: TallyEvent<'_>) {
-        *count += 1;
-    }
-
-    fn handle(&self, count: &u64, streams: TallyStreams<'_>) -> Result<(), Infallible> {
-        streams.to.append(Added(*count));
+    fn handle(&self, (): &(), streams: TallyStreams<'_>) -> Result<(), Infallible> {
+        streams.to.append(Added(streams.to.0));
         Ok(())
     }
 }
 
-/// It has a state of its own then, which is as new as any.
+/// The cached state is used at the first page of a read only, and after a conflict it is as new as it can be.
 #[test]
-fn what_is_remembered_is_not_asked_for_once_something_was_read() {
-    let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
-    let options = ExecuteOptions::from(RetryPolicy::new());
-    let step = ExecutePipeline::new(Tally { to: Key(1) }, options, id).start();
-    let read = expect_step!(step, ReadStreams);
-    assert!(read.recalls().is_some(), "before the first read");
+fn a_cached_state_is_used_where_a_read_begins() {
+    let cache = StateCache::new();
+    let begin = || {
+        let id = CommitId::from_uuid(uuid::Uuid::from_u128(7 << 64 | 1 << 40));
+        let options = ExecuteOptions::from(RetryPolicy::new());
+        let step = ExecutePipeline::new(Tally { to: CountedKey(1) }, options, id).start();
+        expect_step!(step, ReadStreams).share(&cache)
+    };
+    let after = |read: &ReadStep<Tally>| read.request().streams[0].after.get();
+    let (read, other) = (begin(), begin());
+    assert_eq!((after(&read), after(&other)), (0, 0), "nothing is known");
     let log = vec![(1, 1), (1, 2)];
     let page = page_of(&log, read.request(), 1);
-    let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams);
-    assert_eq!(read.recalls(), None, "between two pages");
+    let read = expect_step!(read.resume(Ok(page), Duration::ZERO), ReadStreams).share(&cache);
+    assert_eq!(after(&read), 1, "between two pages");
     let page = page_of(&log, read.request(), 1);
     let append = expect_step!(read.resume(Ok(page), Duration::ZERO), Append);
+    let later = begin();
+    assert_eq!(after(&later), 2, "what the first one has read");
+    // The other one has the same events, and decides on the same state.
+    let page = page_of(&log, other.request(), 2);
+    let other = expect_step!(other.resume(Ok(page), Duration::ZERO), Append);
+    assert_eq!(other.request().events()[0].payload, "2");
+    // Somebody else brings the state further.
+    let log = vec![(1, 1), (1, 2), (1, 3)];
+    let page = page_of(&log, later.request(), 1);
+    let later = expect_step!(later.resume(Ok(page), Duration::ZERO), Append);
+    assert_eq!(later.request().events()[0].payload, "3");
     let sleep = expect_step!(append.resume(Err(conflict()), Duration::ZERO), Sleep);
-    let read = expect_step!(sleep.resume(), ReadStreams);
-    assert_eq!(read.recalls(), None, "after a conflict");
+    let read = expect_step!(sleep.resume(), ReadStreams).share(&cache);
+    assert_eq!(after(&read), 3, "after a conflict");
+}
+
+/// A page that is older than what another command has folded meanwhile is no basis for a decision.
+#[test]
+fn a_state_that_has_moved_on_is_read_again() {
+    let cache = StateCache::new();
+    let begin = |number: u128| {
+        let id = CommitId::from_uuid(uuid::Uuid::from_u128(number << 64));
+        let options = ExecuteOptions::from(RetryPolicy::new());
+        let step = ExecutePipeline::new(Tally { to: CountedKey(1) }, options, id).start();
+        expect_step!(step, ReadStreams).share(&cache)
+    };
+    let log = vec![(1, 1), (1, 2), (1, 3)];
+    let resume = |read: ReadStep<Tally>, events: usize| {
+        let page = page_of(&log[..events].to_vec(), read.request(), 10);
+        read.resume(Ok(page), Duration::ZERO)
+    };
+    expect_step!(resume(begin(1), 1), Append);
+    let (slow, fast) = (begin(2), begin(3));
+    expect_step!(resume(fast, 3), Append);
+    let again = expect_step!(resume(slow, 2), ReadStreams).share(&cache);
+    assert_eq!(again.request().streams[0].after, Version::new(3));
+    let append = expect_step!(resume(again, 3), Append);
+    assert_eq!(append.request().events()[0].payload, "3");
+    assert_eq!(append.request().expected()[0].version, Version::new(3));
 }
 
 /// A command that follows the latest of the numbers that it has read, wherever that leads. It appends the versions of its
@@ -742,7 +810,11 @@ impl CommandLogic for Redirect {
 }
 
 impl StreamResolver for Redirect {
-    fn discover_related_streams(&self, latest: &Option<u64>) -> RedirectDiscovered {
+    fn discover_related_streams(
+        &self,
+        latest: &Option<u64>,
+        _: RedirectKnownStreams<'_>,
+    ) -> RedirectDiscovered {
         RedirectDiscovered {
             to: latest.map(Key),
         }
@@ -955,7 +1027,7 @@ fn fixpoint(log: &Log, follow: bool) -> (State, Vec<u64>) {
             .collect();
         let state = State { folded };
         let next: Vec<u64> = command
-            .discover_related_streams(&state)
+            .discover_related_streams(&state, ())
             .found
             .iter()
             .map(|key| key.0)
@@ -1151,7 +1223,7 @@ fn run_to_the_end<C: CommandLogic<Error = TooMuch>>(
                 }
                 sleep.resume()
             }
-            Step::Done(result, _) => break result,
+            Step::Done { result, .. } => break result,
         };
     };
     prop_assert!(retries < max_attempts, "more attempts than allowed");

@@ -10,21 +10,18 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
     pin::pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, Event, EventStore, EventStoreError,
-    ExecuteOptions, IdempotencyKey, RecordedEvent, RetryPolicy, StreamKey,
-    command::Folded,
-    execute::{ExecutePipeline, Step},
+    ExecuteOptions, IdempotencyKey, RecordedEvent, RetryPolicy, StreamKey, StreamState,
+    execute::{ExecutePipeline, ReadStep, Step},
     memory::MemoryEventStore,
     require,
-    store::{AppendRequest, ExpectedVersion, StateKey, StoreFuture},
+    store::{AppendRequest, ExpectedVersion, StateCache, StoreFuture, StreamPage},
     testing::history,
 };
 use serde::{Deserialize, Serialize};
@@ -37,13 +34,22 @@ struct Wrote {
     seen: usize,
 }
 
+/// The number of events of a stream.
+#[derive(Debug, Default)]
+struct Seen(usize);
+
+impl StreamState<Wrote> for Seen {
+    fn apply(&mut self, _: Wrote) {
+        self.0 += 1;
+    }
+}
+
 #[derive(Debug, Clone, StreamKey)]
-#[stream_key(category = "stream", event = Wrote)]
+#[stream_key(category = "stream", event = Wrote, state = Seen)]
 struct Key(u64);
 
 /// Writes an event to each of some streams, unless it has seen too many in them and in those that it only reads.
 #[derive(Debug, Clone, Command)]
-#[command(cached)]
 struct Put {
     #[stream]
     to: Vec<Key>,
@@ -57,20 +63,19 @@ struct Put {
 struct TooMany;
 
 impl CommandLogic for Put {
-    type State = usize;
+    type State = ();
     type Error = TooMany;
 
-    fn apply(&self, seen: &mut usize, _: PutEvent<'_>) {
-        *seen += 1;
-    }
-
-    fn handle(&self, seen: &usize, streams: PutStreams<'_>) -> Result<(), TooMany> {
-        require!(*seen <= self.most, TooMany);
+    fn handle(&self, (): &(), streams: PutStreams<'_>) -> Result<(), TooMany> {
+        let all = streams.to.iter().map(|(_, to)| to.0);
+        let guards = streams.guards.iter().map(|(_, guard)| guard.0);
+        let seen = all.sum::<usize>() + guards.sum::<usize>();
+        require!(seen <= self.most, TooMany);
         for (part, (_, to)) in streams.to.into_iter().enumerate() {
             to.append(Wrote {
                 by: self.by,
                 part,
-                seen: *seen,
+                seen,
             });
         }
         Ok(())
@@ -147,8 +152,12 @@ struct World {
     fault: Fault,
 }
 
-/// The states that commands have left.
-type States = HashMap<StateKey, Arc<Folded<usize>>>;
+/// A command between two steps.
+enum Live {
+    Step(Step<Put>),
+    /// The store has answered, and the answer is still on its way.
+    Answered(ReadStep<Put>, StreamPage),
+}
 
 /// The knowledge about a command in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,8 +196,8 @@ impl World {
     fn play(&self, choices: &mut Choices) -> Played {
         let store = MemoryEventStore::new();
         let (mut failures, mut deaths) = (self.failures, self.deaths);
-        let mut states = States::new();
-        let mut live: Vec<(usize, Step<Put>)> = Vec::new();
+        let states = StateCache::new();
+        let mut live: Vec<(usize, Live)> = Vec::new();
         for (number, (command, key)) in self.commands.iter().enumerate() {
             let mut options = ExecuteOptions::from(RetryPolicy::new());
             if let Some(key) = key {
@@ -197,7 +206,7 @@ impl World {
             let id = CommitId::from_uuid(uuid::Uuid::from_u128((number as u128 + 1) << 64));
             live.push((
                 number,
-                ExecutePipeline::new(command.clone(), options, id).start(),
+                Live::Step(ExecutePipeline::new(command.clone(), options, id).start()),
             ));
         }
         let mut ends = vec![End::Unknown; self.commands.len()];
@@ -206,7 +215,7 @@ impl World {
             if deaths > 0 && choices.of(2) == 1 {
                 deaths -= 1;
                 // With its last call made and its answer never seen, or not even made.
-                if let Step::Append(append) = &step
+                if let Live::Step(Step::Append(append)) = &step
                     && choices.of(2) == 1
                 {
                     let _ = self.append(&store, append.request());
@@ -214,8 +223,7 @@ impl World {
                 continue;
             }
             match self.step(&store, step, &mut failures, &states, choices) {
-                Step::Done(result, folded) => {
-                    states.extend(folded.map(|folded| (folded.key().clone(), Arc::new(folded))));
+                Live::Step(Step::Done { result, .. }) => {
                     ends[number] = match result {
                         Ok(done) if done.is_repeated() => End::Repeated,
                         Ok(_) => End::Acknowledged,
@@ -227,35 +235,42 @@ impl World {
             }
         }
         let log = ready(history::log(&store)).unwrap();
+        self.recalled
+            .set(self.recalled.get() + states.counts().hits);
         Played { ends, log }
     }
 
     fn step(
         &self,
         store: &MemoryEventStore,
-        step: Step<Put>,
+        step: Live,
         failures: &mut usize,
-        states: &States,
+        states: &StateCache,
         choices: &mut Choices,
-    ) -> Step<Put> {
+    ) -> Live {
         let in_time = Duration::ZERO;
         let too_late = Duration::from_hours(1);
         let may_fail = *failures > 0;
-        match step {
+        let step = match step {
+            Live::Step(step) => step,
+            Live::Answered(read, page) => return Live::Step(read.resume(Ok(page), in_time)),
+        };
+        Live::Step(match step {
             Step::ReadStreams(read) => {
-                let found = read.recalls().and_then(|key| states.get(&key));
-                let read = match found.filter(|_| self.remembers) {
-                    Some(folded) => {
-                        self.recalled.set(self.recalled.get() + 1);
-                        read.recall(folded.clone())
-                    }
-                    None => read,
+                let read = if self.remembers {
+                    read.share(states)
+                } else {
+                    read
                 };
                 if may_fail && choices.of(2) == 1 {
                     *failures -= 1;
-                    return read.resume(Err(unavailable("simulated")), in_time);
+                    return Live::Step(read.resume(Err(unavailable("simulated")), in_time));
                 }
                 let page = ready(store.read_streams(read.request().clone()));
+                let late = matches!(choices, Choices::Chance(_)) && choices.of(2) == 1;
+                if self.remembers && late {
+                    return Live::Answered(read, page.unwrap());
+                }
                 read.resume(page, in_time)
             }
             Step::Append(append) => {
@@ -278,8 +293,8 @@ impl World {
                 }
             }
             Step::Sleep(sleep) => sleep.resume(),
-            done @ Step::Done(..) => done,
-        }
+            done @ Step::Done { .. } => done,
+        })
     }
 
     /// Appends as the fault wants it.

@@ -8,7 +8,8 @@ use std::{
 };
 
 use eventcore::{
-    Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, StreamResolver, require,
+    Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, StreamResolver, StreamState,
+    require,
     testing::history::{Entry, History, WrittenEvent},
 };
 use serde::{Deserialize, Serialize};
@@ -21,13 +22,30 @@ enum RegisterEvent {
 }
 use RegisterEvent::{Linked, Wrote};
 
+/// The number of events of a register, and those that it is linked to.
+#[derive(Debug, Default)]
+struct Written {
+    events: u64,
+    linked: Vec<Register>,
+}
+
+impl StreamState<RegisterEvent> for Written {
+    fn apply(&mut self, event: RegisterEvent) {
+        self.events += 1;
+        if let Linked { other, .. } = event
+            && !self.linked.contains(&Register(other))
+        {
+            self.linked.push(Register(other));
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, StreamKey)]
-#[stream_key(category = "register", event = RegisterEvent)]
+#[stream_key(category = "register", event = RegisterEvent, state = Written)]
 struct Register(u64);
 
 /// Writes to some registers if those that it reads have changed an even number of times.
 #[derive(Debug, Command)]
-#[command(cached)]
 struct Put {
     #[stream]
     to: Vec<Register>,
@@ -41,23 +59,18 @@ struct Put {
 struct Odd;
 
 impl CommandLogic for Put {
-    type State = (u64, u64);
+    type State = ();
     type Error = Odd;
 
-    fn apply(&self, (all, guards): &mut (u64, u64), event: PutEvent<'_>) {
-        *all += 1;
-        if let PutEvent::Guards(_) = event {
-            *guards += 1;
-        }
-    }
-
-    fn handle(&self, (seen, guards): &(u64, u64), streams: PutStreams<'_>) -> Result<(), Odd> {
+    fn handle(&self, (): &(), streams: PutStreams<'_>) -> Result<(), Odd> {
+        let guards: u64 = streams.guards.iter().map(|(_, guard)| guard.events).sum();
         require!(guards % 2 == 0, Odd);
-        for (_, to) in streams.to {
-            to.append(Wrote {
+        let to: u64 = streams.to.iter().map(|(_, to)| to.events).sum();
+        for (_, register) in streams.to {
+            register.append(Wrote {
                 by: self.by.clone(),
                 number: self.number,
-                seen: *seen,
+                seen: to + guards,
             });
         }
         Ok(())
@@ -76,19 +89,10 @@ struct Link {
 }
 
 impl CommandLogic for Link {
-    type State = Vec<Register>;
+    type State = ();
     type Error = Odd;
 
-    fn apply(&self, linked: &mut Vec<Register>, event: LinkEvent<'_>) {
-        if let LinkEvent::From(Linked { other, .. }) = event {
-            let other = Register(other);
-            if other != self.from && !linked.contains(&other) {
-                linked.push(other);
-            }
-        }
-    }
-
-    fn handle(&self, linked: &Vec<Register>, streams: LinkStreams<'_>) -> Result<(), Odd> {
+    fn handle(&self, (): &(), streams: LinkStreams<'_>) -> Result<(), Odd> {
         streams.from.append(Linked {
             by: self.by.clone(),
             number: self.number,
@@ -98,7 +102,7 @@ impl CommandLogic for Link {
             to.append(Wrote {
                 by: self.by.clone(),
                 number: self.number,
-                seen: linked.len() as u64,
+                seen: streams.from.linked.len() as u64,
             });
         }
         Ok(())
@@ -106,9 +110,11 @@ impl CommandLogic for Link {
 }
 
 impl StreamResolver for Link {
-    fn discover_related_streams(&self, linked: &Vec<Register>) -> LinkDiscovered {
+    fn discover_related_streams(&self, (): &(), streams: LinkKnownStreams<'_>) -> LinkDiscovered {
+        let linked = streams.from.linked.iter();
+        let others = linked.filter(|other| **other != self.from);
         LinkDiscovered {
-            linked: linked.iter().take(2).cloned().collect(),
+            linked: others.take(2).cloned().collect(),
         }
     }
 }

@@ -105,19 +105,24 @@ mod hand_written {
     struct Case {
         keys: Keys,
         declare: fn(&Keys, &mut Declarations),
-        streams: for<'a> fn(&'a Keys, &mut Handles<'a>) -> Taken<'a>,
+        streams: for<'a> fn(&'a Keys, &mut Handles<'a>) -> Result<Taken<'a>, HandleMismatch>,
     }
 
     impl CommandStreams for Case {
         type Streams<'a> = Taken<'a>;
         type Event<'a> = ();
         type Discovered = ();
+        type KnownStreams<'a> = ();
 
         fn declare(&self, streams: &mut Declarations) {
             (self.declare)(&self.keys, streams);
         }
 
-        fn streams<'a>(&'a self, (): &'a (), handles: &mut Handles<'a>) -> Taken<'a> {
+        fn streams<'a>(
+            &'a self,
+            (): &'a (),
+            handles: &mut Handles<'a>,
+        ) -> Result<Taken<'a>, HandleMismatch> {
             (self.streams)(&self.keys, handles)
         }
 
@@ -154,16 +159,18 @@ mod hand_written {
     async fn handles_that_are_not_those_of_the_declarations_are_refused() {
         use HandleMismatch as M;
         type Declare = fn(&Keys, &mut Declarations);
-        type Streams = for<'a> fn(&'a Keys, &mut Handles<'a>) -> Taken<'a>;
+        type Streams = for<'a> fn(&'a Keys, &mut Handles<'a>) -> Result<Taken<'a>, HandleMismatch>;
         let cases: Vec<(Declare, Streams, M)> = vec![
             (
                 |keys, streams| {
                     streams.declare("a", &keys.a);
                     streams.declare("b", &keys.b);
                 },
-                |keys, handles| Taken {
-                    accounts: vec![handles.next("b", &keys.b), handles.next("a", &keys.a)],
-                    ..Taken::default()
+                |keys, handles| {
+                    Ok(Taken {
+                        accounts: vec![handles.next("b", &keys.b)?, handles.next("a", &keys.a)?],
+                        ..Taken::default()
+                    })
                 },
                 M::OtherField {
                     field: "b",
@@ -172,41 +179,49 @@ mod hand_written {
             ),
             (
                 |keys, streams| streams.declare("order", &keys.order),
-                |keys, handles| Taken {
-                    accounts: vec![handles.next("order", &keys.a)],
-                    ..Taken::default()
+                |keys, handles| {
+                    Ok(Taken {
+                        accounts: vec![handles.next("order", &keys.a)?],
+                        ..Taken::default()
+                    })
                 },
                 M::OtherKey { field: "order" },
             ),
             (
-                |keys, streams| streams.declare_raw::<Paid, _>("raw", &keys.raw),
-                |keys, handles| Taken {
-                    raw: Some(handles.next_raw::<Placed, _, _>("raw", &keys.raw)),
-                    ..Taken::default()
+                |keys, streams| streams.declare_raw::<Paid, (), _>("raw", &keys.raw),
+                |keys, handles| {
+                    Ok(Taken {
+                        raw: Some(handles.next_raw::<Placed, (), _, _>("raw", &keys.raw)?),
+                        ..Taken::default()
+                    })
                 },
                 M::OtherKey { field: "raw" },
             ),
             (
                 |keys, streams| streams.declare_read_only("a", &keys.a),
-                |keys, handles| Taken {
-                    accounts: vec![handles.next("a", &keys.a)],
-                    ..Taken::default()
+                |keys, handles| {
+                    Ok(Taken {
+                        accounts: vec![handles.next("a", &keys.a)?],
+                        ..Taken::default()
+                    })
                 },
                 M::OtherAccess { field: "a" },
             ),
             (
                 |keys, streams| streams.declare("a", &keys.a),
                 |keys, handles| {
-                    let _ = handles.next::<_, ReadOnly>("a", &keys.a);
-                    Taken::default()
+                    let _ = handles.next::<_, ReadOnly>("a", &keys.a)?;
+                    Ok(Taken::default())
                 },
                 M::OtherAccess { field: "a" },
             ),
             (
                 |keys, streams| streams.declare("a", &keys.a),
-                |keys, handles| Taken {
-                    accounts: vec![handles.next("a", &keys.a), handles.next("b", &keys.b)],
-                    ..Taken::default()
+                |keys, handles| {
+                    Ok(Taken {
+                        accounts: vec![handles.next("a", &keys.a)?, handles.next("b", &keys.b)?],
+                        ..Taken::default()
+                    })
                 },
                 M::TooMany { field: "b" },
             ),
@@ -215,9 +230,11 @@ mod hand_written {
                     streams.declare("a", &keys.a);
                     streams.declare("b", &keys.b);
                 },
-                |keys, handles| Taken {
-                    accounts: vec![handles.next("a", &keys.a)],
-                    ..Taken::default()
+                |keys, handles| {
+                    Ok(Taken {
+                        accounts: vec![handles.next("a", &keys.a)?],
+                        ..Taken::default()
+                    })
                 },
                 M::TooFew { field: "b" },
             ),
@@ -226,10 +243,12 @@ mod hand_written {
                     streams.declare("many", &keys.two);
                     streams.declare("a", &keys.a);
                 },
-                |keys, handles| Taken {
-                    many: Some(handles.next("many", &keys.one)),
-                    accounts: vec![handles.next("a", &keys.a)],
-                    ..Taken::default()
+                |keys, handles| {
+                    Ok(Taken {
+                        many: Some(handles.next("many", &keys.one)?),
+                        accounts: vec![handles.next("a", &keys.a)?],
+                        ..Taken::default()
+                    })
                 },
                 M::TooFew { field: "many" },
             ),
@@ -238,9 +257,11 @@ mod hand_written {
                     streams.declare("same", &keys.one);
                     streams.declare("same", &keys.a);
                 },
-                |keys, handles| Taken {
-                    many: Some(handles.next("same", &keys.two)),
-                    ..Taken::default()
+                |keys, handles| {
+                    Ok(Taken {
+                        many: Some(handles.next("same", &keys.two)?),
+                        ..Taken::default()
+                    })
                 },
                 M::TooMany { field: "same" },
             ),
@@ -249,9 +270,11 @@ mod hand_written {
                     streams.declare("a", &keys.a);
                     *streams = Declarations::default();
                 },
-                |keys, handles| Taken {
-                    accounts: vec![handles.next("a", &keys.a)],
-                    ..Taken::default()
+                |keys, handles| {
+                    Ok(Taken {
+                        accounts: vec![handles.next("a", &keys.a)?],
+                        ..Taken::default()
+                    })
                 },
                 M::TooMany { field: "a" },
             ),
@@ -281,15 +304,15 @@ mod hand_written {
                 streams.declare("order", &keys.order);
             },
             streams: |keys, handles| {
-                let a = handles.next("a", &keys.a);
-                let _ = handles.next::<_, ReadOnly>("b", &keys.b);
-                let _ = handles.next::<_, ReadOnly>("none", &None::<AccountId>);
-                Taken {
+                let a = handles.next("a", &keys.a)?;
+                let _ = handles.next::<_, ReadOnly>("b", &keys.b)?;
+                let _ = handles.next::<_, ReadOnly>("none", &None::<AccountId>)?;
+                Ok(Taken {
                     accounts: vec![a],
-                    many: Some(handles.next("many", &keys.two)),
-                    orders: vec![handles.next("order", &keys.order)],
+                    many: Some(handles.next("many", &keys.two)?),
+                    orders: vec![handles.next("order", &keys.order)?],
                     raw: None,
-                }
+                })
             },
         };
         let store = MemoryEventStore::new();
@@ -314,6 +337,7 @@ mod hand_written {
         type Streams<'a> = Vec<StreamHandle<'a, AccountId>>;
         type Event<'a> = ();
         type Discovered = Vec<AccountId>;
+        type KnownStreams<'a> = ();
         const DISCOVERS: bool = true;
 
         fn declare(&self, streams: &mut Declarations) {
@@ -328,20 +352,25 @@ mod hand_written {
             streams.declare("found", found);
         }
 
-        fn discover(&self, (): &()) -> Option<Vec<AccountId>> {
-            Some(vec![AccountId(3)])
+        fn discover<'a>(
+            &'a self,
+            (): &(),
+            _: &'a Vec<AccountId>,
+            _: &mut Handles<'a>,
+        ) -> Result<Option<Vec<AccountId>>, HandleMismatch> {
+            Ok(Some(vec![AccountId(3)]))
         }
 
         fn streams<'a>(
             &'a self,
             found: &'a Vec<AccountId>,
             handles: &mut Handles<'a>,
-        ) -> Self::Streams<'a> {
+        ) -> Result<Self::Streams<'a>, HandleMismatch> {
             static AB: [AccountId; 2] = [AccountId(1), AccountId(2)];
-            let mut all = vec![handles.next("a", &AB[0]), handles.next("b", &AB[1])];
-            let found: StreamHandles<'a, AccountId> = handles.next("found", found);
+            let mut all = vec![handles.next("a", &AB[0])?, handles.next("b", &AB[1])?];
+            let found: StreamHandles<'a, AccountId> = handles.next("found", found)?;
             all.extend(found.into_iter().map(|(_, handle)| handle));
-            all
+            Ok(all)
         }
 
         fn event<'a>(
@@ -389,6 +418,7 @@ mod keys {
 
     impl StreamKey for Changing {
         type Event = Paid;
+        type State = ();
         const CATEGORY: &'static str = "account";
 
         fn key(&self) -> impl fmt::Display {
@@ -427,7 +457,7 @@ mod keys {
     }
 
     impl StreamResolver for Pay {
-        fn discover_related_streams(&self, (): &()) -> PayDiscovered {
+        fn discover_related_streams(&self, (): &(), _: PayKnownStreams<'_>) -> PayDiscovered {
             PayDiscovered {
                 found: Some(AccountId(self.finds)),
             }
@@ -502,6 +532,7 @@ mod keys {
 
     impl StreamKey for Straying {
         type Event = Paid;
+        type State = ();
         const CATEGORY: &'static str = "account";
 
         fn key(&self) -> impl fmt::Display {
@@ -522,6 +553,7 @@ mod keys {
 
     impl StreamKey for Silent {
         type Event = Paid;
+        type State = ();
         const CATEGORY: &'static str = "account";
 
         fn key(&self) -> impl fmt::Display {

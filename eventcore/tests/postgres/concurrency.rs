@@ -87,7 +87,7 @@ impl CommandLogic for Sweep {
 }
 
 impl StreamResolver for Sweep {
-    fn discover_related_streams(&self, _: &i64) -> SweepDiscovered {
+    fn discover_related_streams(&self, _: &i64, _: SweepKnownStreams<'_>) -> SweepDiscovered {
         // Windows that overlap, some upwards, some downwards.
         let window = self.start..self.start + self.count;
         let others: Vec<_> = if self.start.is_multiple_of(2) {
@@ -116,10 +116,7 @@ fn request(
 }
 
 async fn versions(store: &impl EventStore, streams: &[&StreamId]) -> Vec<u64> {
-    let cursor = |stream: &&StreamId| StreamCursor {
-        stream: (*stream).clone(),
-        after: Version::EMPTY,
-    };
+    let cursor = |stream: &&StreamId| StreamCursor::new((*stream).clone(), Version::EMPTY);
     let streams = streams.iter().map(cursor).collect();
     let page = store
         .read_streams(ReadStreamsRequest {

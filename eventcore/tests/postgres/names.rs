@@ -61,10 +61,8 @@ async fn log(
 
 /// The types of all events of some streams.
 async fn types(store: &PostgresEventStore, streams: &[&str], limit: usize) -> Vec<String> {
-    let cursor = |stream: &&str| StreamCursor {
-        stream: StreamId::new(*stream).unwrap(),
-        after: Version::new(0),
-    };
+    let cursor =
+        |stream: &&str| StreamCursor::new(StreamId::new(*stream).unwrap(), Version::new(0));
     let request = ReadStreamsRequest {
         streams: streams.iter().map(cursor).collect(),
         snapshot: None,

@@ -586,10 +586,7 @@ async fn payloads_come_back_byte_for_byte_and_can_be_queried() {
     let stream = StreamId::new("note-1").unwrap();
     let page = store
         .read_streams(ReadStreamsRequest {
-            streams: vec![StreamCursor {
-                stream,
-                after: Version::EMPTY,
-            }],
+            streams: vec![StreamCursor::new(stream, Version::EMPTY)],
             snapshot: None,
             limit: 10,
             idempotency_key: None,
@@ -638,9 +635,11 @@ async fn a_page_of_more_than_the_server_can_give_at_once_is_read_in_parts() {
         let mut after = vec![0; streams];
         let mut read = 0;
         while read < events {
-            let cursor = |(number, after): (usize, &u64)| StreamCursor {
-                stream: StreamId::new(format!("large-{}", number + 1)).unwrap(),
-                after: Version::new(*after),
+            let cursor = |(number, after): (usize, &u64)| {
+                StreamCursor::new(
+                    StreamId::new(format!("large-{}", number + 1)).unwrap(),
+                    Version::new(*after),
+                )
             };
             let request = ReadStreamsRequest {
                 streams: after.iter().enumerate().map(cursor).collect(),

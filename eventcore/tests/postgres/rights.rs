@@ -515,10 +515,10 @@ async fn a_policy_that_hides_events_is_an_error_and_no_silence() {
         }
         if table != "event_types" {
             let read = ReadStreamsRequest {
-                streams: vec![StreamCursor {
-                    stream: StreamId::new("note-1").unwrap(),
-                    after: Version::EMPTY,
-                }],
+                streams: vec![StreamCursor::new(
+                    StreamId::new("note-1").unwrap(),
+                    Version::EMPTY,
+                )],
                 snapshot: None,
                 limit: 10,
                 idempotency_key: Some(IdempotencyKey::new("a key").unwrap()),

@@ -90,10 +90,7 @@ async fn a_feed_is_read_in_smaller_pages_after_one_that_timed_out() {
 #[tokio::test]
 async fn a_stream_is_read_in_smaller_pages_after_one_that_timed_out() {
     let (store, _proxy) = store().await;
-    let mut cursor = StreamCursor {
-        stream: StreamId::new("log-1").unwrap(),
-        after: Version::EMPTY,
-    };
+    let mut cursor = StreamCursor::new(StreamId::new("log-1").unwrap(), Version::EMPTY);
     let (mut up_to, mut timeouts) = (None, 0);
     while cursor.after.get() < EVENTS {
         let request = ReadStreamsRequest {

@@ -60,9 +60,11 @@ impl CommandLogic for Both {
 }
 
 async fn versions(store: &impl EventStore) -> [u64; 2] {
-    let cursor = |tally| StreamCursor {
-        stream: eventcore::StreamKey::stream_id(&TallyId(tally)).unwrap(),
-        after: Version::new(u64::MAX),
+    let cursor = |tally| {
+        StreamCursor::new(
+            eventcore::StreamKey::stream_id(&TallyId(tally)).unwrap(),
+            Version::new(u64::MAX),
+        )
     };
     let request = ReadStreamsRequest {
         streams: vec![cursor(1), cursor(2)],

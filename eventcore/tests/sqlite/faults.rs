@@ -84,10 +84,7 @@ fn reading(streams: &[(&str, u64)], limit: usize) -> ReadStreamsRequest {
     ReadStreamsRequest {
         streams: streams
             .iter()
-            .map(|(name, after)| StreamCursor {
-                stream: id(name),
-                after: Version::new(*after),
-            })
+            .map(|(name, after)| StreamCursor::new(id(name), Version::new(*after)))
             .collect(),
         snapshot: None,
         limit,

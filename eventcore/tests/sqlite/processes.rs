@@ -25,10 +25,7 @@ async fn write(path: &str, writer: &str) {
     let shared = StreamId::new("shared-1").unwrap();
     for number in 0..COMMITS {
         loop {
-            let cursor = StreamCursor {
-                stream: shared.clone(),
-                after: Version::EMPTY,
-            };
+            let cursor = StreamCursor::new(shared.clone(), Version::EMPTY);
             let read = store.read_streams(ReadStreamsRequest {
                 streams: vec![cursor],
                 snapshot: None,

@@ -164,9 +164,11 @@ async fn numbers_of_reads() {
                 let positions = page.events.iter().map(|event| event.position);
                 seen.push((positions.collect::<Vec<_>>(), page.scanned_to, page.head));
                 for up_to in [None, Some(0), Some(1), Some(u64::MAX)] {
-                    let cursor = |counter| StreamCursor {
-                        stream: StreamId::new(format!("counter-{counter}")).unwrap(),
-                        after: Version::new(place),
+                    let cursor = |counter| {
+                        StreamCursor::new(
+                            StreamId::new(format!("counter-{counter}")).unwrap(),
+                            Version::new(place),
+                        )
                     };
                     let request = ReadStreamsRequest {
                         streams: vec![cursor(0), cursor(1), cursor(9)],

@@ -117,6 +117,8 @@ impl Log {
             streams.push(StreamExtent {
                 head: head(&events),
                 after: at_cursor.map(|event| event.event_id),
+                // It keeps none.
+                snapshot: None,
             });
             let rest = events
                 .into_iter()

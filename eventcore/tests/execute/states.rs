@@ -1,20 +1,22 @@
-//! Commands whose state is remembered: the same verdicts as without it, and less to read.
+//! The states of streams in the cache: the same verdicts as without it, and less to read.
 #![cfg(all(feature = "macros", feature = "sqlite"))]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     cell::Cell,
-    panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, Mutex, RwLock},
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use eventcore::{
     Command, CommandError, CommandLogic, CommitId, Event, EventStore, ExecuteOptions,
-    ExecutionResponse, IdempotencyKey, Metadata, Position, RetryPolicy, StreamId, StreamKey,
-    Version, execute,
+    ExecutionResponse, IdempotencyKey, LoadError, Metadata, Position, RetryPolicy, StreamId,
+    StreamKey, StreamState, Version, execute, load, load_at,
     memory::MemoryEventStore,
     require,
     sqlite::SqliteEventStore,
@@ -24,7 +26,6 @@ use eventcore::{
     },
     testing::given,
 };
-use futures_util::FutureExt;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +39,33 @@ enum AccountEvent {
 }
 use AccountEvent::{Deposited, Withdrawn};
 
+thread_local! {
+    // Each test has a thread of its own.
+    static PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The state of an account. It cannot be copied.
+#[derive(Debug, Default)]
+struct Account {
+    balance: u64,
+    events: u64,
+}
+
+impl StreamState<AccountEvent> for Account {
+    fn apply(&mut self, event: AccountEvent) {
+        if let Deposited { amount: 13 } = event {
+            assert!(!PANICS.get(), "13 is not a good number");
+        }
+        self.events += 1;
+        match event {
+            Deposited { amount } => self.balance += amount,
+            Withdrawn { amount } => self.balance -= amount,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, StreamKey)]
-#[stream_key(category = "account", event = AccountEvent)]
+#[stream_key(category = "account", event = AccountEvent, state = Account)]
 struct AccountId(u64);
 
 fn id(account: u64) -> StreamId {
@@ -52,26 +78,8 @@ struct Insufficient {
     available: u64,
 }
 
-/// Counts its copies, and panics when it is told to.
-#[derive(Debug, Default)]
-struct Balance(u64);
-
-thread_local! {
-    // Each test has a thread of its own.
-    static COPIES: Cell<usize> = const { Cell::new(0) };
-    static PANICS: Cell<bool> = const { Cell::new(false) };
-}
-
-impl Clone for Balance {
-    fn clone(&self) -> Self {
-        COPIES.set(COPIES.get() + 1);
-        Self(self.0)
-    }
-}
-
 /// Pays in or out; as much as it says, or everything.
 #[derive(Debug, Clone, Command)]
-#[command(cached)]
 struct Book {
     #[stream]
     account: AccountId,
@@ -79,25 +87,17 @@ struct Book {
 }
 
 impl CommandLogic for Book {
-    type State = Balance;
+    type State = ();
     type Error = Insufficient;
 
-    fn apply(&self, Balance(balance): &mut Balance, BookEvent::Account(event): BookEvent<'_>) {
-        if let Deposited { amount: 13 } = event {
-            assert!(!PANICS.get(), "13 is not a good number");
-        }
-        match event {
-            Deposited { amount } => *balance += amount,
-            Withdrawn { amount } => *balance -= amount,
-        }
-    }
-
-    fn handle(&self, balance: &Balance, streams: BookStreams<'_>) -> Result<(), Insufficient> {
+    fn handle(&self, (): &(), streams: BookStreams<'_>) -> Result<(), Insufficient> {
+        assert_eq!(streams.account.version().get(), streams.account.events);
+        assert_eq!(streams.account.key(), &self.account);
         let amount = self.amount.unsigned_abs();
         if self.amount >= 0 {
             streams.account.append(Deposited { amount });
         } else {
-            let available = balance.0;
+            let available = streams.account.balance;
             require!(available >= amount, Insufficient { available });
             streams.account.append(Withdrawn { amount });
         }
@@ -112,9 +112,8 @@ fn book(account: u64, amount: i64) -> Book {
     }
 }
 
-/// The number of events in each list of accounts; the lists are part of the state.
+/// Counts the events in each list of accounts.
 #[derive(Debug, Clone, Command)]
-#[command(cached)]
 struct Lists {
     #[stream]
     left: Vec<AccountId>,
@@ -132,20 +131,20 @@ struct Counts {
 }
 
 impl CommandLogic for Lists {
-    type State = Counts;
+    type State = ();
     type Error = Counts;
 
-    fn apply(&self, counts: &mut Counts, event: ListsEvent<'_>) {
-        match event {
-            ListsEvent::Left(_) => counts.left += 1,
-            ListsEvent::Right(_) => counts.right += 1,
-            ListsEvent::Guard(_) => counts.guard += 1,
-        }
-    }
-
-    /// Its answer is its state.
-    fn handle(&self, counts: &Counts, _: ListsStreams<'_>) -> Result<(), Counts> {
-        Err(counts.clone())
+    /// Its answer is what it sees.
+    fn handle(&self, (): &(), streams: ListsStreams<'_>) -> Result<(), Counts> {
+        Err(Counts {
+            left: streams.left.iter().map(|(_, account)| account.events).sum(),
+            right: streams
+                .right
+                .iter()
+                .map(|(_, account)| account.events)
+                .sum(),
+            guard: streams.guard.map_or(0, |account| account.events),
+        })
     }
 }
 
@@ -263,10 +262,7 @@ async fn plant_raw(
     events: Vec<(&'static str, Bytes)>,
 ) {
     let stream = id(account);
-    let cursor = StreamCursor {
-        stream: stream.clone(),
-        after: Version::new(u64::MAX),
-    };
+    let cursor = StreamCursor::new(stream.clone(), Version::new(u64::MAX));
     let read = ReadStreamsRequest {
         streams: vec![cursor],
         snapshot: None,
@@ -358,7 +354,7 @@ async fn what_another_process_appends_is_seen() {
         assert_eq!(available(&here, 1).await, 10 + round);
         run(&there, book(1, 1)).await.unwrap();
     }
-    assert_eq!(here.states().unwrap().counts().hits, 9);
+    assert_eq!(here.states().unwrap().counts().hits, 10);
 }
 
 #[tokio::test]
@@ -469,7 +465,6 @@ async fn a_past_is_known_by_the_id_of_its_last_event_and_not_by_its_looks() {
 
 /// Returns the sum of two accounts.
 #[derive(Debug, Clone, Command)]
-#[command(cached)]
 struct Total {
     #[stream(read)]
     one: AccountId,
@@ -478,20 +473,13 @@ struct Total {
 }
 
 impl CommandLogic for Total {
-    type State = u64;
+    type State = ();
     type Error = Insufficient;
 
-    fn apply(&self, total: &mut u64, event: TotalEvent<'_>) {
-        let (TotalEvent::One(event) | TotalEvent::Other(event)) = event;
-        match event {
-            Deposited { amount } => *total += amount,
-            Withdrawn { amount } => *total -= amount,
-        }
-    }
-
-    /// Its answer is its state.
-    fn handle(&self, total: &u64, _: TotalStreams<'_>) -> Result<(), Insufficient> {
-        Err(Insufficient { available: *total })
+    /// Its answer is what it sees.
+    fn handle(&self, (): &(), streams: TotalStreams<'_>) -> Result<(), Insufficient> {
+        let available = streams.one.balance + streams.other.balance;
+        Err(Insufficient { available })
     }
 }
 
@@ -619,7 +607,7 @@ async fn a_cancelled_command_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn a_panic_in_apply_leaves_the_state_from_before() {
+async fn a_panic_in_apply_ends_the_command_and_nothing_else() {
     let store = filled(MemoryEventStore::new()).await;
     assert_eq!(available(&store, 1).await, 100);
     let events = [
@@ -629,11 +617,26 @@ async fn a_panic_in_apply_leaves_the_state_from_before() {
     ];
     plant(&store, 1, &events).await;
     PANICS.set(true);
-    let panicked = AssertUnwindSafe(available(&store, 1)).catch_unwind().await;
+    for _ in 0..2 {
+        let error = run(&store, book(1, 1)).await.unwrap_err();
+        let CommandError::StatePanicked {
+            version, message, ..
+        } = &error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!(version.get(), 12);
+        assert!(message.contains("13 is not a good number"), "{message}");
+        let error = load(&store, &AccountId(1)).await.unwrap_err();
+        assert!(
+            matches!(error, LoadError::StatePanicked { .. }),
+            "{error:?}"
+        );
+        // Nobody else is affected.
+        run(&store, book(2, 1)).await.unwrap();
+    }
     PANICS.set(false);
-    assert!(panicked.is_err());
     assert_eq!(available(&store, 1).await, 115);
-    assert_eq!(store.states().counts().misses, 1);
 }
 
 /// A page with an unreadable event leaves nothing in the cache.
@@ -660,20 +663,62 @@ async fn an_unreadable_event_is_an_error_every_time() {
     plant(&mended, 1, &vec![Deposited { amount: 10 }; 10]).await;
     store.become_other(Arc::new(mended));
     assert_eq!(available(&store, 1).await, 100);
-    assert_eq!(store.states().counts().misses, 1);
 }
 
-/// Nothing is copied where nothing is new, and once where something is.
+/// A state that counts its copies.
+#[derive(Debug, Default)]
+struct Copied(u64);
+
+thread_local! {
+    static COPIES: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Clone for Copied {
+    fn clone(&self) -> Self {
+        COPIES.set(COPIES.get() + 1);
+        Self(self.0)
+    }
+}
+
+impl StreamState<AccountEvent> for Copied {
+    fn apply(&mut self, _: AccountEvent) {
+        self.0 += 1;
+    }
+}
+
+/// The same streams, with a state of another type.
+#[derive(Debug, Clone, PartialEq, StreamKey)]
+#[stream_key(category = "account", event = AccountEvent, state = Copied)]
+struct CopiedId(u64);
+
+/// A state is changed in place. While it is in use, it is copied, or folded again if it cannot be.
 #[tokio::test]
-async fn a_hit_copies_the_state_once_at_most() {
+async fn a_state_in_use_stays_as_it_is() {
     let store = filled(MemoryEventStore::new()).await;
-    available(&store, 1).await;
-    let before = COPIES.get();
-    available(&store, 1).await;
-    assert_eq!(COPIES.get(), before);
-    plant(&store, 1, &vec![Deposited { amount: 1 }; 3000]).await;
-    available(&store, 1).await;
-    assert_eq!(COPIES.get(), before + 1);
+    let one = [Deposited { amount: 1 }];
+    for _ in 0..3 {
+        load(&store, &CopiedId(1)).await.unwrap();
+        plant(&store, 1, &one).await;
+    }
+    assert_eq!(COPIES.get(), 0);
+    let held = load(&store, &CopiedId(1)).await.unwrap();
+    plant(&store, 1, &one).await;
+    store.given_out();
+    assert_eq!(load(&store, &CopiedId(1)).await.unwrap().0, 14);
+    assert_eq!((held.0, COPIES.get()), (13, 1));
+    assert_eq!(store.given_out(), [1]);
+
+    let held = load(&store, &AccountId(1)).await.unwrap();
+    plant(&store, 1, &one).await;
+    store.given_out();
+    assert_eq!(available(&store, 1).await, 105);
+    assert_eq!((held.balance, held.version().get()), (104, 14));
+    assert_eq!(store.given_out(), [1, 15], "it is folded again");
+    drop(held);
+    plant(&store, 1, &one).await;
+    store.given_out();
+    assert_eq!(available(&store, 1).await, 106);
+    assert_eq!(store.given_out(), [1]);
 }
 
 async fn counted(store: &Watched, command: Lists) -> (u64, u64, u64) {
@@ -684,7 +729,7 @@ async fn counted(store: &Watched, command: Lists) -> (u64, u64, u64) {
 }
 
 #[tokio::test]
-async fn states_are_told_apart_by_which_field_names_which_stream() {
+async fn a_state_serves_whichever_field_names_its_stream() {
     let store = Watched::new(MemoryEventStore::new());
     plant(&store, 1, &vec![Deposited { amount: 1 }; 1]).await;
     plant(&store, 2, &vec![Deposited { amount: 1 }; 10]).await;
@@ -697,7 +742,7 @@ async fn states_are_told_apart_by_which_field_names_which_stream() {
         assert_eq!(counted(&store, lists(&[1], &[], None)).await, (1, 0, 0));
     }
     let counts = store.states().counts();
-    assert_eq!((counts.hits, counts.misses, counts.states), (6, 6, 6));
+    assert_eq!((counts.hits, counts.misses, counts.states), (20, 2, 2));
 }
 
 #[tokio::test]
@@ -714,7 +759,7 @@ async fn two_stores_share_nothing() {
         (available(&one, 1).await, available(&other, 1).await),
         (15, 20)
     );
-    assert_eq!(one.states().unwrap().counts().misses, 2);
+    assert_eq!(one.states().unwrap().counts().misses, 1);
     assert_eq!(one.states().unwrap().counts().states, 1);
     let handle = sqlite().await;
     let states = |store: &SqliteEventStore| std::ptr::from_ref(store.states().unwrap());
@@ -893,55 +938,194 @@ proptest! {
     }
 }
 
-/// Breaks the promise: what it folds depends on a field that names no stream.
+/// A state that depends on more than its events.
+#[derive(Debug, Default)]
+struct Moody(u64);
+
+impl StreamState<AccountEvent> for Moody {
+    fn apply(&mut self, _: AccountEvent) {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        self.0 += CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Clone, StreamKey)]
+#[stream_key(category = "account", event = AccountEvent, state = Moody)]
+struct MoodyId(u64);
+
 #[derive(Debug, Command)]
-#[command(cached)]
 struct Fee {
     #[stream]
-    account: AccountId,
-    rate: u64,
+    account: MoodyId,
 }
 
 impl CommandLogic for Fee {
-    type State = u64;
+    type State = ();
     type Error = Insufficient;
 
-    fn apply(&self, fees: &mut u64, _: FeeEvent<'_>) {
-        *fees += self.rate;
-    }
-
-    fn handle(&self, fees: &u64, streams: FeeStreams<'_>) -> Result<(), Insufficient> {
-        streams.account.append(Withdrawn { amount: *fees });
+    fn handle(&self, (): &(), streams: FeeStreams<'_>) -> Result<(), Insufficient> {
+        let amount = streams.account.0;
+        streams.account.append(Withdrawn { amount });
         Ok(())
     }
 }
 
-fn fee(rate: u64) -> Fee {
-    Fee {
-        account: AccountId(1),
-        rate,
-    }
-}
-
 #[test]
-#[should_panic(expected = "its `apply` looks at a field that names no stream")]
-fn given_finds_an_apply_that_looks_at_other_fields() {
+#[should_panic(expected = "is not pure")]
+fn given_finds_a_state_that_is_not_pure() {
     let _ = given()
         .events(&AccountId(1), vec![Deposited { amount: 1 }; 3])
-        .executed(fee(1))
-        .when(fee(2));
+        .when(Fee {
+            account: MoodyId(1),
+        });
 }
 
 #[test]
-fn given_lets_cached_commands_pass_that_keep_the_promise() {
+fn given_knows_the_states_of_streams() {
     given()
         .events(&AccountId(1), vec![Deposited { amount: 1 }; 3])
         .executed(book(1, -2))
         .when(book(1, -2))
-        .then_error(Insufficient { available: 1 });
+        .then_error(Insufficient { available: 1 })
+        .then_state_of(&AccountId(1), |account| assert_eq!(account.events, 4));
     given()
         .events(&AccountId(1), vec![Deposited { amount: 5 }; 3])
-        .executed(fee(1))
-        .when(fee(1))
-        .then_events(&AccountId(1), [Withdrawn { amount: 4 }]);
+        .when(book(1, 1))
+        .then_events(&AccountId(1), [Deposited { amount: 1 }])
+        .then_state_of(&AccountId(1), |account| assert_eq!(account.balance, 16));
+}
+
+#[tokio::test]
+async fn loads_are_of_one_snapshot_and_tell_what_is_there() {
+    for store in [
+        filled(MemoryEventStore::new()).await,
+        filled(sqlite().await).await,
+        #[cfg(feature = "postgres")]
+        filled(server::store().await).await,
+    ] {
+        plant(&store, 2, &[Deposited { amount: 7 }]).await;
+        store.given_out();
+        let keys = [AccountId(1), AccountId(3), AccountId(1)];
+        let (all, one) = load(&store, (&keys[..], &AccountId(2))).await.unwrap();
+        assert_eq!(store.given_out(), [11], "one round trip, each stream once");
+        let balances: Vec<u64> = all.iter().map(|account| account.balance).collect();
+        assert_eq!(balances, [100, 0, 100]);
+        let exists: Vec<bool> = all.iter().map(eventcore::Loaded::exists).collect();
+        assert_eq!(exists, [true, false, true]);
+        assert_eq!(
+            (one.balance, one.version().get(), one.position().get()),
+            (7, 1, 11)
+        );
+        assert!(
+            all.iter()
+                .all(|account| account.position() == one.position())
+        );
+        drop(one);
+        run(&store, book(2, 1)).await.unwrap();
+        store.given_out();
+        assert_eq!(load(&store, &AccountId(2)).await.unwrap().balance, 8);
+        assert_eq!(store.given_out(), [1], "commands and loads share states");
+        let two = load(&store, (&AccountId(1), &CopiedId(1)))
+            .await
+            .unwrap_err();
+        assert!(matches!(two, LoadError::TwoStates { .. }), "{two:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_state_of_the_past_is_what_it_was_then() {
+    for store in [
+        filled(MemoryEventStore::new()).await,
+        filled(sqlite().await).await,
+        #[cfg(feature = "postgres")]
+        filled(server::store().await).await,
+    ] {
+        load(&store, &AccountId(1)).await.unwrap();
+        for position in 0..=10_u64 {
+            let at = Position::new(position);
+            let then = load_at(&store, &AccountId(1), at).await.unwrap();
+            assert_eq!(
+                (then.balance, then.version().get()),
+                (10 * position, position)
+            );
+            assert_eq!(then.position(), at);
+        }
+        let error = load_at(&store, &AccountId(1), Position::new(11))
+            .await
+            .unwrap_err();
+        let LoadError::NotYet { latest, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(latest.get(), 10);
+    }
+}
+
+#[tokio::test]
+async fn a_command_can_demand_the_version_that_was_shown() {
+    let store = filled(MemoryEventStore::new()).await;
+    let shown = load(&store, &AccountId(1)).await.unwrap().version();
+    let demanding = |key: u64| ExecuteOptions::new().expect_version(&AccountId(key), shown);
+    execute(&store, book(1, 1), demanding(1)).await.unwrap();
+    let error = execute(&store, book(1, 1), demanding(1)).await.unwrap_err();
+    let CommandError::VersionMoved {
+        expected, actual, ..
+    } = error
+    else {
+        panic!("{error:?}");
+    };
+    assert_eq!((expected, actual.get()), (shown, 11));
+    let error = execute(&store, book(1, 1), demanding(2)).await.unwrap_err();
+    assert!(
+        matches!(error, CommandError::UnknownExpectation { .. }),
+        "{error:?}"
+    );
+    // It is looked at again after a conflict.
+    let shown = load(&store, &AccountId(1)).await.unwrap().version();
+    *store.before_append.lock().unwrap() = Some(Before::Somebody(1));
+    let options = ExecuteOptions::new().expect_version(&AccountId(1), shown);
+    let error = execute(&store, book(1, 1), options).await.unwrap_err();
+    assert!(
+        matches!(error, CommandError::VersionMoved { .. }),
+        "{error:?}"
+    );
+}
+
+/// A command on streams whose events it does not need reads none of them.
+#[tokio::test]
+async fn a_stream_without_a_state_costs_no_events() {
+    #[derive(Debug, Clone, StreamKey)]
+    #[stream_key(category = "account", event = AccountEvent)]
+    struct LogId(u64);
+
+    #[derive(Debug, Command)]
+    struct Note {
+        #[stream]
+        log: LogId,
+    }
+
+    impl CommandLogic for Note {
+        type State = ();
+        type Error = std::convert::Infallible;
+
+        fn handle(&self, (): &(), streams: NoteStreams<'_>) -> Result<(), Self::Error> {
+            streams.log.append(Deposited {
+                amount: streams.log.version().get(),
+            });
+            Ok(())
+        }
+    }
+
+    for store in [
+        filled(MemoryEventStore::new()).await,
+        filled(sqlite().await).await,
+        #[cfg(feature = "postgres")]
+        filled(server::store().await).await,
+    ] {
+        for _ in 0..3 {
+            run(&store, Note { log: LogId(1) }).await.unwrap();
+        }
+        assert_eq!(store.given_out(), [0, 0, 0]);
+        assert_eq!(load(&store, &LogId(1)).await.unwrap().version().get(), 13);
+        assert_eq!(available(&store, 1).await, 100 + 10 + 11 + 12);
+    }
 }
