@@ -118,6 +118,10 @@ fn generated_code_calls_no_method() {
         let expanded = expand(&fs::read_to_string(&path).unwrap());
         let mut calls = MethodCalls::default();
         calls.visit_file(&syn::parse_file(&expanded).unwrap());
+        // The one method whose meaning depends on the type; nobody else has one of this name.
+        calls
+            .0
+            .retain(|call| !call.ends_with("eventcore_state_options ()"));
         assert!(calls.0.is_empty(), "{}: {:?}", path.display(), calls.0);
     }
     assert!(cases > 0, "there are no cases in {}", folder().display());

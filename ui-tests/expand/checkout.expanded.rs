@@ -52,12 +52,45 @@ impl ::core::default::Default for CheckoutDiscovered {
         }
     }
 }
+/// The streams of [`Checkout`] that are known so far, for its `StreamResolver`.
+#[allow(dead_code, deprecated, missing_debug_implementations)]
+pub struct CheckoutKnownStreams<'a> {
+    /// The order.
+    pub order: ::eventcore::command::codegen::FieldHandle<
+        'a,
+        OrderId,
+        ::eventcore::command::ReadOnly,
+    >,
+    pub(crate) lines: ::eventcore::command::codegen::FieldHandle<
+        'a,
+        Vec<Sku>,
+        ::eventcore::command::ReadOnly,
+    >,
+    coupon: ::eventcore::command::codegen::FieldHandle<
+        'a,
+        Option<CouponId>,
+        ::eventcore::command::ReadOnly,
+    >,
+    /// The slot `payment`.
+    pub payment: ::eventcore::command::codegen::FieldHandle<
+        'a,
+        Option<PaymentId>,
+        ::eventcore::command::ReadOnly,
+    >,
+    /// The slot `prices`.
+    pub prices: ::eventcore::command::codegen::FieldHandle<
+        'a,
+        Vec<PriceListId>,
+        ::eventcore::command::ReadOnly,
+    >,
+}
 #[automatically_derived]
 #[allow(deprecated)]
 impl ::eventcore::CommandStreams for Checkout {
     type Streams<'a> = CheckoutStreams<'a> where Self: 'a;
     type Event<'a> = CheckoutEvent<'a> where Self: 'a;
     type Discovered = CheckoutDiscovered;
+    type KnownStreams<'a> = CheckoutKnownStreams<'a> where Self: 'a;
     const DISCOVERS: bool = true;
     fn declare(&self, streams: &mut ::eventcore::command::codegen::Declarations) {
         ::eventcore::command::codegen::Declarations::declare(
@@ -91,49 +124,90 @@ impl ::eventcore::CommandStreams for Checkout {
             &discovered.prices,
         );
     }
-    fn discover(
-        &self,
+    fn discover<'a>(
+        &'a self,
         state: &<Self as ::eventcore::CommandLogic>::State,
-    ) -> ::core::option::Option<Self::Discovered>
+        discovered: &'a Self::Discovered,
+        handles: &mut ::eventcore::command::codegen::Handles<'a>,
+    ) -> ::core::result::Result<
+        ::core::option::Option<Self::Discovered>,
+        ::eventcore::command::HandleMismatch,
+    >
     where
         Self: ::eventcore::CommandLogic,
     {
-        ::core::option::Option::Some(
-            ::eventcore::StreamResolver::discover_related_streams(self, state),
+        let streams = CheckoutKnownStreams {
+            order: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "order",
+                &self.order,
+            )?,
+            lines: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "lines",
+                &self.lines,
+            )?,
+            coupon: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "coupon",
+                &self.coupon,
+            )?,
+            payment: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "payment",
+                &discovered.payment,
+            )?,
+            prices: ::eventcore::command::codegen::Handles::next(
+                handles,
+                "prices",
+                &discovered.prices,
+            )?,
+        };
+        ::core::result::Result::Ok(
+            ::core::option::Option::Some(
+                ::eventcore::StreamResolver::discover_related_streams(
+                    self,
+                    state,
+                    streams,
+                ),
+            ),
         )
     }
     fn streams<'a>(
         &'a self,
         discovered: &'a CheckoutDiscovered,
         handles: &mut ::eventcore::command::codegen::Handles<'a>,
-    ) -> CheckoutStreams<'a> {
-        CheckoutStreams {
+    ) -> ::core::result::Result<
+        CheckoutStreams<'a>,
+        ::eventcore::command::HandleMismatch,
+    > {
+        ::core::result::Result::Ok(CheckoutStreams {
             order: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "order",
                 &self.order,
-            ),
+            )?,
             lines: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "lines",
                 &self.lines,
-            ),
+            )?,
             coupon: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "coupon",
                 &self.coupon,
-            ),
+            )?,
             payment: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "payment",
                 &discovered.payment,
-            ),
+            )?,
             prices: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "prices",
                 &discovered.prices,
-            ),
-        }
+            )?,
+        })
     }
     fn event<'a>(
         &'a self,

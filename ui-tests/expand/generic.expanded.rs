@@ -55,6 +55,32 @@ where
         }
     }
 }
+/// The streams of [`Audit`] that are known so far, for its `StreamResolver`.
+#[allow(dead_code, deprecated, missing_debug_implementations)]
+pub(crate) struct AuditKnownStreams<'s, 'k, K: StreamKey, const N: usize>
+where
+    K: Clone,
+    [K; N]: Default,
+    'k: 's,
+    K: 's,
+{
+    log: crate::renamed::command::codegen::FieldHandle<
+        's,
+        Keyed<'k, K, N>,
+        crate::renamed::command::ReadOnly,
+    >,
+    r#type: crate::renamed::command::codegen::FieldHandle<
+        's,
+        K,
+        crate::renamed::command::ReadOnly,
+    >,
+    /// The slot `next`.
+    pub(crate) next: crate::renamed::command::codegen::FieldHandle<
+        's,
+        Option<K>,
+        crate::renamed::command::ReadOnly,
+    >,
+}
 #[automatically_derived]
 #[allow(deprecated)]
 impl<'a, 'k, K: StreamKey + From<T>, T, const N: usize> crate::renamed::CommandStreams
@@ -67,6 +93,7 @@ where
     type Streams<'s> = Handles<'s, 'k, K, N> where Self: 's;
     type Event<'s> = Happened<'s, 'k, K, N> where Self: 's;
     type Discovered = AuditDiscovered<K>;
+    type KnownStreams<'s> = AuditKnownStreams<'s, 'k, K, N> where Self: 's;
     const DISCOVERS: bool = true;
     fn declare(&self, streams: &mut crate::renamed::command::codegen::Declarations) {
         crate::renamed::command::codegen::Declarations::declare(
@@ -90,39 +117,70 @@ where
             &discovered.next,
         );
     }
-    fn discover(
-        &self,
+    fn discover<'s>(
+        &'s self,
         state: &<Self as crate::renamed::CommandLogic>::State,
-    ) -> ::core::option::Option<Self::Discovered>
+        discovered: &'s Self::Discovered,
+        handles: &mut crate::renamed::command::codegen::Handles<'s>,
+    ) -> ::core::result::Result<
+        ::core::option::Option<Self::Discovered>,
+        crate::renamed::command::HandleMismatch,
+    >
     where
         Self: crate::renamed::CommandLogic,
     {
-        ::core::option::Option::Some(
-            crate::renamed::StreamResolver::discover_related_streams(self, state),
+        let streams = AuditKnownStreams {
+            log: crate::renamed::command::codegen::Handles::next(
+                handles,
+                "log",
+                &self.log,
+            )?,
+            r#type: crate::renamed::command::codegen::Handles::next(
+                handles,
+                "type",
+                &self.r#type,
+            )?,
+            next: crate::renamed::command::codegen::Handles::next(
+                handles,
+                "next",
+                &discovered.next,
+            )?,
+        };
+        ::core::result::Result::Ok(
+            ::core::option::Option::Some(
+                crate::renamed::StreamResolver::discover_related_streams(
+                    self,
+                    state,
+                    streams,
+                ),
+            ),
         )
     }
     fn streams<'s>(
         &'s self,
         discovered: &'s AuditDiscovered<K>,
         handles: &mut crate::renamed::command::codegen::Handles<'s>,
-    ) -> Handles<'s, 'k, K, N> {
-        Handles {
+    ) -> ::core::result::Result<
+        Handles<'s, 'k, K, N>,
+        crate::renamed::command::HandleMismatch,
+    > {
+        ::core::result::Result::Ok(Handles {
             log: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "log",
                 &self.log,
-            ),
+            )?,
             r#type: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "type",
                 &self.r#type,
-            ),
+            )?,
             next: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "next",
                 &discovered.next,
-            ),
-        }
+            )?,
+        })
     }
     fn event<'s>(
         &'s self,

@@ -42,13 +42,16 @@ impl ::eventcore::CommandStreams for Import {
     type Streams<'a> = ImportStreams<'a> where Self: 'a;
     type Event<'a> = ImportEvent<'a> where Self: 'a;
     type Discovered = ();
+    type KnownStreams<'a> = () where Self: 'a;
     fn declare(&self, streams: &mut ::eventcore::command::codegen::Declarations) {
         ::eventcore::command::codegen::Declarations::declare_raw::<
             AccountEvent,
+            (),
             _,
         >(streams, "target", &self.target);
         ::eventcore::command::codegen::Declarations::declare_raw_read_only::<
             LimitsEvent,
+            (),
             _,
         >(streams, "limits", &self.limits);
     }
@@ -56,19 +59,24 @@ impl ::eventcore::CommandStreams for Import {
         &'a self,
         _discovered: &'a (),
         handles: &mut ::eventcore::command::codegen::Handles<'a>,
-    ) -> ImportStreams<'a> {
-        ImportStreams {
+    ) -> ::core::result::Result<
+        ImportStreams<'a>,
+        ::eventcore::command::HandleMismatch,
+    > {
+        ::core::result::Result::Ok(ImportStreams {
             target: ::eventcore::command::codegen::Handles::next_raw::<
                 AccountEvent,
+                (),
                 _,
                 _,
-            >(handles, "target", &self.target),
+            >(handles, "target", &self.target)?,
             limits: ::eventcore::command::codegen::Handles::next_raw::<
                 LimitsEvent,
+                (),
                 _,
                 _,
-            >(handles, "limits", &self.limits),
-        }
+            >(handles, "limits", &self.limits)?,
+        })
     }
     fn event<'a>(
         &'a self,
@@ -81,6 +89,7 @@ impl ::eventcore::CommandStreams for Import {
                     ImportEvent::Target(
                         ::eventcore::command::codegen::FieldRecord::decode_raw::<
                             AccountEvent,
+                            (),
                             _,
                         >(event, &self.target)?,
                     ),
@@ -91,6 +100,7 @@ impl ::eventcore::CommandStreams for Import {
                     ImportEvent::Limits(
                         ::eventcore::command::codegen::FieldRecord::decode_raw::<
                             LimitsEvent,
+                            (),
                             _,
                         >(event, &self.limits)?,
                     ),

@@ -13,3 +13,17 @@ pub struct OrderId {
 #[derive(StreamKey)]
 #[stream_key(category = "item", event = Changed<T>)]
 struct ItemId<T: Clone>(T);
+
+#[derive(StreamKey)]
+#[stream_key(category = "cart", event = CartEvent, state = Cart)]
+struct CartId(Uuid);
+
+#[derive(StreamKey)]
+#[stream_key(
+    category = "user",
+    event = UserEvent,
+    state = users::User,
+    snapshot(revision = 3, every = 1000),
+    traits(Display, FromStr, From)
+)]
+struct UserName(String);

@@ -27,6 +27,7 @@ impl ::eventcore::CommandStreams for Transfer {
     type Streams<'a> = TransferStreams<'a> where Self: 'a;
     type Event<'a> = TransferEvent<'a> where Self: 'a;
     type Discovered = ();
+    type KnownStreams<'a> = () where Self: 'a;
     fn declare(&self, streams: &mut ::eventcore::command::codegen::Declarations) {
         ::eventcore::command::codegen::Declarations::declare(
             streams,
@@ -44,20 +45,23 @@ impl ::eventcore::CommandStreams for Transfer {
         &'a self,
         _discovered: &'a (),
         handles: &mut ::eventcore::command::codegen::Handles<'a>,
-    ) -> TransferStreams<'a> {
-        TransferStreams {
+    ) -> ::core::result::Result<
+        TransferStreams<'a>,
+        ::eventcore::command::HandleMismatch,
+    > {
+        ::core::result::Result::Ok(TransferStreams {
             from: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "from",
                 &self.from,
-            ),
-            to: ::eventcore::command::codegen::Handles::next(handles, "to", &self.to),
+            )?,
+            to: ::eventcore::command::codegen::Handles::next(handles, "to", &self.to)?,
             limits: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "limits",
                 &self.limits,
-            ),
-        }
+            )?,
+        })
     }
     fn event<'a>(
         &'a self,

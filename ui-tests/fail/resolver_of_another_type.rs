@@ -22,7 +22,7 @@ impl CommandLogic for Deposit {
 }
 
 impl StreamResolver for Deposit {
-    fn discover_related_streams(&self, (): &()) -> Vec<OrderId> {
+    fn discover_related_streams(&self, (): &(), _: DepositKnownStreams<'_>) -> Vec<OrderId> {
         vec![OrderId(1)]
     }
 }

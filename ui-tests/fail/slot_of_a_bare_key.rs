@@ -22,7 +22,7 @@ impl CommandLogic for Deposit {
 }
 
 impl StreamResolver for Deposit {
-    fn discover_related_streams(&self, (): &()) -> DepositDiscovered {
+    fn discover_related_streams(&self, (): &(), _: DepositKnownStreams<'_>) -> DepositDiscovered {
         DepositDiscovered { order: OrderId(1) }
     }
 }

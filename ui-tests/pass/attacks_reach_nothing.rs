@@ -35,6 +35,7 @@ impl CommandLogic for Swap {
 struct Shifty(Cell<u64>);
 
 impl StreamKey for Shifty {
+    type State = ();
     type Event = AccountEvent;
     const CATEGORY: &'static str = "account";
 

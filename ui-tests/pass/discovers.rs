@@ -33,7 +33,7 @@ impl CommandLogic for Follow {
 }
 
 impl StreamResolver for Follow {
-    fn discover_related_streams(&self, amounts: &Vec<u64>) -> Found {
+    fn discover_related_streams(&self, amounts: &Vec<u64>, _: FollowKnownStreams<'_>) -> Found {
         Found { next: amounts.first().copied().map(AccountId), orders: amounts.iter().copied().map(OrderId).collect() }
     }
 }

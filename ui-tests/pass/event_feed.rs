@@ -22,6 +22,7 @@ enum Ledger {
 struct ByHand(String);
 
 impl StreamKey for ByHand {
+    type State = ();
     type Event = LimitsEvent;
     const CATEGORY: &'static str = "limits";
 

@@ -23,8 +23,8 @@ struct Hijacked;
 hostile! {
     declare declare_read_only declare_raw declare_raw_read_only next next_raw field decode decode_raw undeclared map
     map_err contains category event_type keyed type_name encode key parse_key stream_id from_stream_id to_owned to_string
-    as_ref into from from_str eq ne fmt default clone serialize deserialize discover discover_related_streams caching
-    streams event apply handle any_of not_in_feed
+    as_ref into from from_str eq ne fmt default clone serialize deserialize discover discover_related_streams
+    streams event apply handle any_of not_in_feed state_options cloned snapshots every take finish state
 }
 
 impl<T> Hostile for T {}
@@ -138,14 +138,13 @@ impl CommandLogic for Note {
 }
 
 impl StreamResolver for Note {
-    fn discover_related_streams(&self, (): &()) -> NoteDiscovered {
+    fn discover_related_streams(&self, (): &(), _: NoteKnownStreams<'_>) -> NoteDiscovered {
         NoteDiscovered { order: Some(OrderId(7)), limits: vec![LimitsId(1), LimitsId(2)] }
     }
 }
 
-/// Commands `cached`, and generic.
+/// A generic command.
 #[derive(Command)]
-#[command(cached)]
 struct Keep<K: eventcore::StreamKey + 'static> {
     #[stream]
     kept: K,

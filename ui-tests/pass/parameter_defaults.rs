@@ -91,7 +91,7 @@ impl<T: HasKey, K: StreamKey> CommandLogic for Discovering<T, K> {
 }
 
 impl<T: HasKey, K: StreamKey> StreamResolver for Discovering<T, K> {
-    fn discover_related_streams(&self, (): &()) -> DiscoveringDiscovered<K> {
+    fn discover_related_streams(&self, (): &(), _: DiscoveringKnownStreams<'_, K>) -> DiscoveringDiscovered<K> {
         DiscoveringDiscovered { more: None }
     }
 }

@@ -31,12 +31,12 @@
     warnings
 )]
 
-use eventcore::{Command, CommandLogic, Event, StreamKey, StreamResolver, EventFeed};
+use eventcore::{Command, CommandLogic, Event, EventFeed, StreamKey, StreamResolver, StreamState};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 
 macro_rules! all {
-    ($key:ident $event:ident $command:ident $feed:ident $variant:ident $field:ident $streams:ident $ev:ident $disc:ident $old:ident $category:literal { $($attr:tt)* }) => {
+    ($key:ident $event:ident $command:ident $feed:ident $variant:ident $field:ident $streams:ident $ev:ident $disc:ident $known:ident $state:ident $old:ident $category:literal { $($attr:tt)* }) => {
         /// Event.
         $($attr)*
         #[derive(Debug, Serialize, Deserialize, Event)]
@@ -61,11 +61,21 @@ macro_rules! all {
             pub amount: u64 }
         #[allow(deprecated)]
         impl From<$old> for $event { fn from(_: $old) -> Self { Self::Other } }
+        /// S.
+        $($attr)*
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        pub struct $state {
+            /// C.
+            pub count: u64 }
+        #[allow(deprecated)]
+        impl StreamState<$event> for $state {
+            fn apply(&mut self, _: $event) { self.count += 1; }
+        }
         /// K.
         $($attr)*
         #[derive(Debug, Clone, StreamKey)]
         #[allow(deprecated)]
-        #[stream_key(category = $category, event = $event)]
+        #[stream_key(category = $category, event = $event, state = $state, snapshot(revision = 1), traits(Display, FromStr, From))]
         pub struct $key {
             /// K.
             $($attr)*
@@ -98,7 +108,7 @@ macro_rules! all {
         }
         #[allow(deprecated)]
         impl<K: StreamKey> StreamResolver for $command<'_, K> {
-            fn discover_related_streams(&self, _: &u64) -> $disc { $disc::default() }
+            fn discover_related_streams(&self, _: &u64, _: $known<'_, K>) -> $disc { $disc::default() }
         }
         /// Feed.
         $($attr)*
@@ -111,29 +121,9 @@ macro_rules! all {
         }
     };
 }
-all! { Key Happened Do Feed Variant field DoStreams DoEvent DoDiscovered Old "thing" {} }
-all! { OldKey OldHappened OldDo OldFeed OldVariant old_field OldDoStreams OldDoEvent OldDoDiscovered OldOld "old" { #[deprecated] } }
+all! { Key Happened Do Feed Variant field DoStreams DoEvent DoDiscovered DoKnownStreams State Old "thing" {} }
+all! { OldKey OldHappened OldDo OldFeed OldVariant old_field OldDoStreams OldDoEvent OldDoDiscovered OldDoKnownStreams OldState OldOld "old" { #[deprecated] } }
 
-/// Cached.
-#[deprecated]
-#[derive(Debug, Command)]
-#[command(cached)]
-#[allow(deprecated)]
-pub struct Cached {
-    /// F.
-    #[stream]
-    #[deprecated]
-    pub key: OldKey,
-}
-#[allow(deprecated)]
-impl CommandLogic for Cached {
-    type State = u64;
-    type Error = Infallible;
-    fn apply(&self, _: &mut u64, _: CachedEvent<'_>) {}
-    fn handle(&self, _: &u64, _: CachedStreams<'_>) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
 
 /// One.
 #[derive(Debug, Command)]

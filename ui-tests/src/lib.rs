@@ -1,6 +1,6 @@
 //! The domain that the cases share: accounts, limits, orders, and a transfer between accounts.
 
-use eventcore::{Command, CommandLogic, Event, StreamKey};
+use eventcore::{Command, CommandLogic, Event, StreamKey, StreamState};
 use serde::{Deserialize, Serialize};
 
 /// The events of an account.
@@ -35,9 +35,25 @@ pub enum LimitsEvent {
     },
 }
 
+/// The state of an account.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// The balance.
+    pub balance: u64,
+}
+
+impl StreamState<AccountEvent> for Account {
+    fn apply(&mut self, event: AccountEvent) {
+        match event {
+            AccountEvent::Deposited { amount } => self.balance += amount,
+            AccountEvent::Withdrawn { amount } => self.balance -= amount,
+        }
+    }
+}
+
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
-#[stream_key(category = "account", event = AccountEvent)]
+#[stream_key(category = "account", event = AccountEvent, state = Account)]
 pub struct AccountId(pub u64);
 
 /// An order.

@@ -152,15 +152,14 @@ impl Seen {
     fn page(&mut self, request: &ReadStreamsRequest, page: &StreamPage) {
         let first = request.snapshot.is_none();
         self.rounds += usize::from(first);
-        // If the read does not continue from the previous one, a new attempt has started.
-        let starts_over = request.streams.iter().any(|cursor| {
-            let elsewhere = |read: &ReadStream| {
-                read.stream == cursor.stream.as_str() && read.version != cursor.after.get()
-            };
-            first && self.read.iter().any(elsewhere)
-        });
-        if starts_over {
-            self.read.clear();
+        if first {
+            // A stream that is not read on from where it was is read anew.
+            self.read.retain(|read| {
+                let goes_on = |cursor: &StreamCursor| {
+                    read.stream != cursor.stream.as_str() || read.version == cursor.after.get()
+                };
+                request.streams.iter().all(goes_on)
+            });
         }
         for (number, cursor) in request.streams.iter().enumerate() {
             let read = self.stream(cursor);

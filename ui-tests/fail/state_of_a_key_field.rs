@@ -1,12 +1,12 @@
-//! A command whose state is remembered.
+//! The state belongs to the key, not to the field.
 
 use eventcore::Command;
 use ui_tests::*;
 
 #[derive(Command)]
-#[command(cached)]
 struct Withdraw {
-    #[stream]
+    #[stream(state = Account)]
     account: AccountId,
-    amount: u64,
 }
+
+fn main() {}

@@ -1,10 +1,10 @@
-//! `cached` is one word.
+//! States are cached without being asked for.
 
 use eventcore::Command;
 use ui_tests::*;
 
 #[derive(Command)]
-#[command(cached = true)]
+#[command(cached)]
 struct Withdraw {
     #[stream]
     account: AccountId,

@@ -1,0 +1,11 @@
+//! `load` takes references to keys.
+
+use eventcore::{load, memory::MemoryEventStore};
+use ui_tests::*;
+
+async fn run(store: &MemoryEventStore) {
+    let _ = load(store, AccountId(1)).await;
+    let _ = load(store, "account-1").await;
+}
+
+fn main() {}
