@@ -124,90 +124,81 @@ impl ::eventcore::CommandStreams for Checkout {
             &discovered.prices,
         );
     }
-    fn discover<'a>(
+    fn known_streams<'a>(
         &'a self,
-        state: &<Self as ::eventcore::CommandLogic>::State,
-        discovered: &'a Self::Discovered,
+        discovered: &'a CheckoutDiscovered,
         handles: &mut ::eventcore::command::codegen::Handles<'a>,
-    ) -> ::core::result::Result<
-        ::core::option::Option<Self::Discovered>,
-        ::eventcore::command::HandleMismatch,
-    >
-    where
-        Self: ::eventcore::CommandLogic,
-    {
-        let streams = CheckoutKnownStreams {
+    ) -> ::core::option::Option<CheckoutKnownStreams<'a>> {
+        ::core::option::Option::Some(CheckoutKnownStreams {
             order: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "order",
                 &self.order,
-            )?,
+            ),
             lines: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "lines",
                 &self.lines,
-            )?,
+            ),
             coupon: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "coupon",
                 &self.coupon,
-            )?,
+            ),
             payment: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "payment",
                 &discovered.payment,
-            )?,
+            ),
             prices: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "prices",
                 &discovered.prices,
-            )?,
-        };
-        ::core::result::Result::Ok(
-            ::core::option::Option::Some(
-                ::eventcore::StreamResolver::discover_related_streams(
-                    self,
-                    state,
-                    streams,
-                ),
             ),
-        )
+        })
+    }
+    fn discover<'a>(
+        &'a self,
+        state: &<Self as ::eventcore::CommandLogic>::State,
+        streams: Self::KnownStreams<'a>,
+    ) -> Self::Discovered
+    where
+        Self: ::eventcore::CommandLogic,
+    {
+        ::eventcore::StreamResolver::discover_related_streams(self, state, streams)
     }
     fn streams<'a>(
         &'a self,
         discovered: &'a CheckoutDiscovered,
         handles: &mut ::eventcore::command::codegen::Handles<'a>,
-    ) -> ::core::result::Result<
-        CheckoutStreams<'a>,
-        ::eventcore::command::HandleMismatch,
-    > {
-        ::core::result::Result::Ok(CheckoutStreams {
+    ) -> CheckoutStreams<'a> {
+        CheckoutStreams {
             order: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "order",
                 &self.order,
-            )?,
+            ),
             lines: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "lines",
                 &self.lines,
-            )?,
+            ),
             coupon: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "coupon",
                 &self.coupon,
-            )?,
+            ),
             payment: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "payment",
                 &discovered.payment,
-            )?,
+            ),
             prices: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "prices",
                 &discovered.prices,
-            )?,
-        })
+            ),
+        }
     }
     fn event<'a>(
         &'a self,

@@ -117,70 +117,61 @@ where
             &discovered.next,
         );
     }
-    fn discover<'s>(
+    fn known_streams<'s>(
         &'s self,
-        state: &<Self as crate::renamed::CommandLogic>::State,
-        discovered: &'s Self::Discovered,
+        discovered: &'s AuditDiscovered<K>,
         handles: &mut crate::renamed::command::codegen::Handles<'s>,
-    ) -> ::core::result::Result<
-        ::core::option::Option<Self::Discovered>,
-        crate::renamed::command::HandleMismatch,
-    >
-    where
-        Self: crate::renamed::CommandLogic,
-    {
-        let streams = AuditKnownStreams {
+    ) -> ::core::option::Option<AuditKnownStreams<'s, 'k, K, N>> {
+        ::core::option::Option::Some(AuditKnownStreams {
             log: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "log",
                 &self.log,
-            )?,
+            ),
             r#type: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "type",
                 &self.r#type,
-            )?,
+            ),
             next: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "next",
                 &discovered.next,
-            )?,
-        };
-        ::core::result::Result::Ok(
-            ::core::option::Option::Some(
-                crate::renamed::StreamResolver::discover_related_streams(
-                    self,
-                    state,
-                    streams,
-                ),
             ),
-        )
+        })
+    }
+    fn discover<'s>(
+        &'s self,
+        state: &<Self as crate::renamed::CommandLogic>::State,
+        streams: Self::KnownStreams<'s>,
+    ) -> Self::Discovered
+    where
+        Self: crate::renamed::CommandLogic,
+    {
+        crate::renamed::StreamResolver::discover_related_streams(self, state, streams)
     }
     fn streams<'s>(
         &'s self,
         discovered: &'s AuditDiscovered<K>,
         handles: &mut crate::renamed::command::codegen::Handles<'s>,
-    ) -> ::core::result::Result<
-        Handles<'s, 'k, K, N>,
-        crate::renamed::command::HandleMismatch,
-    > {
-        ::core::result::Result::Ok(Handles {
+    ) -> Handles<'s, 'k, K, N> {
+        Handles {
             log: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "log",
                 &self.log,
-            )?,
+            ),
             r#type: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "type",
                 &self.r#type,
-            )?,
+            ),
             next: crate::renamed::command::codegen::Handles::next(
                 handles,
                 "next",
                 &discovered.next,
-            )?,
-        })
+            ),
+        }
     }
     fn event<'s>(
         &'s self,

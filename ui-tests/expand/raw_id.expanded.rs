@@ -59,24 +59,21 @@ impl ::eventcore::CommandStreams for Import {
         &'a self,
         _discovered: &'a (),
         handles: &mut ::eventcore::command::codegen::Handles<'a>,
-    ) -> ::core::result::Result<
-        ImportStreams<'a>,
-        ::eventcore::command::HandleMismatch,
-    > {
-        ::core::result::Result::Ok(ImportStreams {
+    ) -> ImportStreams<'a> {
+        ImportStreams {
             target: ::eventcore::command::codegen::Handles::next_raw::<
                 AccountEvent,
                 (),
                 _,
                 _,
-            >(handles, "target", &self.target)?,
+            >(handles, "target", &self.target),
             limits: ::eventcore::command::codegen::Handles::next_raw::<
                 LimitsEvent,
                 (),
                 _,
                 _,
-            >(handles, "limits", &self.limits)?,
-        })
+            >(handles, "limits", &self.limits),
+        }
     }
     fn event<'a>(
         &'a self,

@@ -45,23 +45,20 @@ impl ::eventcore::CommandStreams for Transfer {
         &'a self,
         _discovered: &'a (),
         handles: &mut ::eventcore::command::codegen::Handles<'a>,
-    ) -> ::core::result::Result<
-        TransferStreams<'a>,
-        ::eventcore::command::HandleMismatch,
-    > {
-        ::core::result::Result::Ok(TransferStreams {
+    ) -> TransferStreams<'a> {
+        TransferStreams {
             from: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "from",
                 &self.from,
-            )?,
-            to: ::eventcore::command::codegen::Handles::next(handles, "to", &self.to)?,
+            ),
+            to: ::eventcore::command::codegen::Handles::next(handles, "to", &self.to),
             limits: ::eventcore::command::codegen::Handles::next(
                 handles,
                 "limits",
                 &self.limits,
-            )?,
-        })
+            ),
+        }
     }
     fn event<'a>(
         &'a self,

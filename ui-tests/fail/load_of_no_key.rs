@@ -5,7 +5,6 @@ use ui_tests::*;
 
 async fn run(store: &MemoryEventStore) {
     let _ = load(store, AccountId(1)).await;
-    let _ = load(store, "account-1").await;
 }
 
 fn main() {}

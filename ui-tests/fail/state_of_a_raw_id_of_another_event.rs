@@ -1,4 +1,5 @@
-//! The state of a raw id is folded from the events of the field.
+//! The state of a raw id is folded from the events of the field. rustc reports the bound wherever the types that
+//! depend on it are mentioned; the first report says what to do.
 
 use eventcore::{Command, StreamId};
 use ui_tests::*;

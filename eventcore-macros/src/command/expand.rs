@@ -268,8 +268,8 @@ fn command_streams(command: &Command, errors: &Errors) -> TokenStream {
                 &#lifetime self,
                 #discovered_name: &#lifetime #discovered_type,
                 #handles_name: &mut #krate::command::codegen::Handles<#lifetime>,
-            ) -> ::core::result::Result<#streams #arguments, #krate::command::HandleMismatch> {
-                ::core::result::Result::Ok(#streams { #handles })
+            ) -> #streams #arguments {
+                #streams { #handles }
             }
             fn event<#lifetime>(
                 &#lifetime self,
@@ -305,7 +305,7 @@ fn handles(command: &Command) -> TokenStream {
             },
             span,
         );
-        quote_spanned!(span=> #ident: #krate::command::codegen::Handles::#next #turbofish(handles, #name, #place)?)
+        quote_spanned!(span=> #ident: #krate::command::codegen::Handles::#next #turbofish(handles, #name, #place))
     });
     let unused = fields
         .is_empty()
@@ -399,14 +399,16 @@ fn declare_slots(command: &Command, declare: impl Iterator<Item = TokenStream>) 
     }
 }
 
+/// Returns the methods through which the resolver is called.
 fn discover(command: &Command, discovered: &Discovered) -> TokenStream {
     let Command {
         krate, lifetime, ..
     } = command;
     let span = Span::call_site().located_at(discovered.word);
     let located = path_at(krate, span);
-    let known_streams = &discovered.known_streams;
-    let handles = handles(command);
+    let ident = &discovered.known_streams;
+    let arguments = arguments(Some(lifetime), &command.field_generics);
+    let (handles, ty) = (handles(command), discovered_type(command));
     let resolve = quote_spanned!(span=>
         #located::StreamResolver::discover_related_streams(self, state, streams)
     );
@@ -415,20 +417,22 @@ fn discover(command: &Command, discovered: &Discovered) -> TokenStream {
     let found = parameter("discovered", any_slot);
     let taken = parameter("handles", !command.fields.is_empty());
     quote! {
+        fn known_streams<#lifetime>(
+            &#lifetime self,
+            #found: &#lifetime #ty,
+            #taken: &mut #krate::command::codegen::Handles<#lifetime>,
+        ) -> ::core::option::Option<#ident #arguments> {
+            ::core::option::Option::Some(#ident { #handles })
+        }
         fn discover<#lifetime>(
             &#lifetime self,
             state: &<Self as #krate::CommandLogic>::State,
-            #found: &#lifetime Self::Discovered,
-            #taken: &mut #krate::command::codegen::Handles<#lifetime>,
-        ) -> ::core::result::Result<
-            ::core::option::Option<Self::Discovered>,
-            #krate::command::HandleMismatch,
-        >
+            streams: Self::KnownStreams<#lifetime>,
+        ) -> Self::Discovered
         where
             Self: #krate::CommandLogic,
         {
-            let streams = #known_streams { #handles };
-            ::core::result::Result::Ok(::core::option::Option::Some(#resolve))
+            #resolve
         }
     }
 }

@@ -30,7 +30,8 @@ pub struct ReadOnly;
 #[diagnostic::on_unimplemented(
     message = "this stream is read-only",
     label = "cannot append here",
-    note = "declare the field `#[stream]` instead of `#[stream(read)]` to append to it"
+    note = "declare the field `#[stream]` instead of `#[stream(read)]` to append to it",
+    note = "a `StreamResolver` only reads; append in `handle`"
 )]
 pub trait CanAppend: sealed::Mode {}
 

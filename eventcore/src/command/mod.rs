@@ -58,32 +58,33 @@ pub trait CommandStreams {
     /// Declares the discovered streams, in order.
     fn declare_discovered(_discovered: &Self::Discovered, _streams: &mut Declarations) {}
 
-    /// Calls the [`StreamResolver`] to find further streams that the command needs; returns `None`
-    /// without slots.
-    ///
-    /// # Errors
-    /// Returns [`HandleMismatch`] if the handles are not those of the declared streams.
+    /// Creates the handles for the [`StreamResolver`]; returns `None` without slots.
+    fn known_streams<'a>(
+        &'a self,
+        _discovered: &'a Self::Discovered,
+        _handles: &mut Handles<'a>,
+    ) -> Option<Self::KnownStreams<'a>> {
+        None
+    }
+
+    /// Calls the [`StreamResolver`] to find further streams that the command needs.
     fn discover<'a>(
         &'a self,
         _state: &Self::State,
-        _discovered: &'a Self::Discovered,
-        _handles: &mut Handles<'a>,
-    ) -> Result<Option<Self::Discovered>, HandleMismatch>
+        _streams: Self::KnownStreams<'a>,
+    ) -> Self::Discovered
     where
         Self: CommandLogic,
     {
-        Ok(None)
+        Self::Discovered::default()
     }
 
     /// Creates the handles, one for each declared and then each discovered stream, in order.
-    ///
-    /// # Errors
-    /// Returns [`HandleMismatch`] if they are not those of the declared streams.
     fn streams<'a>(
         &'a self,
         discovered: &'a Self::Discovered,
         handles: &mut Handles<'a>,
-    ) -> Result<Self::Streams<'a>, HandleMismatch>;
+    ) -> Self::Streams<'a>;
 
     /// Decodes an event of one of the streams.
     ///
@@ -123,7 +124,30 @@ pub trait CommandLogic: CommandStreams {
     /// commit order. It is not called if the state has no size, as `()` has none: then no event is
     /// decoded for it.
     ///
-    /// The default is for such commands; it does not build with any other `State`.
+    /// The default is for such commands; it does not build with any other `State`, although `cargo
+    /// check` accepts it:
+    ///
+    /// ```compile_fail,E0080
+    /// # use eventcore::{Command, CommandLogic, Event, RetryPolicy, StreamKey, execute, memory::MemoryEventStore};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Event)]
+    /// # enum CounterEvent { Counted }
+    /// # #[derive(StreamKey)]
+    /// # #[stream_key(category = "counter", event = CounterEvent)]
+    /// # struct CounterId(u32);
+    /// #[derive(Command)]
+    /// struct Count { #[stream] counter: CounterId }
+    ///
+    /// impl CommandLogic for Count {
+    ///     type State = u64; // and no `apply`
+    ///     type Error = std::convert::Infallible;
+    ///
+    ///     fn handle(&self, _: &u64, _: CountStreams<'_>) -> Result<(), Self::Error> {
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # let _ = execute(&MemoryEventStore::new(), Count { counter: CounterId(1) }, RetryPolicy::new());
+    /// ```
     fn apply(&self, state: &mut Self::State, event: Self::Event<'_>) {
         const {
             assert!(

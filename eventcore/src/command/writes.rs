@@ -1,7 +1,12 @@
 //! The buffer of appended events, which are checked against the declarations, encoded at once, and
 //! kept in the order of the appends.
 
-use std::{any::Any, cell::RefCell, fmt, ops::Range};
+use std::{
+    any::Any,
+    cell::{OnceCell, RefCell},
+    fmt,
+    ops::Range,
+};
 
 use super::{
     Slot, StreamHandle,
@@ -19,6 +24,15 @@ use crate::{
 pub(crate) struct WriteBuffer {
     slots: Vec<Slot>,
     writes: RefCell<Writes>,
+    /// The states of handles that match no slot.
+    strays: OnceCell<Box<Stray>>,
+}
+
+/// An empty state, for a handle that is never used: the command fails before it decides.
+#[derive(Debug)]
+struct Stray {
+    state: Box<dyn Any + Send + Sync>,
+    next: OnceCell<Box<Self>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +64,24 @@ impl WriteBuffer {
         Self {
             slots,
             writes: RefCell::default(),
+            strays: OnceCell::new(),
+        }
+    }
+
+    /// Returns an empty state that lives as long as the buffer.
+    fn stray<S: Default + Send + Sync + 'static>(&self) -> &S {
+        let mut place = &self.strays;
+        loop {
+            let stray = place.get_or_init(|| {
+                Box::new(Stray {
+                    state: Box::new(S::default()),
+                    next: OnceCell::new(),
+                })
+            });
+            if let Some(state) = stray.state.downcast_ref() {
+                return state;
+            }
+            place = &stray.next;
         }
     }
 
@@ -133,6 +165,7 @@ pub struct Handles<'a> {
     next: usize,
     /// `true` if all handles are read-only, however the streams are declared.
     only_read: bool,
+    mismatch: Option<HandleMismatch>,
 }
 
 impl<'a> Handles<'a> {
@@ -142,6 +175,7 @@ impl<'a> Handles<'a> {
             states,
             next: 0,
             only_read: false,
+            mismatch: None,
         }
     }
 
@@ -154,26 +188,20 @@ impl<'a> Handles<'a> {
     }
 
     /// Returns the handle or handles of the field that is declared as `name`.
-    ///
-    /// # Errors
-    /// Returns [`HandleMismatch`] if another one is declared at this position.
     pub fn next<F: StreamField<ByKey>, A: Mode + 'a>(
         &mut self,
         name: &'static str,
         field: &'a F,
-    ) -> Result<F::Handle<'a, A>, HandleMismatch> {
+    ) -> F::Handle<'a, A> {
         self.field(name, field)
     }
 
     /// Returns the handle or handles of the field of raw stream ids that is declared as `name`.
-    ///
-    /// # Errors
-    /// Returns [`HandleMismatch`] if another one is declared at this position.
     pub fn next_raw<E, S, F: StreamField<Raw<E, S>>, A: Mode + 'a>(
         &mut self,
         name: &'static str,
         field: &'a F,
-    ) -> Result<F::Handle<'a, A>, HandleMismatch> {
+    ) -> F::Handle<'a, A> {
         self.field(name, field)
     }
 
@@ -181,17 +209,17 @@ impl<'a> Handles<'a> {
         &mut self,
         name: &'static str,
         field: &'a F,
-    ) -> Result<F::Handle<'a, A>, HandleMismatch> {
+    ) -> F::Handle<'a, A> {
         let handle = field.handle(&mut FieldHandles {
             handles: self,
             name,
             index: 0,
-        })?;
+        });
         // The next stream is not the first of its field.
         if self.slot().is_some_and(|slot| slot.index > 0) {
-            return Err(HandleMismatch::TooFew { field: name });
+            self.refuse(HandleMismatch::TooFew { field: name });
         }
-        Ok(handle)
+        handle
     }
 
     /// Returns the stream whose handle is taken next.
@@ -199,11 +227,16 @@ impl<'a> Handles<'a> {
         self.buffer.slots.get(self.next)
     }
 
-    /// Checks that the handles of all declared streams were taken.
-    pub(crate) fn finish(&self) -> Result<(), HandleMismatch> {
-        match self.slot() {
-            Some(slot) => Err(HandleMismatch::TooFew { field: slot.name }),
-            None => Ok(()),
+    fn refuse(&mut self, mismatch: HandleMismatch) {
+        self.mismatch.get_or_insert(mismatch);
+    }
+
+    /// Checks that exactly the handles of the declared streams were taken.
+    pub(crate) fn finish(self) -> Result<(), HandleMismatch> {
+        match (self.mismatch, self.slot()) {
+            (Some(mismatch), _) => Err(mismatch),
+            (None, Some(slot)) => Err(HandleMismatch::TooFew { field: slot.name }),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -212,6 +245,7 @@ impl fmt::Debug for Handles<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handles")
             .field("next", &self.next)
+            .field("mismatch", &self.mismatch)
             .finish_non_exhaustive()
     }
 }
@@ -225,11 +259,27 @@ pub struct FieldHandles<'h, 'a> {
 }
 
 impl<'a> FieldHandles<'_, 'a> {
-    /// Returns the next handle, of the stream that `key` names.
+    /// Returns the next handle, of the stream that `key` names. A handle that does not match its
+    /// slot is recorded as a mismatch and belongs to no slot.
     pub(crate) fn take<K: HandleKey, A: Mode>(
         &mut self,
         key: &'a K::Key,
-    ) -> Result<StreamHandle<'a, K, A>, HandleMismatch> {
+    ) -> StreamHandle<'a, K, A> {
+        let matched = self.matched::<K, A>();
+        let Handles { buffer, next, .. } = *self.handles;
+        self.handles.next += 1;
+        self.index += 1;
+        match matched {
+            Ok(state) => StreamHandle::new(buffer, next, key, state),
+            Err(mismatch) => {
+                self.handles.refuse(mismatch);
+                StreamHandle::new(buffer, usize::MAX, key, buffer.stray())
+            }
+        }
+    }
+
+    /// Returns the state of the next slot, if the slot is that of the handle.
+    fn matched<K: HandleKey, A: Mode>(&self) -> Result<&'a K::State, HandleMismatch> {
         let field = self.name;
         let Some(slot) = self.handles.slot() else {
             return Err(HandleMismatch::TooMany { field });
@@ -249,13 +299,9 @@ impl<'a> FieldHandles<'_, 'a> {
             return Err(HandleMismatch::OtherAccess { field });
         }
         let state = slot.read.and_then(|read| self.handles.states.get(read));
-        let Some(state) = state.and_then(|state| state.downcast_ref()) else {
-            return Err(HandleMismatch::OtherKey { field });
-        };
-        let handle = StreamHandle::new(self.handles.buffer, self.handles.next, key, state);
-        self.handles.next += 1;
-        self.index += 1;
-        Ok(handle)
+        state
+            .and_then(|state| state.downcast_ref())
+            .ok_or(HandleMismatch::OtherKey { field })
     }
 }
 

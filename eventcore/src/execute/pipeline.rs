@@ -586,9 +586,16 @@ impl<C: CommandLogic> Machine<C> {
         let states = settled.states(&attempt.reading);
         let buffer = WriteBuffer::new(attempt.slots.clone());
         let mut handles = Handles::new(&buffer, &states).read_only();
-        self.command
-            .discover(&attempt.state, &attempt.discovered, &mut handles)
-            .map_err(|mismatch| Undecided::Failed(mismatch.into()))
+        let known = self
+            .command
+            .known_streams(&attempt.discovered, &mut handles);
+        let Some(known) = known else {
+            return Ok(None);
+        };
+        handles
+            .finish()
+            .map_err(|mismatch| Undecided::Failed(mismatch.into()))?;
+        Ok(Some(self.command.discover(&attempt.state, known)))
     }
 
     /// Returns the discovered slots. None of them may be a declared stream.
@@ -646,9 +653,13 @@ impl<C: CommandLogic> Machine<C> {
         let buffer = WriteBuffer::new(mem::take(&mut attempt.slots));
         let mut handles = Handles::new(&buffer, &states);
         let streams = self.command.streams(&attempt.discovered, &mut handles);
-        let decided = streams
-            .and_then(|streams| handles.finish().map(|()| streams))
-            .map(|streams| self.command.handle(&attempt.state, streams));
+        let decided = match handles.finish() {
+            Ok(()) => Ok(self.command.handle(&attempt.state, streams)),
+            Err(mismatch) => {
+                drop(streams);
+                Err(mismatch)
+            }
+        };
         let (slots, events) = buffer.finish();
         attempt.slots = slots;
         match (decided, events) {

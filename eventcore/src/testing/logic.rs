@@ -4,10 +4,7 @@ use std::cell::RefCell;
 
 use crate::{
     CommandLogic, CommandStreams, DecodeError,
-    command::{
-        HandleMismatch,
-        codegen::{Declarations, FieldRecord, Handles},
-    },
+    command::codegen::{Declarations, FieldRecord, Handles},
 };
 
 /// A decision that replaces the command's own.
@@ -93,20 +90,27 @@ impl<C: CommandLogic, L: Logic<C>> CommandStreams for Case<'_, C, L> {
         C::declare_discovered(discovered, streams);
     }
 
+    fn known_streams<'a>(
+        &'a self,
+        discovered: &'a C::Discovered,
+        handles: &mut Handles<'a>,
+    ) -> Option<C::KnownStreams<'a>> {
+        self.command.known_streams(discovered, handles)
+    }
+
     fn discover<'a>(
         &'a self,
         state: &<Self as CommandLogic>::State,
-        discovered: &'a Self::Discovered,
-        handles: &mut Handles<'a>,
-    ) -> Result<Option<Self::Discovered>, HandleMismatch> {
-        self.command.discover(state, discovered, handles)
+        streams: Self::KnownStreams<'a>,
+    ) -> Self::Discovered {
+        self.command.discover(state, streams)
     }
 
     fn streams<'a>(
         &'a self,
         discovered: &'a C::Discovered,
         handles: &mut Handles<'a>,
-    ) -> Result<C::Streams<'a>, HandleMismatch> {
+    ) -> C::Streams<'a> {
         self.command.streams(discovered, handles)
     }
 

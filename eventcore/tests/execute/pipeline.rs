@@ -13,7 +13,7 @@ use eventcore::{
     RetryContext, RetryPolicy, RetryReason, StreamId, StreamKey, StreamResolver, StreamState,
     Version, VersionConflict,
     command::{
-        HandleMismatch, ReadOnly,
+        ReadOnly,
         codegen::{Declarations, FieldEvent, FieldHandle, FieldRecord, Handles},
     },
     execute::{AppendStep, ExecutePipeline, ReadStep, Step},
@@ -118,25 +118,31 @@ impl CommandStreams for Add {
         streams.declare("found", &discovered.found);
     }
 
-    fn discover<'a>(
+    fn known_streams<'a>(
         &'a self,
-        state: &State,
-        _: &'a AddDiscovered,
-        _: &mut Handles<'a>,
-    ) -> Result<Option<AddDiscovered>, HandleMismatch> {
-        Ok(Some(self.discover_related_streams(state, ())))
+        discovered: &'a AddDiscovered,
+        handles: &mut Handles<'a>,
+    ) -> Option<()> {
+        let _ = handles.next::<_, ReadOnly>("to", &self.to);
+        let _ = handles.next::<_, ReadOnly>("limit", &self.limit);
+        let _ = handles.next::<_, ReadOnly>("found", &discovered.found);
+        Some(())
+    }
+
+    fn discover(&self, state: &State, (): ()) -> AddDiscovered {
+        self.discover_related_streams(state, ())
     }
 
     fn streams<'a>(
         &'a self,
         discovered: &'a AddDiscovered,
         handles: &mut Handles<'a>,
-    ) -> Result<AddStreams<'a>, HandleMismatch> {
-        Ok(AddStreams {
-            to: handles.next("to", &self.to)?,
-            limit: handles.next("limit", &self.limit)?,
-            found: handles.next("found", &discovered.found)?,
-        })
+    ) -> AddStreams<'a> {
+        AddStreams {
+            to: handles.next("to", &self.to),
+            limit: handles.next("limit", &self.limit),
+            found: handles.next("found", &discovered.found),
+        }
     }
 
     fn event<'a>(
@@ -220,7 +226,7 @@ impl CommandStreams for Plain {
         &'a self,
         discovered: &'a AddDiscovered,
         handles: &mut Handles<'a>,
-    ) -> Result<AddStreams<'a>, HandleMismatch> {
+    ) -> AddStreams<'a> {
         self.0.streams(discovered, handles)
     }
 

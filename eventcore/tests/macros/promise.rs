@@ -105,7 +105,7 @@ mod hand_written {
     struct Case {
         keys: Keys,
         declare: fn(&Keys, &mut Declarations),
-        streams: for<'a> fn(&'a Keys, &mut Handles<'a>) -> Result<Taken<'a>, HandleMismatch>,
+        streams: for<'a> fn(&'a Keys, &mut Handles<'a>) -> Taken<'a>,
     }
 
     impl CommandStreams for Case {
@@ -118,11 +118,7 @@ mod hand_written {
             (self.declare)(&self.keys, streams);
         }
 
-        fn streams<'a>(
-            &'a self,
-            (): &'a (),
-            handles: &mut Handles<'a>,
-        ) -> Result<Taken<'a>, HandleMismatch> {
+        fn streams<'a>(&'a self, (): &'a (), handles: &mut Handles<'a>) -> Taken<'a> {
             (self.streams)(&self.keys, handles)
         }
 
@@ -159,18 +155,16 @@ mod hand_written {
     async fn handles_that_are_not_those_of_the_declarations_are_refused() {
         use HandleMismatch as M;
         type Declare = fn(&Keys, &mut Declarations);
-        type Streams = for<'a> fn(&'a Keys, &mut Handles<'a>) -> Result<Taken<'a>, HandleMismatch>;
+        type Streams = for<'a> fn(&'a Keys, &mut Handles<'a>) -> Taken<'a>;
         let cases: Vec<(Declare, Streams, M)> = vec![
             (
                 |keys, streams| {
                     streams.declare("a", &keys.a);
                     streams.declare("b", &keys.b);
                 },
-                |keys, handles| {
-                    Ok(Taken {
-                        accounts: vec![handles.next("b", &keys.b)?, handles.next("a", &keys.a)?],
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    accounts: vec![handles.next("b", &keys.b), handles.next("a", &keys.a)],
+                    ..Taken::default()
                 },
                 M::OtherField {
                     field: "b",
@@ -179,49 +173,41 @@ mod hand_written {
             ),
             (
                 |keys, streams| streams.declare("order", &keys.order),
-                |keys, handles| {
-                    Ok(Taken {
-                        accounts: vec![handles.next("order", &keys.a)?],
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    accounts: vec![handles.next("order", &keys.a)],
+                    ..Taken::default()
                 },
                 M::OtherKey { field: "order" },
             ),
             (
                 |keys, streams| streams.declare_raw::<Paid, (), _>("raw", &keys.raw),
-                |keys, handles| {
-                    Ok(Taken {
-                        raw: Some(handles.next_raw::<Placed, (), _, _>("raw", &keys.raw)?),
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    raw: Some(handles.next_raw::<Placed, (), _, _>("raw", &keys.raw)),
+                    ..Taken::default()
                 },
                 M::OtherKey { field: "raw" },
             ),
             (
                 |keys, streams| streams.declare_read_only("a", &keys.a),
-                |keys, handles| {
-                    Ok(Taken {
-                        accounts: vec![handles.next("a", &keys.a)?],
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    accounts: vec![handles.next("a", &keys.a)],
+                    ..Taken::default()
                 },
                 M::OtherAccess { field: "a" },
             ),
             (
                 |keys, streams| streams.declare("a", &keys.a),
                 |keys, handles| {
-                    let _ = handles.next::<_, ReadOnly>("a", &keys.a)?;
-                    Ok(Taken::default())
+                    let _ = handles.next::<_, ReadOnly>("a", &keys.a);
+                    Taken::default()
                 },
                 M::OtherAccess { field: "a" },
             ),
             (
                 |keys, streams| streams.declare("a", &keys.a),
-                |keys, handles| {
-                    Ok(Taken {
-                        accounts: vec![handles.next("a", &keys.a)?, handles.next("b", &keys.b)?],
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    accounts: vec![handles.next("a", &keys.a), handles.next("b", &keys.b)],
+                    ..Taken::default()
                 },
                 M::TooMany { field: "b" },
             ),
@@ -230,11 +216,9 @@ mod hand_written {
                     streams.declare("a", &keys.a);
                     streams.declare("b", &keys.b);
                 },
-                |keys, handles| {
-                    Ok(Taken {
-                        accounts: vec![handles.next("a", &keys.a)?],
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    accounts: vec![handles.next("a", &keys.a)],
+                    ..Taken::default()
                 },
                 M::TooFew { field: "b" },
             ),
@@ -243,12 +227,10 @@ mod hand_written {
                     streams.declare("many", &keys.two);
                     streams.declare("a", &keys.a);
                 },
-                |keys, handles| {
-                    Ok(Taken {
-                        many: Some(handles.next("many", &keys.one)?),
-                        accounts: vec![handles.next("a", &keys.a)?],
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    many: Some(handles.next("many", &keys.one)),
+                    accounts: vec![handles.next("a", &keys.a)],
+                    ..Taken::default()
                 },
                 M::TooFew { field: "many" },
             ),
@@ -257,11 +239,9 @@ mod hand_written {
                     streams.declare("same", &keys.one);
                     streams.declare("same", &keys.a);
                 },
-                |keys, handles| {
-                    Ok(Taken {
-                        many: Some(handles.next("same", &keys.two)?),
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    many: Some(handles.next("same", &keys.two)),
+                    ..Taken::default()
                 },
                 M::TooMany { field: "same" },
             ),
@@ -270,11 +250,9 @@ mod hand_written {
                     streams.declare("a", &keys.a);
                     *streams = Declarations::default();
                 },
-                |keys, handles| {
-                    Ok(Taken {
-                        accounts: vec![handles.next("a", &keys.a)?],
-                        ..Taken::default()
-                    })
+                |keys, handles| Taken {
+                    accounts: vec![handles.next("a", &keys.a)],
+                    ..Taken::default()
                 },
                 M::TooMany { field: "a" },
             ),
@@ -304,15 +282,15 @@ mod hand_written {
                 streams.declare("order", &keys.order);
             },
             streams: |keys, handles| {
-                let a = handles.next("a", &keys.a)?;
-                let _ = handles.next::<_, ReadOnly>("b", &keys.b)?;
-                let _ = handles.next::<_, ReadOnly>("none", &None::<AccountId>)?;
-                Ok(Taken {
+                let a = handles.next("a", &keys.a);
+                let _ = handles.next::<_, ReadOnly>("b", &keys.b);
+                let _ = handles.next::<_, ReadOnly>("none", &None::<AccountId>);
+                Taken {
                     accounts: vec![a],
-                    many: Some(handles.next("many", &keys.two)?),
-                    orders: vec![handles.next("order", &keys.order)?],
+                    many: Some(handles.next("many", &keys.two)),
+                    orders: vec![handles.next("order", &keys.order)],
                     raw: None,
-                })
+                }
             },
         };
         let store = MemoryEventStore::new();
@@ -352,25 +330,32 @@ mod hand_written {
             streams.declare("found", found);
         }
 
-        fn discover<'a>(
+        fn known_streams<'a>(
             &'a self,
-            (): &(),
-            _: &'a Vec<AccountId>,
-            _: &mut Handles<'a>,
-        ) -> Result<Option<Vec<AccountId>>, HandleMismatch> {
-            Ok(Some(vec![AccountId(3)]))
+            found: &'a Vec<AccountId>,
+            handles: &mut Handles<'a>,
+        ) -> Option<()> {
+            static AB: [AccountId; 2] = [AccountId(1), AccountId(2)];
+            let _: StreamHandle<'a, AccountId, ReadOnly> = handles.next("a", &AB[0]);
+            let _: StreamHandle<'a, AccountId, ReadOnly> = handles.next("b", &AB[1]);
+            let _: StreamHandles<'a, AccountId, ReadOnly> = handles.next("found", found);
+            Some(())
+        }
+
+        fn discover(&self, (): &(), (): ()) -> Vec<AccountId> {
+            vec![AccountId(3)]
         }
 
         fn streams<'a>(
             &'a self,
             found: &'a Vec<AccountId>,
             handles: &mut Handles<'a>,
-        ) -> Result<Self::Streams<'a>, HandleMismatch> {
+        ) -> Self::Streams<'a> {
             static AB: [AccountId; 2] = [AccountId(1), AccountId(2)];
-            let mut all = vec![handles.next("a", &AB[0])?, handles.next("b", &AB[1])?];
-            let found: StreamHandles<'a, AccountId> = handles.next("found", found)?;
+            let mut all = vec![handles.next("a", &AB[0]), handles.next("b", &AB[1])];
+            let found: StreamHandles<'a, AccountId> = handles.next("found", found);
             all.extend(found.into_iter().map(|(_, handle)| handle));
-            Ok(all)
+            all
         }
 
         fn event<'a>(

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use super::{FieldRecord, declare::FieldDeclarations};
 use crate::{
     command::{
-        HandleMismatch, StreamHandle, StreamHandles, Writable,
+        StreamHandle, StreamHandles, Writable,
         handle::{HandleKey, sealed::Mode},
         writes::FieldHandles,
     },
@@ -66,7 +66,7 @@ pub trait StreamField<S = ByKey>: sealed::Sealed<S> {
     fn handle<'a, A: Mode + 'a>(
         &'a self,
         handles: &mut FieldHandles<'_, 'a>,
-    ) -> Result<Self::Handle<'a, A>, HandleMismatch>;
+    ) -> Self::Handle<'a, A>;
 
     /// Decodes an event of one of the field's streams.
     ///
@@ -206,7 +206,7 @@ macro_rules! stream_field {
             fn handle<'a, A: Mode + 'a>(
                 &'a self,
                 handles: &mut FieldHandles<'_, 'a>,
-            ) -> Result<Self::Handle<'a, A>, HandleMismatch> {
+            ) -> Self::Handle<'a, A> {
                 handles.take(self)
             }
 
@@ -228,8 +228,8 @@ macro_rules! stream_field {
             fn handle<'a, A: Mode + 'a>(
                 &'a self,
                 handles: &mut FieldHandles<'_, 'a>,
-            ) -> Result<Self::Handle<'a, A>, HandleMismatch> {
-                self.as_ref().map(|key| handles.take(key)).transpose()
+            ) -> Self::Handle<'a, A> {
+                self.as_ref().map(|key| handles.take(key))
             }
 
             fn decode<'a>(&'a self, record: FieldRecord<'a>) -> Result<Self::Event<'a>, DecodeError> {
@@ -250,9 +250,8 @@ macro_rules! stream_field {
             fn handle<'a, A: Mode + 'a>(
                 &'a self,
                 handles: &mut FieldHandles<'_, 'a>,
-            ) -> Result<Self::Handle<'a, A>, HandleMismatch> {
-                let taken = self.iter().map(|key| handles.take(key));
-                Ok(StreamHandles::new(taken.collect::<Result<_, _>>()?))
+            ) -> Self::Handle<'a, A> {
+                StreamHandles::new(self.iter().map(|key| handles.take(key)).collect())
             }
 
             fn decode<'a>(&'a self, record: FieldRecord<'a>) -> Result<Self::Event<'a>, DecodeError> {
