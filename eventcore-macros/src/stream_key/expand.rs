@@ -101,10 +101,14 @@ fn name_of(ty: &Type) -> LitStr {
 /// Returns the implementations of the traits that are asked for.
 fn traits(key: &Key, inner: &Inner) -> TokenStream {
     let Key { ident, krate, .. } = key;
-    let (ty, construct) = (&inner.ty, |value: TokenStream| match &inner.name {
-        Some(name) => quote!(Self { #name: #value }),
-        None => quote!(Self(#value)),
-    });
+    let ty = &inner.ty;
+    let construct = |value: TokenStream| {
+        if let Some(name) = &inner.name {
+            quote!(Self { #name: #value })
+        } else {
+            quote!(Self(#value))
+        }
+    };
     let generics = generics(key);
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let implement = |(named, span): &(KeyTrait, Span)| {
@@ -132,9 +136,10 @@ fn traits(key: &Key, inner: &Inner) -> TokenStream {
             KeyTrait::From => {
                 let value = construct(quote!(::core::convert::Into::into(value)));
                 // A `String` is made from `&str` as well; any other type from itself.
-                let from = match text_type(ty) {
-                    true => quote!(&str),
-                    false => quote!(#ty),
+                let from = if text_type(ty) {
+                    quote!(&str)
+                } else {
+                    quote!(#ty)
                 };
                 let also = text_type(ty).then(|| {
                     let value = construct(quote!(value));

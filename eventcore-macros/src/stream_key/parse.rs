@@ -122,7 +122,7 @@ fn traits(list: &form::List, errors: &mut Errors) -> Vec<(KeyTrait, Span)> {
     }
     let mut found = Vec::new();
     for name in names {
-        let named = match name.to_string().as_str() {
+        let found_trait = match name.to_string().as_str() {
             "Display" => KeyTrait::Display,
             "FromStr" => KeyTrait::FromStr,
             "From" => KeyTrait::From,
@@ -135,13 +135,13 @@ fn traits(list: &form::List, errors: &mut Errors) -> Vec<(KeyTrait, Span)> {
                 continue;
             }
         };
-        if found.iter().any(|(other, _)| *other == named) {
+        if found.iter().any(|(other, _)| *other == found_trait) {
             errors.at(
                 &name,
                 format!("`{name}` is named twice; remove one of them"),
             );
         } else {
-            found.push((named, name.span()));
+            found.push((found_trait, name.span()));
         }
     }
     found

@@ -251,7 +251,7 @@ impl<'a, K: HandleKey, A> StreamHandles<'a, K, A> {
 /// A handle with its key.
 type Keyed<'a, K, A> = (&'a <K as HandleKey>::Key, StreamHandle<'a, K, A>);
 
-fn keyed<'a, K: HandleKey, A>(handle: StreamHandle<'a, K, A>) -> Keyed<'a, K, A> {
+fn keyed<K: HandleKey, A>(handle: StreamHandle<'_, K, A>) -> Keyed<'_, K, A> {
     (handle.key, handle)
 }
 

@@ -10,7 +10,7 @@ use crate::{
     Position, Version,
     command::Folding,
     event::{DecodeError, StreamKey},
-    store::{AnyState, EventStore, EventStoreError},
+    store::{AnyState, EventStore, EventStoreError, StateCache},
     stream::{StreamId, StreamIdError},
 };
 
@@ -84,31 +84,51 @@ where
     keys.want(&mut wanted)?;
     let mut reading = Reading::at(at);
     reading.add(wanted.streams);
+    let cache = store.states().filter(|_| at.is_none());
+    let states = settled(store, &mut reading, cache).await?;
+    if let Some(position) = at
+        && reading.snapshot() < position
+    {
+        let latest = reading.snapshot();
+        return Err(LoadError::NotYet { position, latest });
+    }
+    let snapshots = reading.take_snapshots();
+    if !snapshots.is_empty() {
+        store.keep_snapshots(snapshots);
+    }
+    let mut found = Found {
+        states,
+        indices: wanted.indices,
+        next: 0,
+        position: reading.snapshot(),
+    };
+    Ok(keys.take(&mut found))
+}
+
+/// Reads the streams to their ends, and returns their states and versions.
+async fn settled<S: EventStore + ?Sized>(
+    store: &S,
+    reading: &mut Reading,
+    cache: Option<&StateCache>,
+) -> Result<Vec<(AnyState, Version)>, LoadError> {
     loop {
-        if let (None, Some(states)) = (at, store.states()) {
-            reading.share(states);
+        if let Some(cache) = cache {
+            reading.share(cache);
         }
         let page = store.read_streams(reading.request(None)).await?;
-        if let Some(position) = at
-            && page.snapshot < position
-        {
-            let latest = page.snapshot;
-            return Err(LoadError::NotYet { position, latest });
-        }
-        let complete = match reading.take(&page).and_then(|complete| {
+        let taken = reading.take(&page).and_then(|complete| {
             reading.fold(page.events, complete)?;
             Ok(complete)
-        }) {
-            Ok(complete) => complete,
+        });
+        match taken {
+            Ok(false) => continue,
+            Ok(true) => {}
             Err(Unread::Again) => {
                 reading.read_again();
                 continue;
             }
             Err(Unread::Store(error)) => return Err(error.into()),
             Err(Unread::Fold(error)) => return Err(error.into()),
-        };
-        if !complete {
-            continue;
         }
         let entries = reading.entries();
         let Ok(settled) = reading.settle(&entries)? else {
@@ -116,26 +136,30 @@ where
             continue;
         };
         let states = (0..reading.len()).map(|stream| {
-            let state = settled.keep(&reading, stream);
+            let state = settled.keep(reading, stream);
             (
                 state.unwrap_or_else(|| Arc::new(())),
                 reading.version(stream),
             )
         });
-        let found = Found {
-            states: states.collect(),
-            indices: wanted.indices,
-            next: 0,
-            position: reading.snapshot(),
-        };
-        drop(settled);
-        let snapshots = reading.take_snapshots();
-        if !snapshots.is_empty() {
-            store.keep_snapshots(snapshots);
-        }
-        let mut found = found;
-        return Ok(keys.take(&mut found));
+        return Ok(states.collect());
     }
+}
+
+/// Folds the state of a stream apart from the cache, from a stored snapshot or from all of its
+/// events.
+#[cfg(feature = "testing")]
+pub(crate) async fn fold_apart<S: EventStore + ?Sized>(
+    store: &S,
+    stream: &StreamId,
+    folding: Folding,
+    from_snapshot: bool,
+) -> Result<AnyState, LoadError> {
+    let mut reading = Reading::new(!from_snapshot);
+    reading.add([(stream.clone(), folding)]);
+    let states = settled(store, &mut reading, None).await?;
+    let state = states.into_iter().next();
+    Ok(state.map_or_else(folding.empty, |(state, _)| state))
 }
 
 /// The state of a stream, as [`load`] found it. It dereferences to the state.
@@ -241,16 +265,15 @@ impl Wanted {
         let (stream, folding) = (key.stream_id()?, Folding::of::<K>());
         let types = |folding: &Folding| -> TypeId { (folding.types)() };
         let same = |(other, _): &(StreamId, Folding)| *other == stream;
-        let index = match self.streams.iter().position(same) {
-            Some(index) => match self.streams.get(index) {
-                Some((_, other)) if types(other) == types(&folding) => index,
-                _ => return Err(LoadError::TwoStates { stream }),
-            },
-            None => {
-                self.streams.push((stream, folding));
-                self.streams.len() - 1
+        let index = self.streams.iter().position(same);
+        match index.and_then(|index| self.streams.get(index)) {
+            Some((_, other)) if types(other) != types(&folding) => {
+                return Err(LoadError::TwoStates { stream });
             }
-        };
+            Some(_) => {}
+            None => self.streams.push((stream, folding)),
+        }
+        let index = index.unwrap_or(self.streams.len() - 1);
         self.indices.push(index);
         Ok(())
     }
@@ -408,8 +431,9 @@ pub enum LoadError {
     },
 }
 
-impl From<FoldError> for LoadError {
-    fn from(FoldError { stream, event, why }: FoldError) -> Self {
+impl From<Box<FoldError>> for LoadError {
+    fn from(error: Box<FoldError>) -> Self {
+        let FoldError { stream, event, why } = *error;
         let (version, position) = (event.version, event.position);
         let type_name = event.type_name.to_string();
         match why {

@@ -775,8 +775,8 @@ enum Undecided<E> {
     Failed(CommandError<E>),
 }
 
-impl<E> From<FoldError> for Undecided<E> {
-    fn from(error: FoldError) -> Self {
+impl<E> From<Box<FoldError>> for Undecided<E> {
+    fn from(error: Box<FoldError>) -> Self {
         Self::Failed(error.into())
     }
 }
@@ -797,8 +797,9 @@ impl<E> From<Unread> for Stop<E> {
     }
 }
 
-impl<E> From<FoldError> for CommandError<E> {
-    fn from(FoldError { stream, event, why }: FoldError) -> Self {
+impl<E> From<Box<FoldError>> for CommandError<E> {
+    fn from(error: Box<FoldError>) -> Self {
+        let FoldError { stream, event, why } = *error;
         match why {
             Unfolded::Unreadable(source) => unreadable(stream, &event, source),
             Unfolded::Panicked(message) => Self::StatePanicked {

@@ -76,7 +76,7 @@ pub(super) enum Unread {
     Store(EventStoreError),
     /// The store does not have what was known of a stream, or a snapshot is unusable: begin again.
     Again,
-    Fold(FoldError),
+    Fold(Box<FoldError>),
 }
 
 impl From<EventStoreError> for Unread {
@@ -247,13 +247,15 @@ impl Reading {
     pub(super) fn request(&self, key: Option<&IdempotencyKey>) -> ReadStreamsRequest {
         let cursor = |stream: &ReadStream| StreamCursor {
             stream: stream.id.clone(),
-            after: match stream.fold.is_unit() {
-                true => BEYOND_THE_END,
-                false => stream.seen,
+            after: if stream.fold.is_unit() {
+                BEYOND_THE_END
+            } else {
+                stream.seen
             },
-            snapshot: match self.is_first && stream.seen == Version::EMPTY {
-                true => stream.fold.wanted_snapshot().map(|wanted| wanted.kind),
-                false => None,
+            snapshot: if self.is_first && stream.seen == Version::EMPTY {
+                stream.fold.wanted_snapshot().map(|wanted| wanted.kind)
+            } else {
+                None
             },
         };
         ReadStreamsRequest {
@@ -374,7 +376,7 @@ impl Reading {
             if let Some(stream) = current.get_mut(event.stream) {
                 stream.fold.add(event).map_err(|(event, why)| {
                     let stream = stream.id.clone();
-                    Unread::Fold(FoldError { stream, event, why })
+                    Unread::Fold(Box::new(FoldError { stream, event, why }))
                 })?;
             }
         }
@@ -388,7 +390,7 @@ impl Reading {
                 Err(Settling::Moved) => return Err(Unread::Again),
                 Err(Settling::Unfolded { event, why }) => {
                     let stream = stream.id.clone();
-                    return Err(Unread::Fold(FoldError { stream, event, why }));
+                    return Err(Unread::Fold(Box::new(FoldError { stream, event, why })));
                 }
             }
         }
@@ -408,7 +410,7 @@ impl Reading {
     pub(super) fn settle<'e>(
         &mut self,
         entries: &'e [Option<Arc<Entry>>],
-    ) -> Result<Result<Settled<'e>, Moved>, FoldError> {
+    ) -> Result<Result<Settled<'e>, Moved>, Box<FoldError>> {
         let mut contents = self.lock(entries);
         let locked = entries.iter().zip(&mut contents);
         for (stream, (entry, content)) in self.streams.iter_mut().zip(locked) {
@@ -418,7 +420,7 @@ impl Reading {
                 Err(Settling::Moved) => return Ok(Err(Moved)),
                 Err(Settling::Unfolded { event, why }) => {
                     let stream = stream.id.clone();
-                    return Err(FoldError { stream, event, why });
+                    return Err(Box::new(FoldError { stream, event, why }));
                 }
             }
             if let Some(content) = content {
@@ -480,9 +482,10 @@ fn take_extent(
     extent: &StreamExtent,
     first: bool,
 ) -> Result<(), EventStoreError> {
-    let known = match first {
-        true => stream.own,
-        false => stream.head.version(),
+    let known = if first {
+        stream.own
+    } else {
+        stream.head.version()
     };
     if extent.head.version() < known {
         return Err(behind(stream, extent.head.version(), known));

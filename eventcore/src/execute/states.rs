@@ -125,17 +125,13 @@ impl StreamFold {
         let content = entry.lock();
         let (known, changes) = (content.known(), content.changes);
         drop(content);
-        match known {
-            Some(head) => {
-                let newer = Vec::new();
-                self.from = From::Shared { head, newer };
-                Some(head)
-            }
-            None => {
-                self.restart(changes);
-                Some(StreamHead::EMPTY)
-            }
+        if let Some(head) = known {
+            let newer = Vec::new();
+            self.from = From::Shared { head, newer };
+            return Some(head);
         }
+        self.restart(changes);
+        Some(StreamHead::EMPTY)
     }
 
     fn restart(&mut self, changes: u64) {

@@ -131,9 +131,10 @@ impl StateCache {
                     folding,
                 };
                 if let Some(entry) = kept.entries.get(&key).cloned() {
-                    match entry.has_state() {
-                        true => kept.hits += 1,
-                        false => kept.misses += 1,
+                    if entry.has_state() {
+                        kept.hits += 1;
+                    } else {
+                        kept.misses += 1;
                     }
                     found(Some(entry));
                 } else {

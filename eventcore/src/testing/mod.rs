@@ -60,7 +60,9 @@ mod given;
 pub mod history;
 mod logic;
 mod outcome;
+mod snapshots;
 
 pub use chaos::{ChaosCounts, ChaosStore};
 pub use given::{Given, StreamOf, given};
 pub use outcome::Outcome;
+pub use snapshots::assert_snapshots_agree;

@@ -9,6 +9,7 @@ mod deadline;
 mod given_when_then;
 mod pipeline;
 mod simulation;
+mod snapshots;
 mod states;
 
 #[path = "../support/counter.rs"]

@@ -232,17 +232,14 @@ impl Reader {
                 &asked.kinds,
                 &asked.revisions,
             ];
-            return match asked.looks_for_snapshots {
-                true => {
-                    self.pool
-                        .read(&self.streams_and_snapshots, parameters)
-                        .await
-                }
-                false => {
-                    let parameters = parameters.get(..STREAMS.len()).unwrap_or_default();
-                    self.pool.read(&self.streams, parameters).await
-                }
-            };
+            if asked.looks_for_snapshots {
+                return self
+                    .pool
+                    .read(&self.streams_and_snapshots, parameters)
+                    .await;
+            }
+            let parameters = parameters.get(..STREAMS.len()).unwrap_or_default();
+            return self.pool.read(&self.streams, parameters).await;
         }
         let parameters: Parameters<'_> = &[
             &asked.names,
@@ -260,13 +257,11 @@ impl Reader {
             &asked.kinds,
             &asked.revisions,
         ];
-        match asked.looks_for_snapshots {
-            true => self.pool.read(&self.pages_and_snapshots, parameters).await,
-            false => {
-                let parameters = parameters.get(..PAGES.len()).unwrap_or_default();
-                self.pool.read(&self.pages, parameters).await
-            }
+        if asked.looks_for_snapshots {
+            return self.pool.read(&self.pages_and_snapshots, parameters).await;
         }
+        let parameters = parameters.get(..PAGES.len()).unwrap_or_default();
+        self.pool.read(&self.pages, parameters).await
     }
 }
 
