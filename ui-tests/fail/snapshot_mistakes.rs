@@ -1,4 +1,4 @@
-//! What `snapshot` takes.
+//! Mistakes in the arguments of `snapshot`.
 
 use eventcore::StreamKey;
 use ui_tests::*;

@@ -407,7 +407,7 @@ impl<C: CommandLogic> SleepStep<C> {
 enum Stop<E> {
     Failed(CommandError<E>),
     AlreadyCommitted(CommitReceipt),
-    /// What was known of the streams is wrong; they must be read again.
+    /// The streams are not as they were known; they must be read again.
     Again,
 }
 

@@ -1,4 +1,4 @@
-//! The run of a command: decisions, retries, deadlines, remembered states, and the test kit.
+//! The execution of commands: decisions, retries, deadlines, states and snapshots, and the test kit.
 #![cfg(all(feature = "macros", feature = "sqlite"))]
 
 mod bad_input;
@@ -12,8 +12,6 @@ mod simulation;
 mod snapshots;
 mod states;
 
-#[path = "../support/counter.rs"]
-mod counter;
 #[cfg(feature = "postgres")]
 #[path = "../support/server.rs"]
 mod server;

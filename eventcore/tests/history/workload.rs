@@ -64,7 +64,7 @@ impl CommandLogic for Put {
 
     fn handle(&self, (): &(), streams: PutStreams<'_>) -> Result<(), Odd> {
         let guards: u64 = streams.guards.iter().map(|(_, guard)| guard.events).sum();
-        require!(guards % 2 == 0, Odd);
+        require!(guards.is_multiple_of(2), Odd);
         let to: u64 = streams.to.iter().map(|(_, to)| to.events).sum();
         for (_, register) in streams.to {
             register.append(Wrote {
