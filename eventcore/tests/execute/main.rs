@@ -12,6 +12,8 @@ mod simulation;
 mod snapshots;
 mod states;
 
+#[path = "../support/counter.rs"]
+mod counter;
 #[cfg(feature = "postgres")]
 #[path = "../support/server.rs"]
 mod server;
