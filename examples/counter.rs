@@ -23,15 +23,11 @@ struct Count {
 }
 
 impl CommandLogic for Count {
-    type State = u64;
+    type State = ();
     type Error = Infallible;
 
-    fn apply(&self, count: &mut u64, _: CountEvent<'_>) {
-        *count += 1;
-    }
-
-    fn handle(&self, count: &u64, streams: CountStreams<'_>) -> Result<(), Infallible> {
-        println!("run {count} time(s) before");
+    fn handle(&self, (): &(), streams: CountStreams<'_>) -> Result<(), Infallible> {
+        println!("run {} time(s) before", streams.counter.version());
         streams.counter.append(CounterEvent::Counted);
         Ok(())
     }

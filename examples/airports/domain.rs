@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 
-use eventcore::{Command, CommandLogic, Event, StreamKey};
+use eventcore::{Command, CommandLogic, Event, StreamKey, StreamState};
 use serde::{Deserialize, Serialize};
 
 /// An airport, by its IATA code.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, StreamKey)]
-#[stream_key(category = "airport", event = AirportEvent)]
+#[stream_key(category = "airport", event = AirportEvent, state = Movements, snapshot(revision = 1))]
 pub struct AirportId(pub String);
 
 /// An event at an airport. Movements are numbered, from 1, at each airport.
@@ -28,11 +28,18 @@ pub enum AirportEvent {
     },
 }
 
+/// The number of movements at an airport. Airports have long histories, so snapshots of it are kept.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Movements(u64);
+
+impl StreamState<AirportEvent> for Movements {
+    fn apply(&mut self, _: AirportEvent) {
+        self.0 += 1;
+    }
+}
+
 /// One flight: it departs at one airport and arrives at another, both or neither.
-///
-/// Airports have long histories, and the same pairs come up again and again, so the state of each is remembered.
 #[derive(Debug, Clone, Command)]
-#[command(cached)]
 pub struct Flight {
     #[stream]
     pub origin: AirportId,
@@ -45,34 +52,20 @@ pub struct Flight {
     pub delay_minutes: i32,
 }
 
-/// The number of movements at either airport.
-#[derive(Debug, Clone, Default)]
-pub struct Movements {
-    origin: u64,
-    destination: u64,
-}
-
 impl CommandLogic for Flight {
-    type State = Movements;
+    type State = ();
     type Error = Infallible;
 
-    fn apply(&self, seen: &mut Movements, event: FlightEvent<'_>) {
-        match event {
-            FlightEvent::Origin(_) => seen.origin += 1,
-            FlightEvent::Destination(_) => seen.destination += 1,
-        }
-    }
-
-    fn handle(&self, seen: &Movements, streams: FlightStreams<'_>) -> Result<(), Infallible> {
+    fn handle(&self, (): &(), streams: FlightStreams<'_>) -> Result<(), Infallible> {
         streams.origin.append(AirportEvent::Departed {
-            movement: seen.origin + 1,
+            movement: streams.origin.0 + 1,
             flight: self.number,
             to: self.destination.clone(),
             at: self.departure.clone(),
             distance_miles: self.distance_miles,
         });
         streams.destination.append(AirportEvent::Arrived {
-            movement: seen.destination + 1,
+            movement: streams.destination.0 + 1,
             flight: self.number,
             from: self.origin.clone(),
             delay_minutes: self.delay_minutes,

@@ -184,7 +184,7 @@ where
     if let Some(states) = store.states() {
         let counts = states.counts();
         println!(
-            "{} times a flight found the movements of its two airports remembered, {} times not",
+            "{} times the movements of an airport were cached, {} times not",
             counts.hits, counts.misses
         );
     }

@@ -1,6 +1,6 @@
 //! The bank's rules. Nothing here knows a command line or a database.
 
-use eventcore::{Command, CommandLogic, Event, StreamKey, require};
+use eventcore::{Command, CommandLogic, Event, StreamKey, StreamState, command, require};
 use serde::{Deserialize, Serialize};
 
 /// An event of an account. Amounts are in whole units of the one currency.
@@ -11,104 +11,59 @@ pub enum AccountEvent {
     Withdrawn { amount: u64 },
 }
 
-/// The limits of the bank.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
-pub enum LimitsEvent {
-    Set { most_per_transfer: u64 },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
-#[stream_key(category = "account", event = AccountEvent)]
-pub struct AccountId(pub String);
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
-#[stream_key(category = "limits", event = LimitsEvent)]
-pub struct LimitsId(pub String);
-
-impl LimitsId {
-    /// The limits of the whole bank.
-    pub fn of_the_bank() -> Self {
-        Self("bank".to_owned())
-    }
-}
-
-/// An account as its events have made it.
 #[derive(Debug, Default)]
 pub struct Account {
     pub owner: Option<String>,
     pub balance: u64,
 }
 
-impl Account {
-    pub fn apply(&mut self, event: AccountEvent) {
+impl StreamState<AccountEvent> for Account {
+    fn apply(&mut self, event: AccountEvent) {
         match event {
             AccountEvent::Opened { owner } => self.owner = Some(owner),
-            AccountEvent::Deposited { amount } => {
-                self.balance = self.balance.saturating_add(amount);
-            }
-            AccountEvent::Withdrawn { amount } => {
-                self.balance = self.balance.saturating_sub(amount);
-            }
+            AccountEvent::Deposited { amount } => self.balance += amount,
+            AccountEvent::Withdrawn { amount } => self.balance -= amount,
         }
-    }
-
-    fn may_receive(&self, id: &AccountId, amount: u64) -> Result<(), BankError> {
-        require!(
-            self.owner.is_some(),
-            BankError::NoSuchAccount {
-                account: id.0.clone()
-            }
-        );
-        require!(amount > 0, BankError::NothingToMove);
-        require!(
-            self.balance.checked_add(amount).is_some(),
-            BankError::TooRich {
-                account: id.0.clone()
-            }
-        );
-        Ok(())
-    }
-
-    fn may_pay(&self, id: &AccountId, amount: u64) -> Result<(), BankError> {
-        require!(
-            self.owner.is_some(),
-            BankError::NoSuchAccount {
-                account: id.0.clone()
-            }
-        );
-        require!(amount > 0, BankError::NothingToMove);
-        let (account, available) = (id.0.clone(), self.balance);
-        require!(
-            available >= amount,
-            BankError::InsufficientFunds {
-                account,
-                available,
-                asked: amount
-            }
-        );
-        Ok(())
     }
 }
 
-/// A refusal of the bank.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
+#[stream_key(category = "account", event = AccountEvent, state = Account, traits(Display, FromStr, From))]
+pub struct AccountId(pub String);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
+pub enum LimitsEvent {
+    Set { most_per_transfer: u64 },
+}
+
+/// The most that one transfer may move, if that is limited.
+#[derive(Debug, Default)]
+pub struct Limits(Option<u64>);
+
+impl StreamState<LimitsEvent> for Limits {
+    fn apply(&mut self, LimitsEvent::Set { most_per_transfer }: LimitsEvent) {
+        self.0 = Some(most_per_transfer);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
+#[stream_key(category = "limits", event = LimitsEvent, state = Limits, traits(From))]
+pub struct LimitsId(pub String);
+
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BankError {
-    #[error("there is no account `{account}`; open it first")]
-    NoSuchAccount { account: String },
-    #[error("account `{account}` is already open, in the name of {owner}")]
-    AlreadyOpen { account: String, owner: String },
-    #[error("account `{account}` has only {available}, which is {} short of {asked}", asked - available)]
-    InsufficientFunds {
-        account: String,
-        available: u64,
-        asked: u64,
-    },
+    #[error("there is no account `{0}`; open it first")]
+    NoSuchAccount(AccountId),
+    #[error("account `{0}` is already open, in the name of {1}")]
+    AlreadyOpen(AccountId, String),
+    #[error("account `{0}` has only {1}, which is {short} short of {2}", short = .2 - .1)]
+    InsufficientFunds(AccountId, u64, u64),
     #[error("{asked} is more than the {most} that one transfer may move")]
     OverLimit { asked: u64, most: u64 },
     #[error("the amount must be more than 0")]
     NothingToMove,
-    #[error("account `{account}` cannot hold that much")]
-    TooRich { account: String },
+    #[error("account `{0}` cannot hold that much")]
+    TooRich(AccountId),
 }
 
 #[derive(Debug, Command)]
@@ -119,27 +74,39 @@ pub struct OpenAccount {
 }
 
 impl CommandLogic for OpenAccount {
-    type State = Account;
+    type State = ();
     type Error = BankError;
-
-    fn apply(&self, account: &mut Account, event: OpenAccountEvent<'_>) {
-        match event {
-            OpenAccountEvent::Account(event) => account.apply(event),
+    fn handle(&self, (): &(), streams: OpenAccountStreams<'_>) -> Result<(), BankError> {
+        if let Some(owner) = streams.account.owner.clone() {
+            return Err(BankError::AlreadyOpen(self.account.clone(), owner));
         }
-    }
-
-    fn handle(&self, account: &Account, streams: OpenAccountStreams<'_>) -> Result<(), BankError> {
-        if let Some(owner) = account.owner.clone() {
-            return Err(BankError::AlreadyOpen {
-                account: self.account.0.clone(),
-                owner,
-            });
-        }
-        streams.account.append(AccountEvent::Opened {
-            owner: self.owner.clone(),
-        });
+        let owner = self.owner.clone();
+        streams.account.append(AccountEvent::Opened { owner });
         Ok(())
     }
+}
+
+fn check(account: command::StreamHandle<'_, AccountId>, amount: u64) -> Result<(), BankError> {
+    let id = account.key().clone();
+    require!(account.owner.is_some(), BankError::NoSuchAccount(id));
+    require!(amount > 0, BankError::NothingToMove);
+    Ok(())
+}
+
+fn deposit(account: command::StreamHandle<'_, AccountId>, amount: u64) -> Result<(), BankError> {
+    check(account, amount)?;
+    let total = account.balance.checked_add(amount);
+    require!(total.is_some(), BankError::TooRich(account.key().clone()));
+    account.append(AccountEvent::Deposited { amount });
+    Ok(())
+}
+
+fn withdraw(account: command::StreamHandle<'_, AccountId>, amount: u64) -> Result<(), BankError> {
+    check(account, amount)?;
+    let (id, has) = (account.key().clone(), account.balance);
+    require!(amount <= has, BankError::InsufficientFunds(id, has, amount));
+    account.append(AccountEvent::Withdrawn { amount });
+    Ok(())
 }
 
 #[derive(Debug, Command)]
@@ -150,21 +117,10 @@ pub struct Deposit {
 }
 
 impl CommandLogic for Deposit {
-    type State = Account;
+    type State = ();
     type Error = BankError;
-
-    fn apply(&self, account: &mut Account, event: DepositEvent<'_>) {
-        match event {
-            DepositEvent::Account(event) => account.apply(event),
-        }
-    }
-
-    fn handle(&self, account: &Account, streams: DepositStreams<'_>) -> Result<(), BankError> {
-        account.may_receive(&self.account, self.amount)?;
-        streams.account.append(AccountEvent::Deposited {
-            amount: self.amount,
-        });
-        Ok(())
+    fn handle(&self, (): &(), streams: DepositStreams<'_>) -> Result<(), BankError> {
+        deposit(streams.account, self.amount)
     }
 }
 
@@ -176,21 +132,10 @@ pub struct Withdraw {
 }
 
 impl CommandLogic for Withdraw {
-    type State = Account;
+    type State = ();
     type Error = BankError;
-
-    fn apply(&self, account: &mut Account, event: WithdrawEvent<'_>) {
-        match event {
-            WithdrawEvent::Account(event) => account.apply(event),
-        }
-    }
-
-    fn handle(&self, account: &Account, streams: WithdrawStreams<'_>) -> Result<(), BankError> {
-        account.may_pay(&self.account, self.amount)?;
-        streams.account.append(AccountEvent::Withdrawn {
-            amount: self.amount,
-        });
-        Ok(())
+    fn handle(&self, (): &(), streams: WithdrawStreams<'_>) -> Result<(), BankError> {
+        withdraw(streams.account, self.amount)
     }
 }
 
@@ -206,46 +151,14 @@ pub struct Transfer {
     pub amount: u64,
 }
 
-#[derive(Debug, Default)]
-pub struct Funds {
-    from: Account,
-    to: Account,
-    most_per_transfer: Option<u64>,
-}
-
 impl CommandLogic for Transfer {
-    type State = Funds;
+    type State = ();
     type Error = BankError;
-
-    fn apply(&self, funds: &mut Funds, event: TransferEvent<'_>) {
-        match event {
-            TransferEvent::From(event) => funds.from.apply(event),
-            TransferEvent::To(event) => funds.to.apply(event),
-            TransferEvent::Limits(LimitsEvent::Set { most_per_transfer }) => {
-                funds.most_per_transfer = Some(most_per_transfer);
-            }
-        }
-    }
-
-    fn handle(&self, funds: &Funds, streams: TransferStreams<'_>) -> Result<(), BankError> {
-        if let Some(most) = funds.most_per_transfer {
-            require!(
-                self.amount <= most,
-                BankError::OverLimit {
-                    asked: self.amount,
-                    most
-                }
-            );
-        }
-        funds.from.may_pay(&self.from, self.amount)?;
-        funds.to.may_receive(&self.to, self.amount)?;
-        streams.from.append(AccountEvent::Withdrawn {
-            amount: self.amount,
-        });
-        streams.to.append(AccountEvent::Deposited {
-            amount: self.amount,
-        });
-        Ok(())
+    fn handle(&self, (): &(), streams: TransferStreams<'_>) -> Result<(), BankError> {
+        let (asked, most) = (self.amount, streams.limits.0.unwrap_or(u64::MAX));
+        require!(asked <= most, BankError::OverLimit { asked, most });
+        withdraw(streams.from, asked)?;
+        deposit(streams.to, asked)
     }
 }
 
@@ -259,13 +172,9 @@ pub struct SetLimit {
 impl CommandLogic for SetLimit {
     type State = ();
     type Error = BankError;
-
-    fn apply(&self, (): &mut (), _: SetLimitEvent<'_>) {}
-
     fn handle(&self, (): &(), streams: SetLimitStreams<'_>) -> Result<(), BankError> {
-        streams.limits.append(LimitsEvent::Set {
-            most_per_transfer: self.most_per_transfer,
-        });
+        let (limits, most_per_transfer) = (streams.limits, self.most_per_transfer);
+        limits.append(LimitsEvent::Set { most_per_transfer });
         Ok(())
     }
 }

@@ -120,7 +120,7 @@ async fn run(
         }
         Action::Transfer { from, to, amount } => {
             let said = format!("moved {amount} from `{from}` to `{to}`");
-            let limits = LimitsId::of_the_bank();
+            let limits = LimitsId::from("bank");
             bank.run(
                 Transfer {
                     from: AccountId(from),
@@ -134,7 +134,7 @@ async fn run(
         }
         Action::Limit { most } => {
             let command = SetLimit {
-                limits: LimitsId::of_the_bank(),
+                limits: LimitsId::from("bank"),
                 most_per_transfer: most,
             };
             bank.run(command, format!("a transfer may now move {most}"))

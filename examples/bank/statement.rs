@@ -1,7 +1,7 @@
 //! The statement of one account, read page by page.
 
 use eventcore::{
-    EventFilter, EventStore, Position, StreamKey,
+    EventFilter, EventStore, Position, StreamKey, StreamState,
     store::{MAX_PAGE_EVENTS, ReadFeedRequest},
 };
 
@@ -42,9 +42,7 @@ pub async fn print(store: &impl EventStore, id: &AccountId) -> Result<(), Failur
         }
     }
     if account.owner.is_none() {
-        return Err(Failure::Refused(BankError::NoSuchAccount {
-            account: id.0.clone(),
-        }));
+        return Err(Failure::Refused(BankError::NoSuchAccount(id.clone())));
     }
     println!("balance {}", account.balance);
     Ok(())

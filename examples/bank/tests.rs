@@ -36,7 +36,7 @@ fn transfer(amount: u64) -> Transfer {
     Transfer {
         from: account("ada"),
         to: account("grace"),
-        limits: LimitsId::of_the_bank(),
+        limits: LimitsId::from("bank"),
         amount,
     }
 }
@@ -51,11 +51,7 @@ fn a_transfer_moves_the_money_from_one_account_to_the_other() {
         .then_events(&account("ada"), [withdrawn(70)])
         .then_events(&account("grace"), [deposited(70)])
         .when(transfer(1))
-        .then_error(BankError::InsufficientFunds {
-            account: "ada".into(),
-            available: 0,
-            asked: 1,
-        });
+        .then_error(BankError::InsufficientFunds("ada".into(), 0, 1));
 }
 
 #[test]
@@ -63,7 +59,7 @@ fn the_limit_that_holds_is_the_latest() {
     let over = |asked, most| BankError::OverLimit { asked, most };
     a_bank()
         .events(
-            &LimitsId::of_the_bank(),
+            &LimitsId::from("bank"),
             [LimitsEvent::Set {
                 most_per_transfer: 10,
             }],
@@ -72,7 +68,7 @@ fn the_limit_that_holds_is_the_latest() {
         .then_error(over(11, 10))
         .into_given()
         .executed(SetLimit {
-            limits: LimitsId::of_the_bank(),
+            limits: LimitsId::from("bank"),
             most_per_transfer: 20,
         })
         .executed(transfer(11))
@@ -82,9 +78,7 @@ fn the_limit_that_holds_is_the_latest() {
 
 #[test]
 fn an_account_is_opened_once_and_before_anything_else() {
-    let nobody = || BankError::NoSuchAccount {
-        account: "eve".into(),
-    };
+    let nobody = || BankError::NoSuchAccount("eve".into());
     let eve = account("eve");
     let (deposit, withdraw) = (
         Deposit {
@@ -107,12 +101,11 @@ fn an_account_is_opened_once_and_before_anything_else() {
         .then_error(nobody())
         .when(open("Eve"))
         .then_events(&eve, [opened("Eve")])
-        .then_state(|account| assert_eq!(account.owner.as_deref(), Some("Eve")))
+        .then_state_of(&eve, |account| {
+            assert_eq!(account.owner.as_deref(), Some("Eve"));
+        })
         .when(open("Mallory"))
-        .then_error(BankError::AlreadyOpen {
-            account: "eve".into(),
-            owner: "Eve".into(),
-        });
+        .then_error(BankError::AlreadyOpen("eve".into(), "Eve".into()));
 }
 
 #[test]
@@ -125,7 +118,5 @@ fn no_account_is_paid_nothing_or_more_than_it_can_hold() {
         .when(deposit(0))
         .then_error(BankError::NothingToMove)
         .when(deposit(u64::MAX))
-        .then_error(BankError::TooRich {
-            account: "ada".into(),
-        });
+        .then_error(BankError::TooRich("ada".into()));
 }

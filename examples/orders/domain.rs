@@ -1,8 +1,8 @@
 //! A shop's rules: stock, prices, coupons, payments and orders. Nothing here knows where events are kept.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
-use eventcore::{Command, CommandLogic, Event, StreamKey, StreamResolver, require};
+use eventcore::{Command, CommandLogic, Event, StreamKey, StreamResolver, StreamState, require};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
@@ -43,31 +43,95 @@ pub enum PriceEvent {
 }
 
 macro_rules! key {
-    ($name:ident, $category:literal, $event:ident) => {
+    ($name:ident, $category:literal, $event:ident, $state:ident) => {
         #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, StreamKey)]
-        #[stream_key(category = $category, event = $event)]
+        #[stream_key(category = $category, event = $event, state = $state, traits(Display, From))]
         pub struct $name(pub String);
-
-        impl From<&str> for $name {
-            fn from(key: &str) -> Self {
-                Self(key.to_owned())
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
     };
 }
 
-key!(OrderId, "order", OrderEvent);
-key!(Sku, "stock", StockEvent);
-key!(CouponId, "coupon", CouponEvent);
-key!(CustomerId, "customer", CustomerEvent);
-key!(PaymentId, "payment", PaymentEvent);
-key!(PriceListId, "prices", PriceEvent);
+key!(OrderId, "order", OrderEvent, Order);
+key!(Sku, "stock", StockEvent, Stock);
+key!(CouponId, "coupon", CouponEvent, Coupon);
+key!(CustomerId, "customer", CustomerEvent, Customer);
+key!(PaymentId, "payment", PaymentEvent, Payment);
+key!(PriceListId, "prices", PriceEvent, Prices);
+
+#[derive(Debug, Default)]
+pub struct Order {
+    is_placed: bool,
+}
+
+impl StreamState<OrderEvent> for Order {
+    fn apply(&mut self, _: OrderEvent) {
+        self.is_placed = true;
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Stock {
+    left: u64,
+}
+
+impl StreamState<StockEvent> for Stock {
+    fn apply(&mut self, event: StockEvent) {
+        match event {
+            StockEvent::Received { units } => self.left += units,
+            StockEvent::Reserved { units, .. } => self.left -= units,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Coupon {
+    percent_off: Option<u64>,
+    used_by: Option<OrderId>,
+}
+
+impl StreamState<CouponEvent> for Coupon {
+    fn apply(&mut self, event: CouponEvent) {
+        match event {
+            CouponEvent::Issued { percent } => self.percent_off = Some(percent),
+            CouponEvent::Redeemed { order } => self.used_by = Some(order),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Customer {
+    payment: Option<PaymentId>,
+}
+
+impl StreamState<CustomerEvent> for Customer {
+    fn apply(&mut self, CustomerEvent::PaymentChosen { payment }: CustomerEvent) {
+        self.payment = Some(payment);
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Payment {
+    left: u64,
+}
+
+impl StreamState<PaymentEvent> for Payment {
+    fn apply(&mut self, event: PaymentEvent) {
+        match event {
+            PaymentEvent::Authorized { cents } => self.left += cents,
+            PaymentEvent::Charged { cents, .. } => self.left -= cents,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Prices {
+    cents: HashMap<Sku, u64>,
+}
+
+impl StreamState<PriceEvent> for Prices {
+    fn apply(&mut self, PriceEvent::Set { sku, cents }: PriceEvent) {
+        self.cents.insert(sku, cents);
+    }
+}
 
 /// Orders `units` of each of `lines`, all or none of them, and charges the payment method that the customer has chosen.
 #[derive(Debug, Command)]
@@ -127,85 +191,37 @@ pub enum OrderError {
     TooMuch,
 }
 
-/// The state of an order's streams.
-#[derive(Debug, Default)]
-pub struct Shop {
-    placed: bool,
-    payment: Option<PaymentId>,
-    payment_left: u64,
-    stock: HashMap<Sku, u64>,
-    prices: HashMap<Sku, u64>,
-    percent_off: Option<u64>,
-    coupon_used_by: Option<OrderId>,
-}
-
 impl CommandLogic for PlaceOrder {
-    type State = Shop;
+    type State = ();
     type Error = OrderError;
 
-    fn apply(&self, shop: &mut Shop, event: PlaceOrderEvent<'_>) {
-        match event {
-            PlaceOrderEvent::Order(OrderEvent::Placed { .. }) => shop.placed = true,
-            PlaceOrderEvent::Customer(CustomerEvent::PaymentChosen { payment }) => {
-                shop.payment = Some(payment);
-            }
-            PlaceOrderEvent::Lines((sku, StockEvent::Received { units })) => {
-                *shop.stock.entry(sku.clone()).or_default() += units;
-            }
-            PlaceOrderEvent::Lines((sku, StockEvent::Reserved { units, .. })) => {
-                *shop.stock.entry(sku.clone()).or_default() -= units;
-            }
-            PlaceOrderEvent::Coupon(CouponEvent::Issued { percent }) => {
-                shop.percent_off = Some(percent);
-            }
-            PlaceOrderEvent::Coupon(CouponEvent::Redeemed { order }) => {
-                shop.coupon_used_by = Some(order);
-            }
-            PlaceOrderEvent::Prices(PriceEvent::Set { sku, cents }) => {
-                shop.prices.insert(sku, cents);
-            }
-            PlaceOrderEvent::Payment(PaymentEvent::Authorized { cents }) => {
-                shop.payment_left += cents;
-            }
-            PlaceOrderEvent::Payment(PaymentEvent::Charged { cents, .. }) => {
-                shop.payment_left -= cents;
-            }
-        }
-    }
-
-    fn handle(&self, shop: &Shop, streams: PlaceOrderStreams<'_>) -> Result<(), OrderError> {
-        let order = &self.order;
-        require!(!shop.placed, OrderError::AlreadyPlaced(order.clone()));
-        let cents = self.total(shop)?;
-        let (Some(payment), Some(charged)) = (&shop.payment, streams.payment) else {
-            return Err(OrderError::NoPaymentMethod(self.customer.clone()));
-        };
-        let left = shop.payment_left;
-        require!(
-            cents <= left,
-            OrderError::Declined {
-                payment: payment.clone(),
+    fn handle(&self, (): &(), streams: PlaceOrderStreams<'_>) -> Result<(), OrderError> {
+        let order = self.order.clone();
+        let placed = streams.order.is_placed;
+        require!(!placed, OrderError::AlreadyPlaced(order));
+        let cents = self.total(&streams)?;
+        let no_payment = || OrderError::NoPaymentMethod(self.customer.clone());
+        let payment = streams.payment.ok_or_else(no_payment)?;
+        let (paid_with, left) = (payment.key().clone(), payment.left);
+        if cents > left {
+            let payment = paid_with;
+            return Err(OrderError::Declined {
+                payment,
                 cents,
-                left
-            }
-        );
-
-        for ((_, line), units) in streams.lines.into_iter().zip(&self.units) {
-            line.append(StockEvent::Reserved {
-                order: order.clone(),
-                units: *units,
+                left,
             });
+        }
+
+        for ((_, line), &units) in streams.lines.iter().zip(&self.units) {
+            let order = order.clone();
+            line.append(StockEvent::Reserved { order, units });
         }
         if let Some(coupon) = streams.coupon {
-            coupon.append(CouponEvent::Redeemed {
-                order: order.clone(),
-            });
+            let order = order.clone();
+            coupon.append(CouponEvent::Redeemed { order });
         }
-        charged.append(PaymentEvent::Charged {
-            order: order.clone(),
-            cents,
-        });
-        let (customer, paid_with) = (self.customer.clone(), payment.clone());
+        payment.append(PaymentEvent::Charged { order, cents });
+        let customer = self.customer.clone();
         streams.order.append(OrderEvent::Placed {
             customer,
             cents,
@@ -216,58 +232,51 @@ impl CommandLogic for PlaceOrder {
 }
 
 impl StreamResolver for PlaceOrder {
-    fn discover_related_streams(&self, shop: &Shop) -> PlaceOrderDiscovered {
+    fn discover_related_streams(
+        &self,
+        (): &(),
+        streams: PlaceOrderKnownStreams<'_>,
+    ) -> PlaceOrderDiscovered {
         PlaceOrderDiscovered {
-            payment: shop.payment.clone(),
+            payment: streams.customer.payment.clone(),
         }
     }
 }
 
 impl PlaceOrder {
     /// Returns the price of the order, if all of it is available.
-    fn total(&self, shop: &Shop) -> Result<u64, OrderError> {
+    fn total(&self, streams: &PlaceOrderStreams<'_>) -> Result<u64, OrderError> {
         require!(
             !self.lines.is_empty() && !self.units.contains(&0),
             OrderError::Empty
         );
         let mut total = 0_u64;
-        for (sku, units) in self.lines.iter().zip(&self.units) {
-            let price = shop
-                .prices
-                .get(sku)
-                .ok_or_else(|| OrderError::NoPrice(sku.clone()))?;
-            let left = shop.stock.get(sku).copied().unwrap_or_default();
-            require!(
-                *units <= left,
-                OrderError::OutOfStock {
-                    sku: sku.clone(),
-                    left
-                }
-            );
-            let line = price.checked_mul(*units).ok_or(OrderError::TooMuch)?;
+        for ((sku, stock), &units) in streams.lines.iter().zip(&self.units) {
+            let (sku, left) = (sku.clone(), stock.left);
+            let Some(price) = streams.prices.cents.get(&sku) else {
+                return Err(OrderError::NoPrice(sku));
+            };
+            require!(units <= left, OrderError::OutOfStock { sku, left });
+            let line = price.checked_mul(units).ok_or(OrderError::TooMuch)?;
             total = total.checked_add(line).ok_or(OrderError::TooMuch)?;
         }
-        let Some(coupon) = &self.coupon else {
+        let Some(coupon) = &streams.coupon else {
             return Ok(total);
         };
-        let percent = shop
-            .percent_off
-            .ok_or_else(|| OrderError::NoSuchCoupon(coupon.clone()))?;
-        if let Some(by) = shop.coupon_used_by.clone() {
-            return Err(OrderError::CouponUsed {
-                coupon: coupon.clone(),
-                by,
-            });
+        let id = coupon.key().clone();
+        let Some(percent) = coupon.percent_off else {
+            return Err(OrderError::NoSuchCoupon(id));
+        };
+        if let Some(by) = coupon.used_by.clone() {
+            return Err(OrderError::CouponUsed { coupon: id, by });
         }
-        let off = total
-            .checked_mul(percent.min(100))
-            .ok_or(OrderError::TooMuch)?
-            / 100;
+        let percent = percent.min(100);
+        let off = total.checked_mul(percent).ok_or(OrderError::TooMuch)? / 100;
         Ok(total - off)
     }
 }
 
-/// Writes down events as they are; for what the shop is told from outside. One command for all kinds of streams.
+/// Records events that the shop is told from outside, whatever its state. One command for all kinds of streams.
 #[derive(Debug, Command)]
 pub struct Record<K: StreamKey> {
     #[stream]
@@ -281,8 +290,6 @@ where
 {
     type State = ();
     type Error = OrderError;
-
-    fn apply(&self, (): &mut (), _: RecordEvent<'_, K>) {}
 
     fn handle(&self, (): &(), streams: RecordStreams<'_, K>) -> Result<(), OrderError> {
         for event in self.events.iter().cloned() {

@@ -57,6 +57,29 @@ impl Service {
         )
     }
 
+    /// Withdraws, if the account is still as it was shown.
+    fn withdraw(&self, if_match: &str, key: &str, amount: u64) -> (u16, Value) {
+        let request = self
+            .agent
+            .post(format!("{}/accounts/ada/withdrawals", self.address))
+            .header("if-match", if_match)
+            .header("idempotency-key", key);
+        let mut answer = request.send_json(json!({ "amount": amount })).unwrap();
+        (
+            answer.status().as_u16(),
+            answer.body_mut().read_json().unwrap(),
+        )
+    }
+
+    fn etag(&self, path: &str) -> String {
+        let answer = self
+            .agent
+            .get(format!("{}{path}", self.address))
+            .call()
+            .unwrap();
+        answer.headers()["etag"].to_str().unwrap().to_owned()
+    }
+
     fn get(&self, path: &str) -> (u16, Value) {
         let mut answer = self
             .agent
@@ -110,7 +133,7 @@ fn commands_are_posted_and_read_back_at_once() {
         { "account": "grace", "owner": "Grace", "balance": 30 },
     ]);
     assert_eq!((status, accounts), (200, expected));
-    let (status, ada) = service.get("/accounts/ada?after=5");
+    let (status, ada) = service.get("/accounts/ada");
     assert_eq!((status, ada["balance"].as_i64()), (200, Some(40)));
 }
 
@@ -131,7 +154,7 @@ fn a_request_with_a_key_is_carried_out_once_even_across_a_restart() {
     let service = Service::start(folder.path());
     let again = service.post("/accounts/ada/deposits", Some("payment-1"), deposit());
     assert_eq!(again, (200, json!({ "position": 2, "repeated": true })));
-    assert_eq!(service.get("/accounts/ada?after=2").1["balance"], 5);
+    assert_eq!(service.get("/accounts/ada").1["balance"], 5);
 
     // The key of another request, in whatever it differs, is no repetition of this one.
     for (path, body) in [
@@ -150,6 +173,29 @@ fn a_request_with_a_key_is_carried_out_once_even_across_a_restart() {
     }
     let again = service.post("/accounts/ada/deposits", Some("payment-1"), deposit());
     assert_eq!(again, (200, json!({ "position": 2, "repeated": true })));
+}
+
+#[test]
+fn a_command_can_demand_the_version_that_was_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let body = json!({ "account": "ada", "owner": "Ada" });
+    service.post("/accounts", None, body);
+    service.post("/accounts/ada/deposits", None, json!({ "amount": 9 }));
+    let shown = service.etag("/accounts/ada");
+    assert_eq!(shown, "\"2\"");
+    assert_eq!(service.withdraw(&shown, "first", 4).0, 200);
+    let (status, answer) = service.withdraw(&shown, "second", 4);
+    assert_eq!(status, 412, "{answer}");
+    // A repetition is answered like the request itself, although the version has moved.
+    let done = json!({ "position": 3, "repeated": true });
+    assert_eq!(service.withdraw(&shown, "first", 4), (200, done));
+    let shown = service.etag("/accounts/ada");
+    assert_eq!(service.withdraw(&shown, "second", 4).0, 200);
+    assert_eq!(service.get("/accounts/ada").1["balance"], 1);
+    for wrong in ["4", "\"4\", \"5\"", "W/\"4\""] {
+        assert_eq!(service.withdraw(wrong, "third", 1).0, 400, "{wrong}");
+    }
 }
 
 #[test]
@@ -180,6 +226,7 @@ fn what_is_refused_says_why() {
             "'*'",
         ),
         (service.get("/accounts/nobody"), 404, "no account `nobody`"),
+        (service.get("/accounts/a*b"), 400, "'*'"),
     ];
     for ((status, answer), expected, part) in cases {
         assert_eq!(status, expected, "{answer}");

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{FromRequest, Path, Query, Request, State},
-    response::Html,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, State},
+    http::{header, request::Parts},
+    response::{Html, IntoResponse},
     routing::{get, post},
 };
 use eventcore::{
-    CommandLogic, ExecuteOptions, IdempotencyKey, Position, execute, sqlite::SqliteEventStore,
+    CommandLogic, ExecuteOptions, IdempotencyKey, Position, Version, execute, load,
+    sqlite::SqliteEventStore,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
-    domain::{AccountId, BankError, Deposit, LimitsId, OpenAccount, Transfer},
+    domain::{AccountId, BankError, Deposit, LimitsId, OpenAccount, Transfer, Withdraw},
     live,
     problem::Problem,
     read_model::{AccountView, Reader},
@@ -41,6 +43,7 @@ pub fn service(store: SqliteEventStore, accounts: Reader, stopped: watch::Receiv
         .route("/accounts", get(accounts_list).post(open))
         .route("/accounts/{account}", get(account))
         .route("/accounts/{account}/deposits", post(deposit))
+        .route("/accounts/{account}/withdrawals", post(withdraw))
         .route("/transfers", post(transfer))
         .route("/events", get(live::events))
         .with_state(Arc::new(bank))
@@ -88,12 +91,42 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Once<T> {
     }
 }
 
+/// The header `If-Match`: the version of an account, as a GET has shown it in `ETag`. If the account has changed since, the
+/// command is refused.
+struct IfMatch(Option<Version>);
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else {
+            return Ok(Self(None));
+        };
+        let version = value
+            .to_str()
+            .ok()
+            .and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok())
+            .ok_or_else(|| Problem::bad_request("`If-Match` takes one ETag of an account"))?;
+        Ok(Self(Some(Version::new(version))))
+    }
+}
+
+impl IfMatch {
+    fn options(self, account: &AccountId) -> ExecuteOptions {
+        let options = ExecuteOptions::new();
+        match self.0 {
+            Some(version) => options.expect_version(account, version),
+            None => options,
+        }
+    }
+}
+
 async fn run(
     bank: &Bank,
     key: Option<IdempotencyKey>,
+    mut options: ExecuteOptions,
     command: impl CommandLogic<Error = BankError>,
 ) -> Result<Json<Done>, Problem> {
-    let mut options = ExecuteOptions::new();
     if let Some(key) = key {
         options = options.idempotency_key(key);
     }
@@ -118,7 +151,8 @@ async fn open(
     }: Once<Opening>,
 ) -> Result<Json<Done>, Problem> {
     let account = AccountId(account);
-    run(&bank, key, OpenAccount { account, owner }).await
+    let options = ExecuteOptions::new();
+    run(&bank, key, options, OpenAccount { account, owner }).await
 }
 
 #[derive(Deserialize)]
@@ -129,13 +163,29 @@ struct Amount {
 async fn deposit(
     State(bank): State<Arc<Bank>>,
     Path(account): Path<String>,
+    if_match: IfMatch,
     Once {
         body: Amount { amount },
         key,
     }: Once<Amount>,
 ) -> Result<Json<Done>, Problem> {
     let account = AccountId(account);
-    run(&bank, key, Deposit { account, amount }).await
+    let options = if_match.options(&account);
+    run(&bank, key, options, Deposit { account, amount }).await
+}
+
+async fn withdraw(
+    State(bank): State<Arc<Bank>>,
+    Path(account): Path<String>,
+    if_match: IfMatch,
+    Once {
+        body: Amount { amount },
+        key,
+    }: Once<Amount>,
+) -> Result<Json<Done>, Problem> {
+    let account = AccountId(account);
+    let options = if_match.options(&account);
+    run(&bank, key, options, Withdraw { account, amount }).await
 }
 
 #[derive(Deserialize)]
@@ -155,10 +205,10 @@ async fn transfer(
     let command = Transfer {
         from: AccountId(from),
         to: AccountId(to),
-        limits: LimitsId::of_the_bank(),
+        limits: LimitsId::from("bank"),
         amount,
     };
-    run(&bank, key, command).await
+    run(&bank, key, ExecuteOptions::new(), command).await
 }
 
 /// `?after=17` waits until the read model shows what was committed at position 17: one reads one's own writes.
@@ -175,13 +225,21 @@ async fn accounts_list(
     Ok(Json(bank.accounts.all(Position::new(after)).await?))
 }
 
+/// One account, from its own stream: what is committed is shown at once.
 async fn account(
     State(bank): State<Arc<Bank>>,
     Path(account): Path<String>,
-    Query(Seen { after }): Query<Seen>,
-) -> Result<Json<AccountView>, Problem> {
-    match bank.accounts.one(&account, Position::new(after)).await? {
-        Some(view) => Ok(Json(view)),
-        None => Err(Problem::from(BankError::NoSuchAccount { account })),
-    }
+) -> Result<impl IntoResponse, Problem> {
+    let id = AccountId(account);
+    let found = load(&bank.store, &id).await?;
+    let Some(owner) = found.owner.clone() else {
+        return Err(BankError::NoSuchAccount(id).into());
+    };
+    let etag = format!("\"{}\"", found.version());
+    let view = AccountView {
+        account: id.0,
+        owner,
+        balance: found.balance,
+    };
+    Ok(([(header::ETAG, etag)], Json(view)))
 }

@@ -1,9 +1,10 @@
-//! The bank as a web service: commands are POSTs, the read model answers GETs, and events go live to whoever listens.
+//! The bank as a web service: commands are POSTs, GETs read the state of an account or the read model of all, and events are
+//! pushed to those who listen.
 //! `web --help` says how to start it; then open the address that it prints.
 
 mod api;
 #[path = "../bank/domain.rs"]
-#[allow(dead_code, reason = "the service does without withdrawals and limits")]
+#[allow(dead_code, reason = "the service sets no limits")]
 mod domain;
 mod live;
 mod problem;

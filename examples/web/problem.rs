@@ -7,7 +7,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use eventcore::{CommandError, DeclarationError, EventStoreError, projection::WaitError};
+use eventcore::{
+    CommandError, DeclarationError, EventStoreError, LoadError, projection::WaitError,
+};
 
 use crate::domain::BankError;
 
@@ -52,6 +54,9 @@ impl From<CommandError<BankError>> for Problem {
                 Self::bad_request("the two accounts of a transfer must not be the same")
             }
             CommandError::Declaration(why) => Self::bad_request(why),
+            moved @ CommandError::VersionMoved { .. } => {
+                Self::new(StatusCode::PRECONDITION_FAILED, moved)
+            }
             // The key is not free for another request, as the draft of the header's standard has it.
             CommandError::KeyReused(reused) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, reused),
             // The same request, with its key, may be sent again: it is carried out once.
@@ -60,6 +65,16 @@ impl From<CommandError<BankError>> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
             }
             CommandError::EventStoreError(error) => error.into(),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::EventStoreError(error) => error.into(),
+            LoadError::InvalidStreamId(why) => Self::bad_request(why),
             error => Self::internal(error),
         }
     }

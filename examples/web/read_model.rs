@@ -65,9 +65,9 @@ impl Projection<SqliteTransaction> for Accounts {
 /// A row of the table.
 #[derive(Debug, Serialize)]
 pub struct AccountView {
-    account: String,
-    owner: String,
-    balance: i64,
+    pub account: String,
+    pub owner: String,
+    pub balance: u64,
 }
 
 impl AccountView {
@@ -101,22 +101,6 @@ impl Reader {
             let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([], AccountView::from_row)?;
             rows.collect()
-        })
-        .await
-    }
-
-    /// One account, as of this position or later.
-    pub async fn one(
-        &self,
-        account: &str,
-        position: Position,
-    ) -> Result<Option<AccountView>, Problem> {
-        let account = account.to_owned();
-        self.read(position, move |connection| {
-            let sql = "SELECT account, owner, balance FROM account_view WHERE account = ?1";
-            let mut statement = connection.prepare(sql)?;
-            let mut rows = statement.query_map([account], AccountView::from_row)?;
-            rows.next().transpose()
         })
         .await
     }
