@@ -7,6 +7,12 @@
 #[cfg_attr(not(doctest), doc = include_str!("../docs/commands.md"))]
 pub mod commands {}
 
+#[cfg_attr(not(doctest), doc = include_str!("../docs/consistency.md"))]
+pub mod consistency {}
+
+#[cfg_attr(not(doctest), doc = include_str!("../docs/long-streams.md"))]
+pub mod long_streams {}
+
 #[cfg_attr(not(doctest), doc = include_str!("../docs/compiler-errors.md"))]
 pub mod compiler_errors {}
 

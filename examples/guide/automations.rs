@@ -1,7 +1,9 @@
 //! The chapter on automations: what was paid is shipped.
 #![allow(dead_code, reason = "a chapter shows more than its tests use")]
 
-use eventcore::{Command, CommandError, CommandLogic, Event, EventStore, StreamKey, require};
+use eventcore::{
+    Command, CommandError, CommandLogic, Event, EventStore, StreamKey, StreamState, require,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
@@ -12,8 +14,19 @@ enum OrderEvent {
 }
 
 #[derive(Debug, Clone, PartialEq, StreamKey)]
-#[stream_key(category = "order", event = OrderEvent)]
+#[stream_key(category = "order", event = OrderEvent, state = Order)]
 struct OrderId(u64);
+
+#[derive(Debug, Default)]
+struct Order {
+    is_shipped: bool,
+}
+
+impl StreamState<OrderEvent> for Order {
+    fn apply(&mut self, event: OrderEvent) {
+        self.is_shipped |= event == OrderEvent::Shipped;
+    }
+}
 
 #[derive(Debug, Command)]
 struct Ship {
@@ -28,15 +41,11 @@ enum ShipError {
 }
 
 impl CommandLogic for Ship {
-    type State = bool;
+    type State = ();
     type Error = ShipError;
 
-    fn apply(&self, is_shipped: &mut bool, ShipEvent::Order(event): ShipEvent<'_>) {
-        *is_shipped |= event == OrderEvent::Shipped;
-    }
-
-    fn handle(&self, is_shipped: &bool, streams: ShipStreams<'_>) -> Result<(), ShipError> {
-        require!(!is_shipped, ShipError::AlreadyShipped);
+    fn handle(&self, (): &(), streams: ShipStreams<'_>) -> Result<(), ShipError> {
+        require!(!streams.order.is_shipped, ShipError::AlreadyShipped);
         streams.order.append(OrderEvent::Shipped);
         Ok(())
     }
@@ -85,8 +94,6 @@ struct Pay {
 impl CommandLogic for Pay {
     type State = ();
     type Error = std::convert::Infallible;
-
-    fn apply(&self, (): &mut (), _: PayEvent<'_>) {}
 
     fn handle(&self, (): &(), streams: PayStreams<'_>) -> Result<(), Self::Error> {
         streams.order.append(OrderEvent::Placed);

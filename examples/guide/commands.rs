@@ -2,19 +2,19 @@
 #![allow(dead_code, reason = "a chapter shows more than its tests use")]
 
 mod borrowing {
-    use eventcore::{Command, CommandLogic, Event, StreamKey, require};
+    use eventcore::{Command, CommandLogic, Event, StreamKey, StreamState, require};
     use serde::{Deserialize, Serialize};
 
     #[derive(Debug, Serialize, Deserialize, Event)]
     enum CopyEvent {
-        Lent { to: u64 },
+        Lent { to: MemberId },
         Returned,
     }
 
     #[derive(Debug, Serialize, Deserialize, Event)]
     enum MemberEvent {
-        Borrowed { copy: String },
-        Returned { copy: String },
+        Borrowed { copy: CopyId },
+        Returned { copy: CopyId },
     }
 
     #[derive(Debug, Serialize, Deserialize, Event)]
@@ -22,17 +22,56 @@ mod borrowing {
         LimitSet { most: usize },
     }
 
-    #[derive(Debug, Clone, PartialEq, StreamKey)]
-    #[stream_key(category = "copy", event = CopyEvent)]
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, StreamKey)]
+    #[stream_key(category = "copy", event = CopyEvent, state = Copy)]
     struct CopyId(String);
 
-    #[derive(Debug, Clone, PartialEq, StreamKey)]
-    #[stream_key(category = "member", event = MemberEvent)]
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, StreamKey)]
+    #[stream_key(category = "member", event = MemberEvent, state = Member)]
     struct MemberId(u64);
 
     #[derive(Debug, Clone, PartialEq, StreamKey)]
-    #[stream_key(category = "rules", event = RulesEvent)]
+    #[stream_key(category = "rules", event = RulesEvent, state = Rules)]
     struct RulesId(String);
+
+    #[derive(Debug, Default)]
+    struct Copy {
+        lent_to: Option<MemberId>,
+    }
+
+    impl StreamState<CopyEvent> for Copy {
+        fn apply(&mut self, event: CopyEvent) {
+            self.lent_to = match event {
+                CopyEvent::Lent { to } => Some(to),
+                CopyEvent::Returned => None,
+            };
+        }
+    }
+
+    #[derive(Debug, Default)]
+    struct Member {
+        borrowed: usize,
+    }
+
+    impl StreamState<MemberEvent> for Member {
+        fn apply(&mut self, event: MemberEvent) {
+            match event {
+                MemberEvent::Borrowed { .. } => self.borrowed += 1,
+                MemberEvent::Returned { .. } => self.borrowed -= 1,
+            }
+        }
+    }
+
+    #[derive(Debug, Default)]
+    struct Rules {
+        most: usize,
+    }
+
+    impl StreamState<RulesEvent> for Rules {
+        fn apply(&mut self, RulesEvent::LimitSet { most }: RulesEvent) {
+            self.most = most;
+        }
+    }
 
     #[derive(Debug, Command)]
     struct Borrow {
@@ -44,46 +83,25 @@ mod borrowing {
         rules: RulesId,
     }
 
-    #[derive(Default)]
-    struct Loans {
-        is_lent: bool,
-        borrowed: usize,
-        most: usize,
-    }
-
     #[derive(Debug, PartialEq, thiserror::Error)]
     enum BorrowError {
-        #[error("copy {0} is lent already")]
-        Lent(String),
-        #[error("a member has at most {0} books")]
+        #[error("this copy is already lent")]
+        Lent,
+        #[error("a member may have at most {0} books")]
         TooMany(usize),
     }
 
     impl CommandLogic for Borrow {
-        type State = Loans;
+        type State = ();
         type Error = BorrowError;
 
-        fn apply(&self, loans: &mut Loans, event: BorrowEvent<'_>) {
-            match event {
-                BorrowEvent::Copy(CopyEvent::Lent { .. }) => loans.is_lent = true,
-                BorrowEvent::Copy(CopyEvent::Returned) => loans.is_lent = false,
-                BorrowEvent::Member(MemberEvent::Borrowed { .. }) => loans.borrowed += 1,
-                BorrowEvent::Member(MemberEvent::Returned { .. }) => loans.borrowed -= 1,
-                BorrowEvent::Rules(RulesEvent::LimitSet { most }) => loans.most = most,
-            }
-        }
-
-        fn handle(&self, loans: &Loans, streams: BorrowStreams<'_>) -> Result<(), BorrowError> {
-            let copy = || self.copy.0.clone();
-            require!(!loans.is_lent, BorrowError::Lent(copy()));
-            require!(
-                loans.borrowed < loans.most,
-                BorrowError::TooMany(loans.most)
-            );
-            streams.copy.append(CopyEvent::Lent { to: self.member.0 });
-            streams
-                .member
-                .append(MemberEvent::Borrowed { copy: copy() });
+        fn handle(&self, (): &(), streams: BorrowStreams<'_>) -> Result<(), BorrowError> {
+            require!(streams.copy.lent_to.is_none(), BorrowError::Lent);
+            let most = streams.rules.most;
+            require!(streams.member.borrowed < most, BorrowError::TooMany(most));
+            let (copy, to) = (self.copy.clone(), self.member.clone());
+            streams.copy.append(CopyEvent::Lent { to });
+            streams.member.append(MemberEvent::Borrowed { copy });
             Ok(())
         }
     }
@@ -98,8 +116,6 @@ mod borrowing {
     impl CommandLogic for SetLimit {
         type State = ();
         type Error = BorrowError;
-
-        fn apply(&self, (): &mut (), _: SetLimitEvent<'_>) {}
 
         fn handle(&self, (): &(), streams: SetLimitStreams<'_>) -> Result<(), BorrowError> {
             streams
@@ -130,39 +146,47 @@ mod borrowing {
         let refused = run(borrow("moby-1", 8)).await.unwrap_err();
         assert!(matches!(
             refused,
-            CommandError::BusinessRuleViolation(BorrowError::Lent(_))
+            CommandError::BusinessRuleViolation(BorrowError::Lent)
         ));
         let refused = run(borrow("emma-1", 7)).await.unwrap_err();
         assert!(matches!(
             refused,
             CommandError::BusinessRuleViolation(BorrowError::TooMany(1))
         ));
-    }
-}
-
-mod discovery {
-    use eventcore::{Command, CommandLogic, Event, StreamKey, StreamResolver};
-    use serde::{Deserialize, Serialize};
-
-    #[derive(Debug, Serialize, Deserialize, Event)]
-    enum CopyEvent {
-        Lent { to: u64 },
-        Returned,
+        assert_eq!(borrowed(&store, MemberId(7)).await.unwrap(), 1);
+        let (copy, members) = (CopyId("moby-1".into()), [MemberId(7), MemberId(8)]);
+        let positions = read(&store, &copy, &members).await.unwrap();
+        assert_eq!(positions, [3, 3]);
     }
 
-    #[derive(Debug, Serialize, Deserialize, Event)]
-    enum MemberEvent {
-        Borrowed { copy: String },
-        Returned { copy: String },
+    async fn borrowed(
+        store: &impl eventcore::EventStore,
+        member: MemberId,
+    ) -> Result<usize, eventcore::LoadError> {
+        use eventcore::load;
+
+        let member = load(store, &member).await?;
+        if member.exists() {
+            println!("{} books, at version {}", member.borrowed, member.version());
+        }
+        Ok(member.borrowed)
     }
 
-    #[derive(Debug, Clone, PartialEq, StreamKey)]
-    #[stream_key(category = "copy", event = CopyEvent)]
-    struct CopyId(String);
+    async fn read(
+        store: &impl eventcore::EventStore,
+        copy: &CopyId,
+        members: &[MemberId],
+    ) -> Result<Vec<u64>, eventcore::LoadError> {
+        use eventcore::{Position, load, load_at};
 
-    #[derive(Debug, Clone, PartialEq, StreamKey)]
-    #[stream_key(category = "member", event = MemberEvent)]
-    struct MemberId(u64);
+        let (copy, members) = load(store, (copy, members)).await?;
+        println!("{:?}, {} members", copy.lent_to, members.len());
+        let then = load_at(store, &MemberId(7), Position::new(1)).await?;
+        assert_eq!((then.borrowed, then.exists()), (0, false));
+        Ok(members.iter().map(|one| one.position().get()).collect())
+    }
+
+    use eventcore::StreamResolver;
 
     #[derive(Debug, Command)]
     #[command(discovers(member: Option<MemberId>))]
@@ -176,37 +200,32 @@ mod discovery {
     struct NotLent;
 
     impl StreamResolver for BringBack {
-        fn discover_related_streams(&self, lent_to: &Option<u64>) -> BringBackDiscovered {
+        fn discover_related_streams(
+            &self,
+            (): &(),
+            streams: BringBackKnownStreams<'_>,
+        ) -> BringBackDiscovered {
             BringBackDiscovered {
-                member: lent_to.map(MemberId),
+                member: streams.copy.lent_to.clone(),
             }
         }
     }
 
     impl CommandLogic for BringBack {
-        type State = Option<u64>;
+        type State = ();
         type Error = NotLent;
 
-        fn apply(&self, lent_to: &mut Option<u64>, event: BringBackEvent<'_>) {
-            match event {
-                BringBackEvent::Copy(CopyEvent::Lent { to }) => *lent_to = Some(to),
-                BringBackEvent::Copy(CopyEvent::Returned) => *lent_to = None,
-                BringBackEvent::Member(_) => {}
-            }
-        }
-
-        fn handle(&self, _: &Option<u64>, streams: BringBackStreams<'_>) -> Result<(), NotLent> {
+        fn handle(&self, (): &(), streams: BringBackStreams<'_>) -> Result<(), NotLent> {
             let member = streams.member.ok_or(NotLent)?;
+            let copy = self.copy.clone();
             streams.copy.append(CopyEvent::Returned);
-            member.append(MemberEvent::Returned {
-                copy: self.copy.0.clone(),
-            });
+            member.append(MemberEvent::Returned { copy });
             Ok(())
         }
     }
 
     #[test]
-    fn a_copy_is_brought_back_by_whom_it_was_lent_to() {
+    fn a_copy_is_brought_back_by_the_member_who_borrowed_it() {
         use eventcore::testing::given;
 
         let copy = CopyId("moby-1".into());
@@ -214,86 +233,169 @@ mod discovery {
             copy: CopyId("moby-1".into()),
         };
         given().when(bring_back()).then_error(NotLent);
+        let member = MemberId(7);
         let mut history = given();
-        history.record(&copy, [CopyEvent::Lent { to: 7 }]);
+        history.record(&copy, [CopyEvent::Lent { to: member.clone() }]);
+        history.record(&member, [MemberEvent::Borrowed { copy }]);
         assert_eq!(history.execute(bring_back()).unwrap().events_written(), 2);
-        assert_eq!(history.events_of(&MemberId(7)).len(), 1);
+        assert_eq!(history.events_of(&MemberId(7)).len(), 2);
         assert!(history.execute(bring_back()).is_err());
     }
 }
 
-mod long_streams {
+mod fines {
     use eventcore::{Command, CommandLogic, Event, StreamKey, require};
     use serde::{Deserialize, Serialize};
 
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
-    enum TillEvent {
-        PaidIn { cents: u64 },
-        PaidOut { cents: u64 },
+    #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
+    enum MemberEvent {
+        ReturnedLate { days: u64 },
+        Paid { cents: u64 },
+    }
+
+    #[derive(Debug, Serialize, Deserialize, Event)]
+    enum RulesEvent {
+        FineSet { cents_per_day: u64 },
     }
 
     #[derive(Debug, Clone, PartialEq, StreamKey)]
-    #[stream_key(category = "till", event = TillEvent)]
-    struct TillId(u32);
+    #[stream_key(category = "member", event = MemberEvent)]
+    struct MemberId(u64);
+
+    #[derive(Debug, Clone, PartialEq, StreamKey)]
+    #[stream_key(category = "rules", event = RulesEvent)]
+    struct RulesId(String);
 
     #[derive(Debug, PartialEq, thiserror::Error)]
-    #[error("there is not so much in the till")]
-    struct TooMuch;
+    #[error("only {0} cents are owed")]
+    struct OwesLess(u64);
 
     #[derive(Debug, Command)]
-    #[command(cached)]
-    struct PayOut {
+    struct Pay {
         #[stream]
-        till: TillId,
+        member: MemberId,
+        #[stream(read)]
+        rules: RulesId,
         cents: u64,
     }
 
-    #[derive(Default, Clone)]
-    struct Till {
-        cents: u64,
+    #[derive(Default)]
+    struct Fines {
+        cents_per_day: u64,
+        owed: u64,
     }
 
-    impl CommandLogic for PayOut {
-        type State = Till;
-        type Error = TooMuch;
+    impl CommandLogic for Pay {
+        type State = Fines;
+        type Error = OwesLess;
 
-        fn apply(&self, till: &mut Till, event: PayOutEvent<'_>) {
+        fn apply(&self, fines: &mut Fines, event: PayEvent<'_>) {
             match event {
-                PayOutEvent::Till(TillEvent::PaidIn { cents }) => till.cents += cents,
-                PayOutEvent::Till(TillEvent::PaidOut { cents }) => till.cents -= cents,
+                PayEvent::Rules(RulesEvent::FineSet { cents_per_day }) => {
+                    fines.cents_per_day = cents_per_day;
+                }
+                PayEvent::Member(MemberEvent::ReturnedLate { days }) => {
+                    fines.owed += days * fines.cents_per_day; // the fine of that time
+                }
+                PayEvent::Member(MemberEvent::Paid { cents }) => fines.owed -= cents,
             }
         }
 
-        fn handle(&self, till: &Till, streams: PayOutStreams<'_>) -> Result<(), TooMuch> {
-            require!(till.cents >= self.cents, TooMuch);
-            streams
-                .till
-                .append(TillEvent::PaidOut { cents: self.cents });
+        fn handle(&self, fines: &Fines, streams: PayStreams<'_>) -> Result<(), OwesLess> {
+            let cents = self.cents;
+            require!(cents <= fines.owed, OwesLess(fines.owed));
+            streams.member.append(MemberEvent::Paid { cents });
             Ok(())
         }
     }
 
-    #[tokio::test]
-    async fn a_cached_command_reads_only_newer_events() {
-        use eventcore::{
-            EventStore, RetryPolicy, execute, memory::MemoryEventStore, testing::given,
-        };
+    #[test]
+    fn each_day_costs_the_fine_of_its_time() {
+        use eventcore::testing::given;
 
-        let store = MemoryEventStore::new();
-        let pay = |cents| PayOut {
-            till: TillId(1),
+        let (member, rules) = (MemberId(7), RulesId("house".into()));
+        let pay = |cents| Pay {
+            member: MemberId(7),
+            rules: RulesId("house".into()),
             cents,
         };
-        for _ in 0..3 {
-            execute(&store, pay(0), RetryPolicy::new()).await.unwrap();
-        }
-        assert!(execute(&store, pay(1), RetryPolicy::new()).await.is_err());
-        assert_eq!(store.states().unwrap().counts().hits, 2);
         given()
-            .events(&TillId(1), [TillEvent::PaidIn { cents: 5 }])
-            .executed(pay(2))
-            .when(pay(4))
-            .then_error(TooMuch);
+            .events(&rules, [RulesEvent::FineSet { cents_per_day: 10 }])
+            .events(&member, [MemberEvent::ReturnedLate { days: 2 }])
+            .events(&rules, [RulesEvent::FineSet { cents_per_day: 50 }])
+            .events(&member, [MemberEvent::ReturnedLate { days: 1 }])
+            .when(pay(71))
+            .then_error(OwesLess(70))
+            .when(pay(70))
+            .then_events(&member, [MemberEvent::Paid { cents: 70 }]);
+    }
+}
+
+mod shown_version {
+    use super::accounts::*;
+    use eventcore::{
+        CommandError, EventStore, ExecuteOptions, RetryPolicy, execute, load,
+        memory::MemoryEventStore,
+    };
+
+    async fn answer(
+        store: &impl EventStore,
+        account: AccountId,
+        command: Withdraw,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let shown = load(store, &account).await?.version(); // goes out as the `ETag`
+        // …
+        let options = ExecuteOptions::new().expect_version(&account, shown);
+        match execute(store, command, options).await {
+            Err(moved @ CommandError::VersionMoved { .. }) => println!("412: {moved}"),
+            done => println!("200: {}", done?.position()),
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_was_shown_can_be_demanded() {
+        let store = MemoryEventStore::new();
+        let account = || AccountId(1);
+        let withdraw = || Withdraw { account: account() };
+        answer(&store, account(), withdraw()).await.unwrap();
+        let shown = load(&store, &account()).await.unwrap().version();
+        let demanding = || ExecuteOptions::new().expect_version(&account(), shown);
+        execute(&store, withdraw(), RetryPolicy::new())
+            .await
+            .unwrap();
+        let moved = execute(&store, withdraw(), demanding()).await.unwrap_err();
+        assert!(matches!(moved, CommandError::VersionMoved { .. }));
+    }
+}
+
+mod accounts {
+    use eventcore::{Command, CommandLogic, Event, StreamKey};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Serialize, Deserialize, Event)]
+    pub enum AccountEvent {
+        Withdrawn,
+    }
+
+    #[derive(Debug, StreamKey)]
+    #[stream_key(category = "account", event = AccountEvent)]
+    pub struct AccountId(pub u64);
+
+    #[derive(Debug, Command)]
+    pub struct Withdraw {
+        #[stream]
+        pub account: AccountId,
+    }
+
+    impl CommandLogic for Withdraw {
+        type State = ();
+        type Error = std::convert::Infallible;
+
+        fn handle(&self, (): &(), streams: WithdrawStreams<'_>) -> Result<(), Self::Error> {
+            streams.account.append(AccountEvent::Withdrawn);
+            Ok(())
+        }
     }
 }
 

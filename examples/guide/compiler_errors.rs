@@ -52,8 +52,6 @@ mod declared {
         type State = ();
         type Error = Refused;
 
-        fn apply(&self, (): &mut (), _: TransferEvent<'_>) {}
-
         fn handle(&self, (): &(), streams: TransferStreams<'_>) -> Result<(), Refused> {
             let amount = self.amount;
             streams.audit.append(AccountEvent::Deposited { amount });
@@ -165,32 +163,72 @@ mod with_serde {
     }
 }
 
-mod cached {
+mod states {
     use super::*;
-    use eventcore::{CommandError, Position, RetryPolicy, execute, memory::MemoryEventStore};
+    use eventcore::{CommandLogic, StreamState, require};
 
-    #[derive(Default, Clone)]
-    struct Balance {
-        cents: u64,
+    #[derive(Default, Serialize, Deserialize)]
+    struct Account {
+        balance: u64,
+    }
+
+    impl StreamState<AccountEvent> for Account {
+        fn apply(&mut self, AccountEvent::Deposited { amount }: AccountEvent) {
+            self.balance += amount;
+        }
+    }
+
+    #[derive(StreamKey)]
+    #[stream_key(category = "account", event = AccountEvent, state = Account, snapshot(revision = 1))]
+    struct AccountId(u64);
+
+    #[derive(Default)]
+    struct Order {
+        is_placed: bool,
+    }
+
+    impl StreamState<OrderEvent> for Order {
+        fn apply(&mut self, event: OrderEvent) {
+            self.is_placed |= event == OrderEvent::Placed;
+        }
     }
 
     #[derive(Command)]
-    #[command(cached)]
+    struct Deposit {
+        #[stream]
+        account: AccountId,
+        amount: u64,
+    }
+
+    impl CommandLogic for Deposit {
+        type State = ();
+        type Error = Refused;
+
+        fn handle(&self, (): &(), streams: DepositStreams<'_>) -> Result<(), Refused> {
+            let amount = self.amount;
+            let balance = streams.account.balance + amount;
+            require!(balance < 1_000, Refused);
+            streams.account.append(AccountEvent::Deposited { amount });
+            Ok(())
+        }
+    }
+}
+
+mod executed {
+    use super::*;
+    use eventcore::{CommandError, Position, RetryPolicy, execute, memory::MemoryEventStore};
+
+    #[derive(Command)]
     struct Transfer {
         #[stream]
         account: AccountId,
     }
 
     impl eventcore::CommandLogic for Transfer {
-        type State = Balance;
+        type State = ();
         type Error = Refused;
 
-        fn apply(&self, balance: &mut Balance, TransferEvent::Account(event): TransferEvent<'_>) {
-            let AccountEvent::Deposited { amount } = event;
-            balance.cents += amount;
-        }
-
-        fn handle(&self, _: &Balance, _: TransferStreams<'_>) -> Result<(), Refused> {
+        fn handle(&self, (): &(), _: TransferStreams<'_>) -> Result<(), Refused> {
             Ok(())
         }
     }

@@ -6,7 +6,9 @@
 mod automations;
 mod commands;
 mod compiler_errors;
+mod consistency;
 mod high_availability;
+mod long_streams;
 mod postgres;
 mod projections;
 mod readme;
@@ -16,11 +18,13 @@ mod testing;
 use std::{fs, path::Path};
 
 /// The files that the chapters show parts of.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 11] = [
     include_str!("automations.rs"),
     include_str!("commands.rs"),
     include_str!("compiler_errors.rs"),
+    include_str!("consistency.rs"),
     include_str!("high_availability.rs"),
+    include_str!("long_streams.rs"),
     include_str!("postgres.rs"),
     include_str!("projections.rs"),
     include_str!("readme.rs"),

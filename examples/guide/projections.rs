@@ -285,8 +285,6 @@ impl CommandLogic for Open {
     type State = ();
     type Error = Infallible;
 
-    fn apply(&self, (): &mut (), _: OpenEvent<'_>) {}
-
     fn handle(&self, (): &(), streams: OpenStreams<'_>) -> Result<(), Infallible> {
         let owner = "Ada".into();
         streams.account.append(AccountEvent::Opened { owner });

@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "the README shows more than its tests use")]
 
 use eventcore::{
-    Command, CommandError, CommandLogic, Event, RetryPolicy, StreamKey, execute, require,
-    sqlite::SqliteEventStore,
+    Command, CommandError, CommandLogic, Event, RetryPolicy, StreamKey, StreamState, execute, load,
+    require, sqlite::SqliteEventStore,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,18 +14,25 @@ enum AccountEvent {
     Withdrawn { amount: u64 },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
-enum LimitsEvent {
-    Set { daily: u64 },
+// The state of one account: written once, used by every command and every read.
+#[derive(Default)]
+struct Account {
+    balance: u64,
+}
+
+impl StreamState<AccountEvent> for Account {
+    fn apply(&mut self, event: AccountEvent) {
+        match event {
+            AccountEvent::Opened { .. } => {}
+            AccountEvent::Deposited { amount } => self.balance += amount,
+            AccountEvent::Withdrawn { amount } => self.balance -= amount,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
-#[stream_key(category = "account", event = AccountEvent)]
+#[stream_key(category = "account", event = AccountEvent, state = Account)]
 struct AccountId(String); // any type with Display + FromStr inside: String, Uuid, u64 …
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
-#[stream_key(category = "limits", event = LimitsEvent)]
-struct LimitsId(u32);
 
 #[derive(Command)]
 struct Transfer {
@@ -33,47 +40,23 @@ struct Transfer {
     from: AccountId,
     #[stream]
     to: AccountId,
-    #[stream(read)] // guarded against concurrent change, never written
-    limits: LimitsId,
     amount: u64,
 }
 
-#[derive(Default)]
-struct Funds {
-    available: u64,
-    daily_limit: u64,
-}
-
 #[derive(Debug, PartialEq, thiserror::Error)]
-enum TransferError {
-    #[error("only {available} available")]
-    InsufficientFunds { available: u64 },
-    #[error("more than the daily limit of {limit}")]
-    OverLimit { limit: u64 },
+#[error("only {available} available")]
+struct InsufficientFunds {
+    available: u64,
 }
 
 impl CommandLogic for Transfer {
-    type State = Funds;
-    type Error = TransferError; // your own enum; comes back typed, not boxed
-
-    // The events of all streams in the order in which they were committed; the derive made `TransferEvent`.
-    fn apply(&self, funds: &mut Funds, event: TransferEvent<'_>) {
-        match event {
-            TransferEvent::From(AccountEvent::Deposited { amount }) => funds.available += amount,
-            TransferEvent::From(AccountEvent::Withdrawn { amount }) => funds.available -= amount,
-            TransferEvent::Limits(LimitsEvent::Set { daily }) => funds.daily_limit = daily,
-            TransferEvent::From(_) | TransferEvent::To(_) => {}
-        }
-    }
+    type State = (); // the states of the streams are enough
+    type Error = InsufficientFunds; // your own type; comes back typed, not boxed
 
     // Pure: no I/O, no clock. On `Err` nothing is written. The derive made `TransferStreams`.
-    fn handle(&self, funds: &Funds, streams: TransferStreams<'_>) -> Result<(), TransferError> {
-        let (amount, available, limit) = (self.amount, funds.available, funds.daily_limit);
-        require!(
-            amount <= available,
-            TransferError::InsufficientFunds { available }
-        );
-        require!(amount <= limit, TransferError::OverLimit { limit });
+    fn handle(&self, (): &(), streams: TransferStreams<'_>) -> Result<(), InsufficientFunds> {
+        let (amount, available) = (self.amount, streams.from.balance);
+        require!(amount <= available, InsufficientFunds { available });
         streams.from.append(AccountEvent::Withdrawn { amount });
         streams.to.append(AccountEvent::Deposited { amount });
         Ok(())
@@ -83,21 +66,19 @@ impl CommandLogic for Transfer {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = SqliteEventStore::open("bank.db").await?;
+    let (ada, grace) = (AccountId("ada".into()), AccountId("grace".into()));
     let transfer = Transfer {
-        from: AccountId("ada".into()),
-        to: AccountId("grace".into()),
-        limits: LimitsId(1),
+        from: ada.clone(),
+        to: grace,
         amount: 5,
     };
     match execute(&store, transfer, RetryPolicy::new()).await {
-        Ok(done) => println!(
-            "committed at position {} after {} attempt(s)",
-            done.position(),
-            done.attempts()
-        ),
+        Ok(done) => println!("committed at position {}", done.position()),
         Err(CommandError::BusinessRuleViolation(refused)) => println!("refused: {refused}"),
         Err(failed) => return Err(failed.into()),
     }
+    let account = load(&store, &ada).await?; // the current state, without a command
+    println!("{} at version {}", account.balance, account.version());
     Ok(())
 }
 
@@ -167,20 +148,16 @@ async fn run(
 /// The longest time that a busy machine may need.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// A command that opens an account with 10 in it, and allows 5 a day.
+/// A command that opens an account with 10 in it.
 #[derive(Command)]
 struct Open {
     #[stream]
     account: AccountId,
-    #[stream]
-    limits: LimitsId,
 }
 
 impl CommandLogic for Open {
     type State = ();
     type Error = std::convert::Infallible;
-
-    fn apply(&self, (): &mut (), _: OpenEvent<'_>) {}
 
     fn handle(&self, (): &(), streams: OpenStreams<'_>) -> Result<(), Self::Error> {
         let owner = self.account.0.clone();
@@ -188,7 +165,6 @@ impl CommandLogic for Open {
         streams
             .account
             .append(AccountEvent::Deposited { amount: 10 });
-        streams.limits.append(LimitsEvent::Set { daily: 5 });
         Ok(())
     }
 }
@@ -201,13 +177,11 @@ async fn a_transfer_moves_money_that_the_balances_show() {
         .unwrap();
     let open = Open {
         account: AccountId("ada".into()),
-        limits: LimitsId(1),
     };
     execute(&store, open, RetryPolicy::new()).await.unwrap();
     let transfer = |amount| Transfer {
         from: AccountId("ada".into()),
         to: AccountId("grace".into()),
-        limits: LimitsId(1),
         amount,
     };
     run(store.clone(), transfer(4), PATIENCE).await.unwrap();
@@ -225,7 +199,9 @@ async fn a_transfer_moves_money_that_the_balances_show() {
     let Err(CommandError::BusinessRuleViolation(refused)) = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(refused, TransferError::InsufficientFunds { available: 6 });
+    assert_eq!(refused, InsufficientFunds { available: 6 });
+    let ada = load(&store, &AccountId("ada".into())).await.unwrap();
+    assert_eq!((ada.balance, ada.version().get()), (6, 3));
 }
 
 #[test]
@@ -233,17 +209,15 @@ fn a_transfer_moves_money_that_is_there() {
     use eventcore::testing::given;
 
     let (ada, grace) = (AccountId("ada".into()), AccountId("grace".into()));
-    let limits = LimitsId(1);
     let transfer = Transfer {
         from: ada.clone(),
         to: grace.clone(),
-        limits: limits.clone(),
         amount: 3,
     };
     given()
         .events(&ada, [AccountEvent::Deposited { amount: 10 }])
-        .events(&limits, [LimitsEvent::Set { daily: 5 }])
         .when(transfer)
         .then_events(&ada, [AccountEvent::Withdrawn { amount: 3 }])
-        .then_events(&grace, [AccountEvent::Deposited { amount: 3 }]);
+        .then_events(&grace, [AccountEvent::Deposited { amount: 3 }])
+        .then_state_of(&ada, |account| assert_eq!(account.balance, 7));
 }

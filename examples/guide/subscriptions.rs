@@ -71,8 +71,6 @@ impl CommandLogic for Pay {
     type State = ();
     type Error = std::convert::Infallible;
 
-    fn apply(&self, (): &mut (), _: PayEvent<'_>) {}
-
     fn handle(&self, (): &(), streams: PayStreams<'_>) -> Result<(), std::convert::Infallible> {
         streams.order.append(OrderEvent::Placed { total: 5 });
         streams.order.append(OrderEvent::Packed);

@@ -1,7 +1,7 @@
 //! The chapter on testing: transfers between accounts.
 #![allow(dead_code, reason = "a chapter shows more than its tests use")]
 
-use eventcore::{Command, CommandLogic, Event, StreamKey, require, testing::given};
+use eventcore::{Command, CommandLogic, Event, StreamKey, StreamState, require, testing::given};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,22 @@ enum AccountEvent {
 }
 use AccountEvent::{Deposited, Withdrawn};
 
+#[derive(Debug, Default)]
+struct Account {
+    balance: u64,
+}
+
+impl StreamState<AccountEvent> for Account {
+    fn apply(&mut self, event: AccountEvent) {
+        match event {
+            Deposited { amount } => self.balance += amount,
+            Withdrawn { amount } => self.balance -= amount,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, StreamKey)]
-#[stream_key(category = "account", event = AccountEvent)]
+#[stream_key(category = "account", event = AccountEvent, state = Account)]
 struct AccountId(u64);
 
 #[derive(Debug, Command)]
@@ -31,19 +45,11 @@ enum TransferError {
 }
 
 impl CommandLogic for Transfer {
-    type State = u64;
+    type State = ();
     type Error = TransferError;
 
-    fn apply(&self, available: &mut u64, event: TransferEvent<'_>) {
-        match event {
-            TransferEvent::From(Deposited { amount }) => *available += amount,
-            TransferEvent::From(Withdrawn { amount }) => *available -= amount,
-            TransferEvent::To(_) => {}
-        }
-    }
-
-    fn handle(&self, available: &u64, streams: TransferStreams<'_>) -> Result<(), TransferError> {
-        let available = *available;
+    fn handle(&self, (): &(), streams: TransferStreams<'_>) -> Result<(), TransferError> {
+        let available = streams.from.balance;
         require!(
             available >= self.amount,
             TransferError::InsufficientFunds { available }
@@ -69,6 +75,7 @@ fn a_transfer_moves_money_that_is_there() {
         .when(transfer(3))
         .then_events(&ada, [Withdrawn { amount: 3 }])
         .then_events(&grace, [Deposited { amount: 3 }])
+        .then_state_of(&grace, |account| assert_eq!(account.balance, 3))
         .when(transfer(8))
         .then_error(TransferError::InsufficientFunds { available: 7 });
 }
