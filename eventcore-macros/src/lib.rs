@@ -32,8 +32,9 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// generates `TransferStreams<'_>`, a struct with one handle for each stream field, and `TransferEvent<'_>`, an enum
-/// with one variant for each (`from` becomes `From`). `cargo expand` shows them.
+/// generates `TransferStreams<'_>`, a struct with one handle for each stream field, and
+/// `TransferEvent<'_>`, an enum with one variant for each (`from` becomes `From`), for commands that
+/// fold events into a state of their own. `cargo expand` shows them.
 ///
 /// # On a field
 ///
@@ -42,13 +43,13 @@ use proc_macro::TokenStream;
 /// | `#[stream]` | the field is a key (`derive(StreamKey)`), an `Option` or a `Vec` of keys; read and appended to |
 /// | `#[stream(read)]` | read and guarded against concurrent change, never appended to |
 /// | `#[stream(event = E)]` | the field is a raw `StreamId`, or an `Option` or a `Vec` of them, and holds `E` |
+/// | `#[stream(event = E, state = S)]` | the same, with the state `S: StreamState<E>`, which is `()` otherwise |
 ///
 /// # On the struct
 ///
 /// | attribute | meaning |
 /// | --- | --- |
-/// | `#[command(discovers(slot: Type, …))]` | streams that `StreamResolver` finds from the state; generates `…Discovered` |
-/// | `#[command(cached)]` | the folded state is cached for the next such command with the same streams; see below |
+/// | `#[command(discovers(slot: Type, …))]` | streams that `StreamResolver` finds from the states of others; generates `…Discovered` and `…KnownStreams` |
 /// | `#[command(streams = Name)]` | a name other than `…Streams` |
 /// | `#[command(event = Name)]` | a name other than `…Event` |
 /// | `#[command(discovered = Name)]` | a name other than `…Discovered` |
@@ -56,14 +57,6 @@ use proc_macro::TokenStream;
 ///
 /// A slot takes the same attributes as a field: `discovers(#[stream(read)] prices: Option<PriceListId>)`. Its type
 /// must implement `Default`, as `Option` and `Vec` do.
-///
-/// # Cached
-///
-/// With `#[command(cached)]`, the process caches the folded state, and the next command of this
-/// type with the same streams reads only newer events; this is useful for long streams. It requires
-/// a `State` that is `Clone`, `Send`, `Sync` and `'static`, a command that is `'static`, no
-/// `discovers`, and a promise: `apply` uses no fields other than those of the streams. A test with
-/// `eventcore::testing::given` detects commands that break the promise.
 ///
 /// # Generics
 ///
@@ -103,8 +96,8 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
     derive(input, event::expand)
 }
 
-/// Makes a newtype a stream key: defines which category of streams it names and which events they
-/// hold.
+/// Makes a newtype a stream key: defines which category of streams it names, which events they
+/// hold, and which state is folded from them.
 ///
 /// ```ignore
 /// #[derive(StreamKey)]
@@ -112,8 +105,16 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 /// struct AccountId(Uuid);
 /// ```
 ///
-/// The inner type must implement `Display` and `FromStr`. `#[stream_key(…, crate = path)]` sets the
-/// path of `eventcore`, if it is not `::eventcore`.
+/// The inner type must implement `Display` and `FromStr`.
+///
+/// | attribute | meaning |
+/// | --- | --- |
+/// | `#[stream_key(category = "…")]` | the part of the stream ids before the first `-` |
+/// | `#[stream_key(event = E)]` | the events of the streams |
+/// | `#[stream_key(state = S)]` | their state, `S: StreamState<E>`; `()` if it is not given |
+/// | `#[stream_key(snapshot(revision = 1))]` | keeps snapshots of the state, which must implement serde's traits; `every = 500` sets the number of events between two of them, `name = "…"` a name other than that of the type |
+/// | `#[stream_key(traits(Display, FromStr, From))]` | implements the named traits for the key |
+/// | `#[stream_key(crate = path)]` | the path of `eventcore`, if not `::eventcore` |
 #[proc_macro_derive(StreamKey, attributes(stream_key))]
 pub fn derive_stream_key(input: TokenStream) -> TokenStream {
     derive(input, stream_key::expand)

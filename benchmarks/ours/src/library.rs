@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use eventcore::{
-    Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, Version, execute,
+    Command, CommandLogic, Event, EventStore, RetryPolicy, StreamKey, StreamState, Version, execute,
     store::{MAX_PAGE_EVENTS, ReadStreamsRequest, StreamCursor},
 };
 use serde::{Deserialize, Serialize};
@@ -15,16 +15,23 @@ enum AccountEvent {
     Withdrawn { amount: u64 },
 }
 
-#[derive(StreamKey)]
-#[stream_key(category = "account", event = AccountEvent)]
-struct AccountId(u32);
+#[derive(Clone, Default)]
+struct Account {
+    balance: i64,
+}
 
-fn fold(balance: &mut i64, event: &AccountEvent) {
-    match event {
-        AccountEvent::Deposited { amount } => *balance += *amount as i64,
-        AccountEvent::Withdrawn { amount } => *balance -= *amount as i64,
+impl StreamState<AccountEvent> for Account {
+    fn apply(&mut self, event: AccountEvent) {
+        match event {
+            AccountEvent::Deposited { amount } => self.balance += amount as i64,
+            AccountEvent::Withdrawn { amount } => self.balance -= amount as i64,
+        }
     }
 }
+
+#[derive(StreamKey)]
+#[stream_key(category = "account", event = AccountEvent, state = Account)]
+struct AccountId(u32);
 
 #[derive(Command)]
 struct Deposit {
@@ -34,39 +41,10 @@ struct Deposit {
 }
 
 impl CommandLogic for Deposit {
-    type State = i64;
+    type State = ();
     type Error = Infallible;
 
-    fn apply(&self, balance: &mut i64, DepositEvent::Account(event): DepositEvent<'_>) {
-        fold(balance, &event);
-    }
-
-    fn handle(&self, _: &i64, streams: DepositStreams<'_>) -> Result<(), Infallible> {
-        for _ in 0..self.times {
-            streams.account.append(AccountEvent::Deposited { amount: 1 });
-        }
-        Ok(())
-    }
-}
-
-/// A deposit that goes on from the state which the one before it has folded.
-#[derive(Command)]
-#[command(cached)]
-struct CachedDeposit {
-    #[stream]
-    account: AccountId,
-    times: u32,
-}
-
-impl CommandLogic for CachedDeposit {
-    type State = i64;
-    type Error = Infallible;
-
-    fn apply(&self, balance: &mut i64, CachedDepositEvent::Account(event): CachedDepositEvent<'_>) {
-        fold(balance, &event);
-    }
-
-    fn handle(&self, _: &i64, streams: CachedDepositStreams<'_>) -> Result<(), Infallible> {
+    fn handle(&self, (): &(), streams: DepositStreams<'_>) -> Result<(), Infallible> {
         for _ in 0..self.times {
             streams.account.append(AccountEvent::Deposited { amount: 1 });
         }
@@ -83,17 +61,10 @@ struct Transfer {
 }
 
 impl CommandLogic for Transfer {
-    type State = (i64, i64);
+    type State = ();
     type Error = Infallible;
 
-    fn apply(&self, (from, to): &mut (i64, i64), event: TransferEvent<'_>) {
-        match event {
-            TransferEvent::From(event) => fold(from, &event),
-            TransferEvent::To(event) => fold(to, &event),
-        }
-    }
-
-    fn handle(&self, _: &(i64, i64), streams: TransferStreams<'_>) -> Result<(), Infallible> {
+    fn handle(&self, (): &(), streams: TransferStreams<'_>) -> Result<(), Infallible> {
         streams.from.append(AccountEvent::Withdrawn { amount: 1 });
         streams.to.append(AccountEvent::Deposited { amount: 1 });
         Ok(())
@@ -102,7 +73,6 @@ impl CommandLogic for Transfer {
 
 pub struct Bank {
     pub store: Arc<dyn EventStore>,
-    pub cached: bool,
 }
 
 impl Accounts for Bank {
@@ -110,11 +80,7 @@ impl Accounts for Bank {
 
     async fn deposit(&self, account: u32, times: u32) -> Result<(), Failure> {
         let account = AccountId(account);
-        if self.cached {
-            execute(&self.store, CachedDeposit { account, times }, RetryPolicy::new()).await?;
-        } else {
-            execute(&self.store, Deposit { account, times }, RetryPolicy::new()).await?;
-        }
+        execute(&self.store, Deposit { account, times }, RetryPolicy::new()).await?;
         Ok(())
     }
 
@@ -124,23 +90,24 @@ impl Accounts for Bank {
     }
 
     async fn fold(&self, account: u32) -> Result<(i64, u64), Failure> {
-        let (mut balance, mut after) = (0, Version::EMPTY);
+        // From the events themselves, whatever is cached.
+        let (mut state, mut after) = (Account::default(), Version::EMPTY);
         loop {
             let page = self
                 .store
                 .read_streams(ReadStreamsRequest {
-                    streams: vec![StreamCursor { stream: AccountId(account).stream_id()?, after }],
+                    streams: vec![StreamCursor { stream: AccountId(account).stream_id()?, after, snapshot: None }],
                     snapshot: None,
                     limit: MAX_PAGE_EVENTS,
                     idempotency_key: None,
                 })
                 .await?;
             let Some(last) = page.events.last() else {
-                return Ok((balance, after.get()));
+                return Ok((state.balance, after.get()));
             };
             after = last.version;
             for event in &page.events {
-                fold(&mut balance, &event.decode()?);
+                state.apply(event.decode()?);
             }
         }
     }

@@ -12,9 +12,9 @@ fn main() -> Result<(), Failure> {
     let run = Run::parse();
     workload::runtime()?.block_on(async {
         let file = format!("{}/bank.db", run.target);
-        let (contender, cached) = match run.contender.strip_suffix(", cached") {
-            Some(contender) => (contender, true),
-            None => (run.contender.as_str(), false),
+        let (contender, is_cached) = match run.contender.strip_suffix(", no cache") {
+            Some(contender) => (contender, false),
+            None => (run.contender.as_str(), true),
         };
         let store: Arc<dyn EventStore> = match contender {
             "eventcore, memory" => Arc::new(MemoryEventStore::new()),
@@ -24,6 +24,9 @@ fn main() -> Result<(), Failure> {
             "rusqlite by hand" => return run.measure(bare::Sqlite::open(&file)?).await,
             other => return Err(format!("no contender `{other}` here").into()),
         };
-        run.measure(library::Bank { store, cached }).await
+        if let (false, Some(states)) = (is_cached, store.states()) {
+            states.set_capacity(0);
+        }
+        run.measure(library::Bank { store }).await
     })
 }

@@ -35,8 +35,6 @@ impl CommandLogic for Write {
     type State = ();
     type Error = Infallible;
 
-    fn apply(&self, (): &mut (), _: WriteEvent<'_>) {}
-
     fn handle(&self, (): &(), streams: WriteStreams<'_>) -> Result<(), Infallible> {
         let wrote = |part| Wrote {
             number: self.number,
