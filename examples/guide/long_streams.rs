@@ -59,6 +59,13 @@ async fn clear(store: &impl EventStore) -> Result<(), eventcore::EventStoreError
     Ok(())
 }
 
+async fn check(copy: &impl EventStore) {
+    use eventcore::testing::assert_snapshots_agree;
+
+    let streams = assert_snapshots_agree::<TillId>(copy).await;
+    assert!(streams > 0, "the copy has no tills");
+}
+
 mod sized {
     use super::*;
 
@@ -115,7 +122,7 @@ mod forgotten {
     use super::*;
     use eventcore::{RetryPolicy, execute, load, memory::MemoryEventStore};
 
-    /// Counts the first state's payments twice, by mistake.
+    /// Counts each payment twice, by mistake.
     #[derive(Debug, Clone, Default, Serialize, Deserialize)]
     struct Wrong(u64);
 
@@ -174,6 +181,22 @@ mod forgotten {
         assert_eq!(payments(&store).await, (6, 3));
         clear(&store).await.unwrap();
         assert_eq!(payments(&store).await, (3, 3));
+        check(&store).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "raise the revision")]
+    async fn the_check_finds_a_forgotten_revision() {
+        let store = MemoryEventStore::new();
+        for _ in 0..3 {
+            let pay = PayIn {
+                till: TillId(1),
+                cents: 2,
+            };
+            execute(&store, pay, RetryPolicy::new()).await.unwrap();
+        }
+        load(&store, &Before(1)).await.unwrap();
+        eventcore::testing::assert_snapshots_agree::<Forgotten>(&store).await;
     }
 }
 
