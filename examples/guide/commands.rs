@@ -23,7 +23,7 @@ mod borrowing {
     }
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, StreamKey)]
-    #[stream_key(category = "copy", event = CopyEvent, state = Copy)]
+    #[stream_key(category = "copy", event = CopyEvent, state = Lending)]
     struct CopyId(String);
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, StreamKey)]
@@ -35,11 +35,11 @@ mod borrowing {
     struct RulesId(String);
 
     #[derive(Debug, Default)]
-    struct Copy {
+    struct Lending {
         lent_to: Option<MemberId>,
     }
 
-    impl StreamState<CopyEvent> for Copy {
+    impl StreamState<CopyEvent> for Lending {
         fn apply(&mut self, event: CopyEvent) {
             self.lent_to = match event {
                 CopyEvent::Lent { to } => Some(to),
