@@ -1,4 +1,4 @@
-//! The smallest program: one event, one stream key, one command. It counts how often it was run.
+//! The smallest program: one event, one stream key, one command. It counts its runs.
 
 use std::convert::Infallible;
 

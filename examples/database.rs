@@ -15,14 +15,14 @@ pub enum Database {
     Postgres(String),
 }
 
-/// One that is open. Commands run on any store, by `Arc::from`; a read model is made for one of them.
+/// An open database. Commands run on either kind through `Arc<dyn EventStore>`; a read model is written for one of them.
 pub enum Opened {
     File(SqliteEventStore),
     Postgres(PostgresEventStore),
 }
 
 impl Database {
-    /// Opens it, and creates what is missing.
+    /// Opens the database, and creates it if it does not exist.
     pub async fn open(&self) -> Result<Opened, EventStoreError> {
         Ok(match self {
             Self::File(path) => Opened::File(SqliteEventStore::open(path).await?),
@@ -53,7 +53,7 @@ impl FromStr for Database {
     }
 }
 
-/// For people to read, so without the password.
+/// Formats the location, without the password.
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Statistics of each airport, kept while the flights run: a read model in the database that holds the events.
+//! Statistics of each airport, updated during the replay: a read model in the database of the events.
 
 use std::{
     error::Error,
@@ -27,7 +27,7 @@ use crate::{
 
 /// The longest time that the board may lag behind the last flight.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The longest time for which a killed run holds up the next one.
+/// The longest time that the next run waits for the lease of a killed one.
 const LEASE: Duration = Duration::from_secs(2);
 
 /// The time between updates of the progress.
@@ -105,7 +105,7 @@ impl Projection<PostgresTransaction> for Board {
     }
 }
 
-/// The board, kept from now on.
+/// A board with a running projection.
 pub struct Kept<S> {
     board: Board,
     handle: ProjectionHandle<S, S>,
@@ -123,8 +123,7 @@ where
     Kept { board, handle }
 }
 
-/// Builds the board anew while the one that is there is kept and shown, and puts it in its place. When it was interrupted,
-/// it goes on from there.
+/// Rebuilds the board beside the live one, which it then replaces. Resumes an interrupted rebuild.
 pub async fn rebuild<S>(
     store: &S,
     database: &Database,
@@ -151,11 +150,11 @@ where
 }
 
 impl<S: EventStore + ProjectionDatabase> Kept<S> {
-    /// The rows, busiest airports first, as soon as they show everything up to `position`.
+    /// Returns the rows, busiest airports first, as soon as they include everything up to `position`.
     pub async fn rows(&self, position: Position) -> Result<Vec<Row>, Box<dyn Error>> {
         self.handle.wait_for(position, PATIENCE).await?;
         if position == Position::START {
-            // Before the first event there may be no table yet either.
+            // Before the first event, the table may not exist.
             return Ok(Vec::new());
         }
         self.board.rows().await
@@ -192,7 +191,7 @@ pub fn print(rows: &[Row]) {
 }
 
 impl Board {
-    /// Reads the table as any other program would: it is in a file of its own beside the store's.
+    /// Reads the table as any other program would: from the read model's own file or schema.
     pub async fn rows(&self) -> Result<Vec<Row>, Box<dyn Error>> {
         let read = |table: &str| {
             format!(
@@ -234,7 +233,7 @@ impl Board {
     }
 }
 
-/// The URL without the parameter that only the store knows.
+/// Returns the URL without the parameters that only the store accepts.
 fn plain(url: &str) -> String {
     let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
     let known = parameters

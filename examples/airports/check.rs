@@ -1,4 +1,4 @@
-//! Reads the whole log, page by page, and holds it against the list of flights.
+//! Reads the whole log, page by page, and compares it with the list of flights.
 
 use std::{collections::HashMap, convert::Infallible, error::Error, path::PathBuf};
 
@@ -10,7 +10,7 @@ use crate::{
     domain::{AirportEvent, AirportId, Flight},
 };
 
-/// The most problems that are kept to be shown.
+/// The maximum number of problems that are shown.
 const SHOWN: usize = 20;
 
 /// The content of the log.
@@ -64,8 +64,8 @@ struct Seen {
     arrived: Vec<CommitId>,
 }
 
-/// Checks that each of the `complete` flights is in the log, that no flight is there twice or half, and that positions,
-/// versions and the airports' own movement numbers have no gap; and counts what is `acknowledged` in files and lost.
+/// Checks that each of the `complete` flights is in the log, that no flight is stored twice or in part, and that positions, versions
+/// and movement numbers have no gaps; counts flights of the `acknowledged` files that are lost.
 pub async fn check(
     store: &impl EventStore,
     listed: &[Flight],
@@ -93,7 +93,7 @@ pub async fn check(
     Ok(report)
 }
 
-/// The events that were read so far.
+/// The events read so far.
 struct Log<'a> {
     listed: &'a [Flight],
     seen: HashMap<u32, Seen>,
@@ -101,7 +101,7 @@ struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    /// The flight of that number. The list may be flown again and again, and is numbered on.
+    /// Returns the flight of a number. In an endless replay the list repeats, and the numbers continue.
     fn listed(&self, number: u32) -> Option<&'a Flight> {
         let line = usize::try_from(number.checked_sub(1)?).ok()?;
         self.listed.get(line.checked_rem(self.listed.len())?)
@@ -170,7 +170,7 @@ impl<'a> Log<'a> {
         });
     }
 
-    /// Looks at each flight, and hands out what was seen of them.
+    /// Checks each flight, and returns what was found of them.
     fn judge<'b>(
         &mut self,
         complete: impl Iterator<Item = &'b Flight>,

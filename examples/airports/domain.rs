@@ -28,7 +28,7 @@ pub enum AirportEvent {
     },
 }
 
-/// The number of movements at an airport. Airports have long histories, so snapshots of it are kept.
+/// The number of movements at an airport. The streams of airports are long, so the store keeps snapshots.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Movements(u64);
 
@@ -38,14 +38,14 @@ impl StreamState<AirportEvent> for Movements {
     }
 }
 
-/// One flight: it departs at one airport and arrives at another, both or neither.
+/// One flight: a departure at one airport and an arrival at another, both or neither.
 #[derive(Debug, Clone, Command)]
 pub struct Flight {
     #[stream]
     pub origin: AirportId,
     #[stream]
     pub destination: AirportId,
-    /// Its number in the list of flights.
+    /// The number in the list of flights.
     pub number: u32,
     pub departure: String,
     pub distance_miles: u32,

@@ -1,4 +1,4 @@
-//! The list of flights, read from a CSV file, and the part of it that a process flies.
+//! The list of flights, read from a CSV file, and the share of one process.
 
 use std::{path::Path, str::FromStr, sync::Arc};
 
@@ -22,7 +22,7 @@ pub fn read(path: &Path) -> Result<Vec<Flight>, Box<dyn std::error::Error>> {
     let mut flights = Vec::new();
     for (number, row) in (1_u32..).zip(rows.deserialize::<Row>()) {
         let row = row.map_err(failed)?;
-        // A flight that returns to where it started is one airport twice; a command names each stream once.
+        // A command may name a stream only once.
         if row.origin == row.destination {
             return Err(format!(
                 "{}: flight {number} goes from {} to itself",
@@ -43,7 +43,7 @@ pub fn read(path: &Path) -> Result<Vec<Flight>, Box<dyn std::error::Error>> {
     Ok(flights)
 }
 
-/// One of several parts of the list: `2/3` is the second flight, and every third from there.
+/// One of several shares of the list: `2/3` is the second flight, and every third one after it.
 #[derive(Debug, Clone, Copy)]
 pub struct Share {
     part: usize,
@@ -51,7 +51,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Those of the flights that are in it.
+    /// Returns the flights of this share.
     pub fn of(self, flights: &[Flight]) -> impl Iterator<Item = &Flight> {
         flights.iter().skip(self.part - 1).step_by(self.of)
     }
@@ -71,7 +71,7 @@ impl FromStr for Share {
     }
 }
 
-/// The flights to fly: once, or again and again, numbered on from the end of the whole list.
+/// Returns the flights to replay: once, or endlessly, with numbers that continue after the end of the list.
 pub fn to_fly(
     flights: &Arc<[Flight]>,
     listed: usize,

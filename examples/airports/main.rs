@@ -1,6 +1,6 @@
 //! Replays 20,000 flights of early 2001 into a database, as commands on two airports each, and checks the result.
-//! Stop it at any moment, however rudely, and run it again: it goes on where it was. Several processes may share the
-//! flights; `scripts/ha` has them do so while it kills the servers.
+//! It can be killed at any moment: the next run resumes. Several processes can share the flights, as in `scripts/ha`, which kills
+//! servers meanwhile.
 
 mod board;
 mod check;
@@ -52,33 +52,32 @@ struct Arguments {
     /// The list of flights
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights-2001.csv"))]
     flights: PathBuf,
-    /// Flights that are under way at once
+    /// The number of concurrent flights
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     clients: u32,
-    /// Only the first flights of the list
+    /// The number of flights to replay, from the start of the list
     #[arg(long)]
     limit: Option<usize>,
-    /// Only one of several equal shares, `2/3` for the second of three: each for a process of its own, on one database
+    /// One of several equal shares, such as `2/3` for the second of three, for several processes on one database
     #[arg(long, default_value = "1/1")]
     share: Share,
-    /// Fly the list again and again, as ever new flights
+    /// Repeat the list endlessly, with new flight numbers
     #[arg(long)]
     endless: bool,
-    /// Go on with the next flight when one fails, and say how
+    /// Print the error of a failed flight and continue with the next one
     #[arg(long)]
     persevere: bool,
-    /// A file to note the number of each flight that is committed, and when in milliseconds
+    /// A file for the number of each committed flight and the time of its commit in milliseconds
     #[arg(long)]
     acknowledged: Option<PathBuf>,
-    /// Fly nothing, but count what is lost of the flights that these files say are committed, and check the log and the
-    /// board, which nobody may be writing to
+    /// Replay nothing: count the flights of these files that are missing from the log, and check the log and the board, while
+    /// nothing writes to them
     #[arg(long, num_args = 0.., value_name = "FILE")]
     check: Option<Vec<PathBuf>>,
     /// A file for the counts of the check, as JSON
     #[arg(long, requires = "check")]
     verdict: Option<PathBuf>,
-    /// Fly nothing, but build the board anew from the log, beside the one that is there, and then put it in its place; what
-    /// was interrupted goes on
+    /// Replay nothing: rebuild the board from the log, or resume an interrupted rebuild
     #[arg(long, conflicts_with = "check")]
     rebuild: bool,
 }
@@ -190,7 +189,7 @@ where
     }
     if arguments.endless || ran < wanted {
         board.stop().await?;
-        println!("stopped; run it again to go on");
+        println!("stopped; run it again to resume");
         return Ok(ExitCode::from(INTERRUPTED));
     }
 
@@ -200,22 +199,22 @@ where
     Ok(print(&report))
 }
 
-/// Builds the board anew.
+/// Rebuilds the board.
 async fn rebuild<S>(store: S, database: &Database) -> Result<ExitCode, Box<dyn Error>>
 where
     S: EventStore + ProjectionDatabase,
     Board: Projection<S::Transaction>,
 {
     if board::rebuild(&store, database, &stop_on_ctrl_c()).await? == RebuildOutcome::Interrupted {
-        println!("stopped; the board is as it was, run it again to go on");
+        println!("stopped; the board is unchanged; run it again to resume");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    println!("the board is built anew");
+    println!("the board was rebuilt");
     board::print(&Board::new(database).rows().await?);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Holds the log against the files, and the board against the log.
+/// Compares the log with the files, and the board with the log.
 async fn check<S>(
     store: S,
     database: &Database,

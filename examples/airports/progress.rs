@@ -1,4 +1,4 @@
-//! Progress: a bar on a terminal, plain lines elsewhere.
+//! Progress reports: a bar on a terminal, plain lines elsewhere.
 
 use std::{
     io::IsTerminal,
@@ -18,7 +18,7 @@ pub enum Progress {
         done: Arc<AtomicU64>,
         all: u64,
     },
-    /// There is no end to be near to.
+    /// The replay is endless.
     Silent,
 }
 
@@ -63,9 +63,9 @@ impl Progress {
 
 /// The progress of a rebuild.
 pub struct Bar {
-    /// On a terminal.
+    /// The bar; `None` if the output is not a terminal.
     bar: Option<ProgressBar>,
-    /// The twentieth that was printed last.
+    /// The last printed twentieth.
     shown: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Runs the flights, many at a time, each at most once.
+//! Runs the flights as commands, many at a time, each at most once.
 
 use std::{
     convert::Infallible,
@@ -30,7 +30,7 @@ pub struct Tally {
     pub position: Position,
 }
 
-/// Counts what the runtime tells about retries.
+/// Counts retries.
 #[derive(Clone, Default)]
 struct Counter(Arc<Counts>);
 
@@ -49,8 +49,8 @@ impl MetricsHook for Counter {
     }
 }
 
-/// The time for which a flight is retried. Between two of the busiest airports it loses often to flights that touch
-/// one of them only, and may have to wait until most of the others are done.
+/// The time for which a flight is retried. A flight between two of the busiest airports often loses to flights that concern only
+/// one of them, and may have to wait for most of the others.
 const PATIENCE: Duration = Duration::from_mins(15);
 
 /// The pause of a persevering client after a failed flight.
@@ -70,15 +70,15 @@ pub enum ReplayError {
 /// The flights that no client has taken yet.
 type Queue = Arc<Mutex<dyn Iterator<Item = Flight> + Send>>;
 
-/// The link between a replay and its caller.
+/// The connection of a replay to its caller.
 #[derive(Clone)]
 pub struct Watch {
     pub progress: Progress,
-    /// Set to end the replay; what is under way is finished.
+    /// Set to end the replay after the flights in progress.
     pub stop: Arc<AtomicBool>,
     /// The file that records each committed flight.
     pub acknowledged: Option<Arc<File>>,
-    /// Go on with the next flight when one fails.
+    /// `true` to continue with the next flight when one fails.
     pub persevere: bool,
 }
 
@@ -154,7 +154,7 @@ async fn client<S: EventStore>(
     Ok((committed, already_there, position))
 }
 
-/// Made of the line and its content: a list that was changed in between is another list.
+/// Returns the key of a flight. It contains the whole line, so a changed line is another flight.
 fn key(flight: &Flight) -> Result<IdempotencyKey, IdempotencyKeyError> {
     let Flight {
         number,

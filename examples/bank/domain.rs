@@ -36,7 +36,7 @@ pub enum LimitsEvent {
     Set { most_per_transfer: u64 },
 }
 
-/// The most that one transfer may move, if that is limited.
+/// The most that one transfer may move; `None` without a limit.
 #[derive(Debug, Default)]
 pub struct Limits(Option<u64>);
 
@@ -139,7 +139,7 @@ impl CommandLogic for Withdraw {
     }
 }
 
-/// Moves money from one account to another, both or neither, and never beyond the limit that holds at that moment.
+/// Moves money from one account to another, within the limit that holds at that moment.
 #[derive(Debug, Command)]
 pub struct Transfer {
     #[stream]

@@ -1,5 +1,5 @@
-//! A bank in one SQLite file, or in a PostgreSQL database. `bank --help` says what it can do; it exits with 0 when done, 1 when the bank refuses,
-//! 2 when the command line makes no sense, 3 when the database cannot be used.
+//! A bank in one SQLite file, or in a PostgreSQL database; see `bank --help`. The exit code is 0 on success, 1 if the bank refuses,
+//! 2 for a wrong command line, 3 if the database cannot be used.
 
 #[path = "../database.rs"]
 mod database;
@@ -24,11 +24,11 @@ use eventcore::{
     version
 )]
 struct Arguments {
-    /// The file, which is created if it is not there; or the URL of a database (`postgres://…`)
+    /// A SQLite file, which is created if it does not exist, or the URL of a database (`postgres://…`)
     #[arg(long, default_value = "bank.db", global = true)]
     database: Database,
 
-    /// A name of your own for this request: repeating it does it once
+    /// A name for this request: a request with the same name is carried out once
     #[arg(long, global = true, value_parser = |text: &str| IdempotencyKey::new(text))]
     request: Option<IdempotencyKey>,
 
@@ -56,7 +56,7 @@ enum Action {
     Statement { account: String },
 }
 
-/// A failure, classified by who has to act on it.
+/// A failure, by the exit code that it leads to.
 enum Failure {
     Refused(BankError),
     Usage(String),

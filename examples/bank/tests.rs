@@ -1,4 +1,4 @@
-//! The rules of the bank, without a store and without a runtime.
+//! Tests of the bank's rules, without a store or a runtime.
 
 use eventcore::testing::{Given, given};
 
@@ -25,7 +25,7 @@ fn withdrawn(amount: u64) -> AccountEvent {
     AccountEvent::Withdrawn { amount }
 }
 
-/// Ada with 100, Grace with nothing.
+/// Returns a bank where Ada has 100 and Grace has nothing.
 fn a_bank() -> Given {
     given()
         .events(&account("ada"), [opened("Ada"), deposited(100)])

@@ -133,7 +133,7 @@ impl StreamState<PriceEvent> for Prices {
     }
 }
 
-/// Orders `units` of each of `lines`, all or none of them, and charges the payment method that the customer has chosen.
+/// Orders `units` of each of `lines`, all of them or none, and charges the customer's payment method.
 #[derive(Debug, Command)]
 #[command(discovers(payment: Option<PaymentId>))]
 pub struct PlaceOrder {
@@ -276,7 +276,7 @@ impl PlaceOrder {
     }
 }
 
-/// Records events that the shop is told from outside, whatever its state. One command for all kinds of streams.
+/// Records events from outside, such as deliveries. One command for all kinds of streams.
 #[derive(Debug, Command)]
 pub struct Record<K: StreamKey> {
     #[stream]

@@ -1,4 +1,4 @@
-//! A shop, in memory or in a database of its own: orders over any number of streams, some of which are only found while the order is looked at.
+//! A shop, in memory or in a database: orders over any number of streams, one of which is discovered from the state of another.
 
 #[path = "../database.rs"]
 mod database;
@@ -78,7 +78,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Places an order and says what came of it. A refusal is part of the story, anything else is not.
+/// Places an order and prints the outcome. A refusal is part of the story; any other error ends the program.
 async fn tell(what: impl Display, shop: &Shop, order: PlaceOrder) -> Result<(), Box<dyn Error>> {
     match shop.place(order).await {
         Ok(done) => println!("{what}: placed, {} events", done.events_written()),

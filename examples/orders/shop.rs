@@ -1,4 +1,4 @@
-//! The shop on a store: what it is told, and what it is asked to do.
+//! The shop on a store: records stock, prices and payments, and places orders.
 
 use std::{error::Error, sync::Arc};
 
@@ -20,7 +20,7 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// A shop with some stock, prices, a coupon, and a customer who can pay.
+    /// Creates a shop with some stock, prices, a coupon, and a customer who can pay.
     pub async fn new(store: Arc<dyn EventStore>) -> Result<Self, Box<dyn Error>> {
         let shop = Self { store };
         if !shop.log().await?.is_empty() {
@@ -71,7 +71,7 @@ impl Shop {
         execute(&self.store, Record { stream, events }, RetryPolicy::new()).await
     }
 
-    /// Everything that was written, one line an event.
+    /// Returns all events, one line each.
     pub async fn log(&self) -> Result<Vec<String>, Box<dyn Error>> {
         let mut lines = Vec::new();
         let mut after = Position::START;

@@ -1,4 +1,4 @@
-//! The rules of the shop, without a store and without a runtime.
+//! Tests of the shop's rules, without a store or a runtime.
 
 use eventcore::{
     CommandError, DeclarationError,
@@ -22,7 +22,7 @@ fn order(number: &str, lines: &[(&str, u64)], coupon: Option<&str>) -> PlaceOrde
     PlaceOrder::new(number, "ada", lines, coupon)
 }
 
-/// Five lamps, two desks, a coupon, and Ada, who pays by card.
+/// Returns a shop with five lamps, two desks, a coupon, and Ada, who pays by card.
 fn a_shop() -> Given {
     let price = |sku: Sku, cents| PriceEvent::Set { sku, cents };
     given()

@@ -1,4 +1,4 @@
-//! The replay of the flights: whole, repeated, and broken off.
+//! The replay of the flights: complete, repeated, and interrupted.
 
 mod program;
 
@@ -53,7 +53,7 @@ fn under_way(folder: &Path, limit: &str) -> Child {
     let mut child = airports(folder, limit).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().ends_with("flights"));
-    // Somebody must go on reading, or the program waits for a reader of its lines.
+    // Without a reader, the program would block on a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
     child
 }
@@ -96,7 +96,7 @@ fn board(folder: &Path) -> (i64, i64, i64) {
         .unwrap()
 }
 
-/// The same, from the list.
+/// Returns the same totals, from the list.
 fn listed(flights: usize) -> (i64, i64, i64) {
     let list = include_str!("../data/flights-2001.csv").lines().skip(1);
     let delays = list
@@ -120,7 +120,7 @@ fn ctrl_c_ends_it_in_order_and_the_next_run_completes_it() {
     let stopped = child.wait_with_output().unwrap();
     assert_eq!(stopped.status.code(), Some(130), "{}", out(&stopped));
     assert!(
-        out(&stopped).ends_with("stopped; run it again to go on\n"),
+        out(&stopped).ends_with("stopped; run it again to resume\n"),
         "{}",
         out(&stopped)
     );
@@ -134,7 +134,7 @@ fn ctrl_c_ends_it_in_order_and_the_next_run_completes_it() {
 fn a_log_that_does_not_fit_the_list_is_reported_with_exit_code_1() {
     let folder = tempfile::tempdir().unwrap();
     assert_whole(&airports(folder.path(), "5").output().unwrap(), 5);
-    // Another list: what stands in the log as flight 1 to 5 is other flights here.
+    // Another list, in which flights 1 to 5 are not those of the log.
     let list = "departure,origin,destination,distance_miles,delay_minutes\n2001-01-01 00:47,BOS,JFK,187,0\n";
     std::fs::write(folder.path().join("other.csv"), list).unwrap();
     let arguments = ["--database", "flights.db", "--flights", "other.csv"];
@@ -155,7 +155,7 @@ fn a_log_that_does_not_fit_the_list_is_reported_with_exit_code_1() {
     );
 }
 
-/// The checker, on what the processes noted.
+/// Runs the check on the files that the processes have written.
 fn check(folder: &Path, files: &[&str]) -> Output {
     let arguments = [&["--database", "flights.db", "--check"], files].concat();
     program(AIRPORTS, folder, &arguments).output().unwrap()
@@ -189,7 +189,7 @@ fn several_processes_share_the_flights_and_what_they_note_is_counted() {
         "{said}"
     );
 
-    // A flight that nobody flew, and a movement that the board counts twice.
+    // A flight that was never flown, and a movement that the board counts twice.
     std::fs::write(folder.join("more"), "9000 1\n9001").unwrap();
     let file = Connection::open(folder.join("flights.db.airport_board.db")).unwrap();
     let sql = "UPDATE airport_board SET arrivals = arrivals + 1 WHERE airport = 'ATL'";
@@ -208,7 +208,7 @@ fn several_processes_share_the_flights_and_what_they_note_is_counted() {
     );
 }
 
-/// The board is wrong, built anew, and right.
+/// A board with wrong rows is right after a rebuild.
 #[test]
 fn the_board_is_built_anew_with_its_progress() {
     let folder = tempfile::tempdir().unwrap();
@@ -226,7 +226,7 @@ fn the_board_is_built_anew_with_its_progress() {
     let said = out(&rebuilt);
     assert!(rebuilt.status.success(), "{said}{}", err(&rebuilt));
     assert!(
-        said.contains("the board is built anew") && said.contains("airport  departures  arrivals"),
+        said.contains("the board was rebuilt") && said.contains("airport  departures  arrivals"),
         "{said}"
     );
     let progress = err(&rebuilt);
@@ -247,7 +247,7 @@ fn the_list_is_flown_on_and_on_and_a_killed_process_has_noted_nothing_that_is_mi
         .spawn()
         .unwrap();
     let noted = || std::fs::read_to_string(folder.join("noted")).unwrap_or_default();
-    // Ten flights are in the share.
+    // The share has ten flights.
     while noted().lines().count() < 100 {
         assert!(child.try_wait().unwrap().is_none(), "it has ended");
         std::thread::sleep(std::time::Duration::from_millis(10));

@@ -1,4 +1,4 @@
-//! The bank as people use it: a process, its words and its exit code.
+//! The bank as a program: its output and its exit codes.
 
 mod program;
 
@@ -12,7 +12,7 @@ fn bank(folder: &Path, arguments: &[&str]) -> Output {
     program(BANK, folder, arguments).output().unwrap()
 }
 
-/// Runs the bank and gives back what it said, which it must have said with success.
+/// Runs the bank, which must succeed, and returns its output.
 fn said(folder: &Path, arguments: &[&str]) -> String {
     let output = bank(folder, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", err(&output));

@@ -14,7 +14,7 @@ use std::{
 use eventcore::postgres::tokio_postgres::{self, NoTls};
 use program::{err, out, program};
 
-/// The URL of a store that nobody else uses.
+/// Returns the URL of a new store.
 fn database() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let url = std::env::var("EVENTCORE_POSTGRES_URL")
@@ -24,7 +24,7 @@ fn database() -> String {
         .unwrap()
         .as_nanos();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    // The time that a busy machine may need is no failure.
+    // A busy machine may need more time than the defaults allow.
     format!(
         "{url}?schema=test_{now}_{}_{number}&connect_timeout=30",
         id()
@@ -134,9 +134,9 @@ fn several_processes_share_the_flights_and_each_store_of_a_database_has_a_board_
             checked.contains(&departures) && checked.contains("checked: every flight"),
             "{checked}"
         );
-        // Built anew, the board counts each flight once, and nothing of the other store.
+        // After a rebuild, the board counts each flight once, and none of the other store.
         let rebuilt = said(airports, &database, &["--rebuild"]);
-        assert!(rebuilt.contains("the board is built anew"), "{rebuilt}");
+        assert!(rebuilt.contains("the board was rebuilt"), "{rebuilt}");
         let checked = said(airports, &database, &["--check"]);
         assert!(checked.contains("checked: every flight"), "{checked}");
     }

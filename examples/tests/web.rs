@@ -57,7 +57,7 @@ impl Service {
         )
     }
 
-    /// Withdraws, if the account is still as it was shown.
+    /// Withdraws an amount, with `If-Match` and `Idempotency-Key`.
     fn withdraw(&self, if_match: &str, key: &str, amount: u64) -> (u16, Value) {
         let request = self
             .agent
@@ -92,7 +92,7 @@ impl Service {
         )
     }
 
-    /// The lines of the live feed.
+    /// Returns the lines of the live feed.
     fn live(&self, last: Option<&str>) -> impl Iterator<Item = String> + use<> {
         let mut request = self.agent.get(format!("{}/events", self.address));
         if let Some(last) = last {
@@ -156,7 +156,7 @@ fn a_request_with_a_key_is_carried_out_once_even_across_a_restart() {
     assert_eq!(again, (200, json!({ "position": 2, "repeated": true })));
     assert_eq!(service.get("/accounts/ada").1["balance"], 5);
 
-    // The key of another request, in whatever it differs, is no repetition of this one.
+    // A request that differs in anything is not a repetition, and may not use the key.
     for (path, body) in [
         ("/accounts/ada/deposits", json!({ "amount": 6 })),
         ("/accounts/ada/deposits", json!({ "amount": 5, "note": "" })),
@@ -249,7 +249,7 @@ fn events_go_live_to_whoever_listens_and_a_listener_resumes() {
         Some(serde_json::from_str::<Value>(data).unwrap())
     });
     assert_eq!(data.next().unwrap()["type"], "AccountOpened");
-    // The listener is there already; this is pushed to it.
+    // The listener is connected, so this event is pushed.
     service.post("/accounts/ada/deposits", None, json!({ "amount": 5 }));
     let pushed = data.next().unwrap();
     assert_eq!(pushed["payload"], json!({ "amount": 5 }));

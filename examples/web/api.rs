@@ -1,4 +1,4 @@
-//! The routes: what can be asked, and what is answered.
+//! The routes of the service, with their requests and responses.
 
 use std::sync::Arc;
 
@@ -49,15 +49,15 @@ pub fn service(store: SqliteEventStore, accounts: Reader, stopped: watch::Receiv
         .with_state(Arc::new(bank))
 }
 
-/// The answer to a command. A GET with `?after=` this position shows what it did.
+/// The response to a command. A GET with `?after=` this position shows its effect.
 #[derive(Serialize)]
 struct Done {
     position: u64,
-    /// `true` if the same request was made before, and nothing was done now.
+    /// `true` if the same request was carried out before, and nothing was done now.
     repeated: bool,
 }
 
-/// The body of a request, and its header `Idempotency-Key`: a request with it is carried out once, however often it is sent.
+/// The body of a request and its header `Idempotency-Key`, with which it is carried out once, however often it is sent.
 struct Once<T> {
     body: T,
     key: Option<IdempotencyKey>,
@@ -71,7 +71,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Once<T> {
         let header = parts.headers.remove("idempotency-key");
         let asked = (parts.method.to_string(), parts.uri.path().to_owned());
         let request = Request::from_parts(parts, body);
-        // As it was sent: a field that this build does not know yet makes another request, too.
+        // The fingerprint covers the body as it was sent, with fields that this build does not know.
         let Json(sent) = Json::<Value>::from_request(request, state)
             .await
             .map_err(Problem::bad_request)?;
@@ -91,8 +91,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Once<T> {
     }
 }
 
-/// The header `If-Match`: the version of an account, as a GET has shown it in `ETag`. If the account has changed since, the
-/// command is refused.
+/// The header `If-Match`: the version of an account that a GET returned as `ETag`. If the account has changed since, the command
+/// is refused.
 struct IfMatch(Option<Version>);
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
@@ -211,7 +211,7 @@ async fn transfer(
     run(&bank, key, ExecuteOptions::new(), command).await
 }
 
-/// `?after=17` waits until the read model shows what was committed at position 17: one reads one's own writes.
+/// The query `?after=17`: waits until the read model includes position 17, so that clients read their own writes.
 #[derive(Deserialize)]
 struct Seen {
     #[serde(default)]
@@ -225,7 +225,7 @@ async fn accounts_list(
     Ok(Json(bank.accounts.all(Position::new(after)).await?))
 }
 
-/// One account, from its own stream: what is committed is shown at once.
+/// Returns one account, from the state of its stream, which is never out of date.
 async fn account(
     State(bank): State<Arc<Bank>>,
     Path(account): Path<String>,

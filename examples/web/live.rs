@@ -1,5 +1,5 @@
-//! Events as they happen, as server-sent events: each has its position as its id, so that a browser that comes back
-//! resumes where it was.
+//! The live feed of server-sent events. The id of each is its position, so that a browser that reconnects resumes where it
+//! stopped.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{api::Bank, domain::AccountId};
 
 #[derive(Deserialize)]
 pub struct From {
-    /// Events after this position; a browser that reconnects says it in `Last-Event-ID` instead.
+    /// The position to start after; a browser that reconnects sends `Last-Event-ID` instead.
     #[serde(default)]
     after: u64,
 }

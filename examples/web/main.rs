@@ -1,5 +1,5 @@
-//! The bank as a web service: commands are POSTs, GETs read the state of an account or the read model of all, and events are
-//! pushed to those who listen.
+//! The bank as a web service: POSTs run commands, GETs return the state of one account or the read model of all, and a live feed
+//! pushes events.
 //! `web --help` says how to start it; then open the address that it prints.
 
 mod api;
@@ -16,13 +16,13 @@ use clap::Parser;
 use eventcore::{projection::ProjectionRunner, sqlite::SqliteEventStore};
 use tokio::{net::TcpListener, sync::watch};
 
-/// The longest time that the read model stands still after a service was killed; readers wait longer.
+/// The longest time that the read model is out of date after a service was killed; readers wait longer.
 const LEASE: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
 #[command(about = "A bank as a web service, on one SQLite file", version)]
 struct Arguments {
-    /// The file; it is created if it is not there
+    /// The database file, which is created if it does not exist
     #[arg(long, default_value = "web.db")]
     database: PathBuf,
 
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     axum::serve(listener, service)
         .with_graceful_shutdown(async move {
             let _ = tokio::signal::ctrl_c().await;
-            // The live feeds would never end by themselves.
+            // Ends the live feeds, which otherwise never end.
             drop(stop);
         })
         .await?;

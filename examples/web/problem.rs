@@ -1,4 +1,4 @@
-//! Errors as responses: a status for programs, a sentence for their users.
+//! Errors as HTTP responses: a status code, and a sentence for people.
 
 use std::fmt::Display;
 
@@ -57,9 +57,9 @@ impl From<CommandError<BankError>> for Problem {
             moved @ CommandError::VersionMoved { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, moved)
             }
-            // The key is not free for another request, as the draft of the header's standard has it.
+            // The status that the draft standard of the `Idempotency-Key` header asks for.
             CommandError::KeyReused(reused) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, reused),
-            // The same request, with its key, may be sent again: it is carried out once.
+            // The client may send the same request again with the same key: it is carried out once.
             error @ (CommandError::ConcurrencyError { .. }
             | CommandError::OutcomeUnknown { .. }) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error)

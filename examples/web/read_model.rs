@@ -1,4 +1,4 @@
-//! The read model of the accounts: a table that a projection keeps, and its reader.
+//! The read model of the accounts: the projection that maintains its table, and a reader.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,10 +18,10 @@ use crate::{
     problem::Problem,
 };
 
-/// The longest time that a reader waits for its own writes.
+/// The longest time that a reader waits for the read model to catch up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Keeps the table `account_view`, in the transaction that also moves its checkpoint.
+/// Maintains the table `account_view`, in the transaction that also advances its checkpoint.
 pub struct Accounts;
 
 impl Projection<SqliteTransaction> for Accounts {
@@ -94,7 +94,7 @@ impl Reader {
         Self { store, database }
     }
 
-    /// All accounts, as of this position or later.
+    /// Returns all accounts, as of this position or later.
     pub async fn all(&self, position: Position) -> Result<Vec<AccountView>, Problem> {
         self.read(position, |connection| {
             let sql = "SELECT account, owner, balance FROM account_view ORDER BY account";
@@ -119,7 +119,7 @@ impl Reader {
     }
 }
 
-/// Opens the read model, and waits for its table while the projection of a new store has not made it yet.
+/// Opens the read model. In a new store, waits until the projection has created the table.
 fn open(database: &Path) -> rusqlite::Result<Connection> {
     let end = Instant::now() + PATIENCE;
     loop {

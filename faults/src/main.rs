@@ -1,4 +1,4 @@
-//! Breaks what is under a writing event store, and counts afterwards what was acknowledged and is lost, doubled or torn.
+//! Injects faults under an event store that is written to, and counts acknowledged commands that are lost, doubled or torn.
 //!
 //! `scripts/faults` and `scripts/ha` run it.
 
@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use faults::{Fault, Table};
 use rig::Rig;
 
-/// The chapter of the guide that shows the table, between two of these marks.
+/// The chapter of the guide with the table, and the mark before and after it.
 const GUIDE: &str = "eventcore/docs/guarantees.md";
 const MARK: &str = "<!-- faults -->";
 

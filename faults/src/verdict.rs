@@ -36,7 +36,7 @@ pub struct Verdict {
     pub doubled: usize,
     /// Commands of which a part is missing.
     pub torn: usize,
-    /// Commands that are stored although their callers were told that nothing was written.
+    /// Commands that are stored although their error said that nothing was written.
     pub refused_yet_stored: usize,
     /// Events whose position does not follow the one before.
     pub misplaced: usize,
@@ -103,7 +103,7 @@ impl Verdict {
         Ok(())
     }
 
-    /// Returns `true` if nothing is lost, doubled, torn, out of order, or stored against what its caller was told.
+    /// Returns `true` if nothing is lost, doubled, torn, out of order, or stored despite an error that excludes it.
     pub fn is_clean(&self) -> bool {
         self.lost + self.doubled + self.torn + self.refused_yet_stored + self.misplaced == 0
     }

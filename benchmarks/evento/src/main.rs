@@ -1,5 +1,5 @@
-//! The bank on evento, without snapshots so that it does the same work. Its commands write one aggregate, so that there
-//! are no transfers.
+//! The bank on evento, without snapshots, so that it does the same work. Its commands write one aggregate, so there are no
+//! transfers.
 
 use evento::{Executor, Projection, metadata::Event, migrator::{Migrate, Plan}};
 use workload::{Accounts, Failure, Parser, Run};

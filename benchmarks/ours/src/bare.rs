@@ -1,4 +1,4 @@
-//! The bank on a bare driver: one transaction a command that reads the events, inserts, and commits durably.
+//! The bank on a bare driver: each command is one transaction that reads the events, inserts, and commits durably.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -29,7 +29,7 @@ impl Sqlite {
     }
 }
 
-/// The account's balance and version, from its events.
+/// Returns the account's balance and version, from its events.
 fn load(connection: &Connection, account: u32) -> rusqlite::Result<(i64, u64)> {
     let mut statement =
         connection.prepare_cached("SELECT amount, payload FROM events WHERE stream = ?1 ORDER BY version")?;
@@ -73,8 +73,8 @@ impl Accounts for Sqlite {
     }
 }
 
-/// A connection for each client, four round trips a command: BEGIN, read, insert, COMMIT. Who comes second to a version
-/// gets an error from the unique index.
+/// A connection for each client, four round trips a command: BEGIN, read, insert, COMMIT. The second
+/// insert of a version fails on the unique index.
 pub struct Postgres {
     url: String,
     idle: Mutex<Vec<Prepared>>,

@@ -90,7 +90,7 @@ impl Accounts for Bank {
     }
 
     async fn fold(&self, account: u32) -> Result<(i64, u64), Failure> {
-        // From the events themselves, whatever is cached.
+        // Reads the events themselves, so that the check does not depend on the cache.
         let (mut state, mut after) = (Account::default(), Version::EMPTY);
         loop {
             let page = self

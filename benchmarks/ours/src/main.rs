@@ -1,4 +1,4 @@
-//! This library, and under it the bare drivers: what one would write by hand.
+//! This library, and handwritten code on the bare drivers.
 
 mod bare;
 mod library;

@@ -1,4 +1,4 @@
-//! The bank on cqrs-es. Its commands write one aggregate, so that there are no transfers.
+//! The bank on cqrs-es. Its commands write one aggregate, so there are no transfers.
 
 use std::{convert::Infallible, str::FromStr};
 

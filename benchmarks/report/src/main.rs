@@ -1,12 +1,12 @@
-//! Reads findings, one JSON line each, and writes a chapter of the guide, `side-by-side.md`, and a plot for each store
-//! beside it, into the folder that is its argument.
+//! Reads findings, one JSON line each, and writes the guide's chapter `side-by-side.md`, with a plot for each kind of store, to
+//! the folder that is its argument.
 
 use std::{collections::BTreeMap, error::Error, fmt::Write as _, io::BufRead};
 
 use plotters::prelude::*;
 use workload::{Finding, Workload};
 
-/// The comparisons: the library, and its peers on the same kind of store.
+/// The comparisons: this library and others on the same kind of store.
 const STORES: [(&str, &str, &[&str]); 3] = [
     ("Memory", "eventcore, memory", &["eventcore, memory, no cache", "eventcore 2.1, memory"]),
     (
@@ -29,21 +29,21 @@ const STORES: [(&str, &str, &[&str]); 3] = [
 ];
 
 const INTRODUCTION: &str = "\
-The same bank on this library, on its peers, and by hand on the bare drivers, each run checked afterwards for what is lost,
-doubled or torn. Written by `benchmarks/run`; `benchmarks/README.md` says what runs and on what terms.
+One workload, a bank, on this library, on other Rust libraries, and in handwritten code on the bare drivers. Each run is checked
+afterwards for lost, doubled and torn commands. `benchmarks/run` writes this chapter; `benchmarks/README.md` describes the workload.
 
-Commands per second, the median of all rounds with the least and the most; then the 99th percentile of one command in
-milliseconds, and how many times as fast `eventcore` is. A dash: the library cannot do it, or did not finish.
+The tables show commands per second (the median of all rounds, with the lowest and the highest), the 99th percentile of the time of
+one command in milliseconds, and how many times as fast `eventcore` is. A dash means that the library cannot do it, or did not finish.
 
-What is done *by hand* is no library: it folds in SQL, so that no event ever leaves the database, checks no versions, names no
-types, and keeps no order that a reader could follow. Where it is ahead, the difference is what these cost. With many
-clients it is behind, because there every command has a transaction of its own.
+The code *by hand* is not a library: it folds in SQL, so that no event leaves the database, checks no versions, stores no types, and keeps
+no order that a reader could follow. Where it is faster, the difference is the cost of these features. With many clients it is
+slower, because every command has a transaction of its own.
 
 `eventcore` caches the states of streams, so a command reads only newer events, also on a stream of 10,000 events. `no cache` is the same
 library with `set_capacity(0)`: it reads the stream from the start, in pages of bounded size.
 
-Where two are even, they do the same work: SQLite looks up each of 10,000 events by the same index whoever asks, and one client on
-PostgreSQL waits for two round trips and a flush of the disk.
+Where two are equally fast, they do the same work: one client on PostgreSQL waits for two round trips and a flush of the disk,
+whatever the library.
 ";
 
 const RUNS: [(Workload, u32, &str); 8] = [
@@ -64,7 +64,7 @@ struct Figures {
     p99: Vec<f64>,
 }
 
-/// Of an even number of values, the mean of the two in the middle.
+/// Returns the median; of an even number of values, the mean of the two in the middle.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -117,7 +117,7 @@ fn row(page: &mut String, name: &str, figures: &Figures, ratio: &str) -> std::fm
     writeln!(page, "| {name} | {rate:.0} ({least:.0}–{most:.0}) | {p99:.2} | {ratio} |")
 }
 
-/// Bars for each workload, on a logarithmic scale.
+/// Draws bars for each workload, on a logarithmic scale.
 fn plot(file: &str, store: &str, ours: &str, others: &[&str], all: &All) -> Result<(), Box<dyn Error>> {
     let names: Vec<&str> = std::iter::once(ours).chain(others.iter().copied()).collect();
     let rates: Vec<f64> = all

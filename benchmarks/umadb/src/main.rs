@@ -1,5 +1,5 @@
-//! The bank on UmaDB's engine, embedded: one tag an account, an append condition on the tags that were read, and its own
-//! writer thread, which commits what is queued together.
+//! The bank on UmaDB's engine, embedded: one tag per account, an append condition on the tags that were read, and UmaDB's own
+//! writer thread, which commits queued requests together.
 
 use std::{path::Path, sync::Arc};
 
@@ -27,7 +27,7 @@ impl Bank {
         Ok(Self { reader: UmaDb::from_arc(mvcc), writer })
     }
 
-    /// The balance and number of events of what a query finds, and the head that it was found at.
+    /// Returns the balance and number of the events that a query finds, and the head of the log.
     fn load(&self, query: &DcbQuery) -> Result<(i64, u64, Option<u64>), Failure> {
         tokio::task::block_in_place(|| {
             let (events, head) = self.reader.read_with_head(Some(query.clone()), None, false, None)?;

@@ -1,7 +1,7 @@
 //! The workload of every contender: deposits and transfers between accounts, timed in the same way and checked afterwards.
 //!
-//! A contender implements [`Accounts`] with its own library in the way its documentation shows: load the events, fold
-//! them, decide, append. This crate knows none of them.
+//! A contender implements [`Accounts`] in the way that the documentation of its library shows: load the events, fold them,
+//! decide, append. This crate does not depend on any of the libraries.
 
 use std::{error::Error, sync::Arc, time::Instant};
 
@@ -29,17 +29,17 @@ pub trait Accounts: Send + Sync + 'static {
     /// Moves one unit in one command that has read and folded both accounts.
     fn transfer(&self, from: u32, to: u32) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// The balance of an account and how many events it has.
+    /// Returns the balance of an account and the number of its events.
     fn fold(&self, account: u32) -> impl Future<Output = Result<(i64, u64), Failure>> + Send;
 }
 
-/// The commands of the clients.
+/// The kind of the clients' commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Workload {
-    /// Deposits on 200 accounts: one stream a command.
+    /// Deposits on 200 accounts: one stream per command.
     One,
-    /// Transfers between 200 accounts: two streams a command, atomically.
+    /// Transfers between 200 accounts: two streams per command, atomically.
     Two,
     /// Deposits on one account that has 10,000 events.
     Long,
@@ -61,7 +61,7 @@ pub struct Run {
     /// Commands, of all clients together.
     #[arg(long)]
     pub commands: u32,
-    /// A folder that is empty, or the URL of a database that is.
+    /// An empty folder, or the URL of an empty database.
     #[arg(long)]
     pub target: String,
 }

@@ -1,4 +1,4 @@
-//! Running a program and reading what it said.
+//! Runs a program and returns its output.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// The program, to be run in `folder` with its output kept.
+/// Returns the command that runs a program in `folder` and captures its output.
 pub fn program(path: &str, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(path);
     command

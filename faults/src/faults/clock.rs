@@ -19,7 +19,7 @@ pub(super) fn inject(rig: &Rig, table: &mut Table) -> Result<()> {
     let (time, next) = (rig.path("time"), rig.path("time.new"));
     for round in 1..=rig.rounds {
         fs::write(&time, "+0")?;
-        // The time of day only: what counts on while a computer runs does not go back.
+        // Only the time of day; the monotonic clock does not go back.
         let wrapper = Wrapper::environment(&[
             ("LD_PRELOAD", library),
             ("FAKETIME_TIMESTAMP_FILE", &time.display().to_string()),

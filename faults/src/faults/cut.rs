@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL are cut at random moments, with whatever is on its way: the commit, or its answer.
+//! Connections to PostgreSQL are cut at random moments, while a commit or its answer is on its way.
 
 use std::{
     net::TcpStream,
@@ -55,7 +55,7 @@ fn cut(rig: &Rig, cuts: u32, between: &Between, url: &str, arguments: &[&str]) -
     rig.check(url)
 }
 
-/// A proxy with a process for each connection, which takes the connection with it when it is killed.
+/// A proxy with a process for each connection; killing the process cuts the connection.
 struct Between {
     process: Child,
     port: u16,

@@ -1,4 +1,4 @@
-//! A disk that promises more room than there is behind it: when that is used up, it fails to write. Then the power goes.
+//! A disk with less space behind it than it promises: when that is used up, writes fail. Then the power fails.
 //!
 //! Each round has a new disk, since nothing continues with one that has failed.
 
@@ -15,7 +15,7 @@ use crate::{
     writer::failure::Cause,
 };
 
-/// A library whose fsync does its work and keeps its errors to itself.
+/// A library whose fsync works, but hides its errors.
 const SILENT: &str = "#include <unistd.h>
 #include <sys/syscall.h>
 int fsync(int file) { syscall(SYS_fsync, file); return 0; }
@@ -59,7 +59,7 @@ fn rounds(rig: &Rig, wrapper: &Wrapper, is_told: bool) -> Result<Verdict> {
     Ok(sum)
 }
 
-/// Memory that is smaller than the disk in it; dropping it takes it away.
+/// A file system in memory that is smaller than the disk in it. Dropping it unmounts it.
 struct Thin<'a>(&'a Path);
 
 impl Drop for Thin<'_> {
@@ -98,7 +98,7 @@ fn one(rig: &Rig, round: u32, wrapper: &Wrapper, is_told: bool) -> Result<Verdic
                 writer.last_line()
             );
         }
-        // And the power goes.
+        // The power fails.
         copy_image(disk.image(), &copy)?;
     }
     drop(thin);

@@ -1,4 +1,4 @@
-//! The disk fills up under the writer, and has room again.
+//! The disk of the writer fills up, and gets free space again.
 
 use std::{fs, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     writer::failure::Cause,
 };
 
-/// The room that a round must leave, so that the disk is not full for good.
+/// The free space that a round must leave, so that the disk does not stay full.
 const ENOUGH: u64 = 6 << 20;
 
 pub(super) fn inject(rig: &Rig, table: &mut Table) -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn inject(rig: &Rig, table: &mut Table) -> Result<()> {
     table.clean("disk full and back", rounds, verdict)
 }
 
-/// Fills the disk and empties it again; returns the number of rounds for which it had room.
+/// Fills the disk and empties it again; returns the number of rounds that fit on it.
 pub(super) fn rounds(
     rig: &Rig,
     disk: &Disk,
@@ -50,7 +50,7 @@ pub(super) fn rounds(
     Ok(rig.rounds)
 }
 
-/// Checks that the writer was told that the disk is full, and nothing else.
+/// Checks that the writer got the error for a full disk, and no other.
 pub(super) fn judge_reports(writer: &Writer) -> Result<()> {
     let mut was_full = false;
     for failure in writer.failures() {

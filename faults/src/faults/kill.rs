@@ -1,4 +1,4 @@
-//! Kill -9 of the writer at a random moment, again and again, on one file.
+//! Repeated kill -9 of the writer at random moments, on one file.
 
 use anyhow::Result;
 use eventcore_faults::verdict::Verdict;

@@ -1,4 +1,4 @@
-//! The faults. Each has a control: a store or a system of which the same count must find that it is broken.
+//! The faults. Each has a control: a broken store or system, in which the same count must find the damage.
 
 mod clock;
 mod cut;
@@ -68,7 +68,7 @@ impl Fault {
 pub(crate) struct Table(Vec<(&'static str, u32, Verdict)>);
 
 impl Table {
-    /// Adds a count, which must be clean, and not for want of anything to count.
+    /// Adds a count, which must be clean and not empty.
     pub(crate) fn clean(
         &mut self,
         name: &'static str,
@@ -82,7 +82,7 @@ impl Table {
         Ok(())
     }
 
-    /// Adds the count of a control, which must have found what is `broken`.
+    /// Adds the count of a control, which must have found the damage.
     pub(crate) fn found(
         &mut self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! Power loss: the next round continues with what the disk held, without what the system had not written to it.
+//! Power loss: the next round continues with the content of the disk, without data that the system had not written yet.
 
 use anyhow::Result;
 use eventcore_faults::verdict::Verdict;
@@ -34,7 +34,7 @@ pub(super) fn inject(rig: &Rig, table: &mut Table) -> Result<()> {
     )
 }
 
-/// Returns the count, or what keeps the store from being read.
+/// Returns the count, or the reason why the store cannot be read.
 fn rounds(rig: &Rig, wrapper: &Wrapper) -> Result<Result<Verdict>> {
     rig.clear()?;
     let mut disk = Disk::new(rig.path("image"), rig.path("disk"), "256M")?;

@@ -1,4 +1,4 @@
-//! The disk of the PostgreSQL server fills up, now for its tables, now for its log, upon which it panics and ends.
+//! The disk of the PostgreSQL server fills up, either for its tables or for its log; then it panics and exits.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -34,7 +34,7 @@ pub(super) fn inject(rig: &Rig, table: &mut Table) -> Result<()> {
     let disk = Disk::new(rig.path("image"), rig.path("disk"), "256M")?;
     let server = Arc::new(Server::new(disk.folder(), &["--wal-segsize=1"])?);
     let log = rig.path("log");
-    // So that its log needs new files.
+    // Makes its log need new files.
     let supervisor = Supervisor::start(&server, &["wal_recycle=off"], &log)?;
     wait_until(Duration::from_mins(1), || Ok(server.is_ready()))?;
     let url = server.url();
@@ -65,8 +65,8 @@ pub(super) fn inject(rig: &Rig, table: &mut Table) -> Result<()> {
     table.clean("PostgreSQL: disk full and back", rounds, verdict)
 }
 
-/// Leaves some room for tables, and none for the next file of the log, which is needed now: the server panics, and ends
-/// when it needs the file to recover.
+/// Leaves some space for tables, and none for the next file of the log, which is needed now: the server panics, and exits
+/// again when recovery needs the file.
 fn fill_log(disk: &Disk, server: &Server, supervisor: &Supervisor) -> Result<()> {
     let filler = OpenOptions::new().write(true).open(disk.path("filler"))?;
     let size = filler.metadata()?.len();

@@ -22,7 +22,7 @@ pub(super) fn inject(rig: &Rig, table: &mut Table) -> Result<()> {
     })
 }
 
-/// Returns the number of rounds, and the count or what keeps the server from being asked.
+/// Returns the number of rounds, and the count or the reason why the server cannot be queried.
 fn rounds(rig: &Rig, settings: &[&str]) -> Result<(u32, Result<Verdict>)> {
     rig.clear()?;
     let mut disk = Disk::new(rig.path("image"), rig.path("disk"), "512M")?;

@@ -34,7 +34,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Installs what is missing, starts the cluster, and waits until it is well.
+    /// Installs what is missing, starts the cluster, and waits until it is healthy.
     pub(super) fn start(mode: SynchronousMode, strict: bool) -> Result<Self> {
         let programs = programs()?;
         need("etcd", "etcd-server")?;
@@ -96,7 +96,7 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// Returns the URL of whichever node takes writes.
+    /// Returns the URL of the node that accepts writes.
     pub(super) fn url(&self) -> String {
         let hosts = self
             .nodes
@@ -118,7 +118,7 @@ impl Cluster {
         self.node(number)?.query(sql, &self.password)
     }
 
-    /// Returns the node that takes writes, of those that are not paused.
+    /// Returns the node that accepts writes, among those that are not paused.
     pub(super) fn leader(&self) -> Option<usize> {
         (0..self.nodes.len()).find(|number| {
             self.node(*number).is_some_and(|node| !node.is_paused())
@@ -132,7 +132,7 @@ impl Cluster {
         replicas.as_deref() == Some("0")
     }
 
-    /// Returns `true` if two replicas stream, and one of them is waited for with synchronous replication.
+    /// Returns `true` if two replicas stream, and, with synchronous replication, commits wait for one of them.
     fn is_well(&self) -> bool {
         const STREAMING: &str =
             "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
@@ -257,7 +257,7 @@ fn start_etcd(folder: &Path, client: u16, peer: u16) -> Result<Child> {
     Ok(command.spawn()?)
 }
 
-/// Returns ports that were free a moment ago, all at once.
+/// Returns ports that are free at this moment.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
     let listeners = (0..count)
         .map(|_| TcpListener::bind(("127.0.0.1", 0)))

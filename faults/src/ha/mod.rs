@@ -1,5 +1,5 @@
-//! Kills the leader of a highly available PostgreSQL cluster while several processes write to it, and counts afterwards what
-//! was acknowledged and is lost, doubled or torn.
+//! Kills the leader of a highly available PostgreSQL cluster while several processes write to it, and counts acknowledged
+//! commands that are lost, doubled or torn.
 
 mod cluster;
 mod node;
@@ -14,7 +14,7 @@ use workload::{Work, Workload};
 
 use crate::rig::wait_until;
 
-/// The time that the cluster may take to be well again, and the writers to continue.
+/// The time within which the cluster must recover and the writers continue.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The arguments of `faults ha`.
@@ -51,7 +51,7 @@ pub(crate) enum SynchronousMode {
     Off,
 }
 
-/// Strikes against the cluster.
+/// The kinds of faults.
 #[derive(Debug, Clone, Copy)]
 enum Strike {
     /// A replica is paused, the leader and its Patroni are killed, the replica continues.
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &HaArguments) -> Result<ExitCode> {
     };
     let rounds = arguments.rounds.unwrap_or(rounds);
     let mut cluster = Cluster::start(mode, arguments.strict)?;
-    // In the control the log goes back, which fails commands that have seen more of it: then the writers persevere.
+    // In the control the log loses its end. Commands that have read more of it fail, and the writers continue.
     let mut work = Work::start(
         &cluster,
         arguments.workload,
@@ -115,7 +115,7 @@ pub(crate) fn run(arguments: &HaArguments) -> Result<ExitCode> {
 }
 
 impl Strike {
-    /// Strikes, and returns the leader that was struck.
+    /// Injects the fault, and returns the leader that it hit.
     fn execute(
         self,
         round: u32,
@@ -151,7 +151,7 @@ impl Strike {
                 cluster.pause(second);
                 sleep(Duration::from_secs(4));
                 if is_control {
-                    // What the kernel holds for a replica would still reach it; what comes after the leader has given it
+                    // Data that the kernel has buffered for a replica would still reach it; data that is sent after the leader has given it
                     // up does not.
                     let is_alone =
                         wait_until(Duration::from_mins(1), || Ok(cluster.is_alone(old)))?;

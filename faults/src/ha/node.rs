@@ -98,7 +98,7 @@ impl Node {
         let patroni = self.patroni.as_ref().map(Child::id);
         let mut processes = Vec::new();
         for process in patroni.into_iter().chain(server) {
-            // A number that was left behind in a file may belong to another process by now.
+            // The process id in an old file may belong to another process by now.
             let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).into_owned();
             if command.contains(&*self.folder.to_string_lossy()) {
@@ -175,7 +175,7 @@ impl NodeSettings<'_> {
             SynchronousMode::Quorum => "quorum",
             SynchronousMode::Off => "false",
         };
-        // 20 s is the shortest lease that Patroni takes: after it, a silent leader has lost it.
+        // The shortest lease that Patroni accepts: a leader that is silent for 20 s has lost it.
         format!(
             r#"scope: eventcore
 name: node{number}

@@ -17,9 +17,9 @@ use crate::rig::{count_lines, wait_until};
 /// The program that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
-    /// The example `airports`: each process flies its share of the flights, and a projection keeps their board
+    /// The example `airports`: each process replays its share of the flights, and a projection maintains their board
     Airports,
-    /// `faults write`: no idempotency key stands between a commit with an unknown outcome and a second one
+    /// `faults write`: without idempotency keys, which would hide a commit that is made twice
     Plain,
 }
 
@@ -144,7 +144,7 @@ impl Work {
         Ok(())
     }
 
-    /// Kills the writers, and counts what they left behind.
+    /// Kills the writers, and counts the commands that they stored.
     pub(super) fn end_and_check(mut self) -> Result<Verdict> {
         for writer in &mut self.writers {
             writer.kill()?;

@@ -18,14 +18,14 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Makes an empty disk of a size such as `256M`, and mounts it on `folder`.
+    /// Creates an empty disk of a size such as `256M`, and mounts it on `folder`.
     pub(crate) fn new(image: PathBuf, folder: PathBuf, size: &str) -> Result<Self> {
         run(Command::new("truncate").args(["-s", size]).arg(&image))?;
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         Self::existing(image, folder)
     }
 
-    /// Mounts a disk that was made before.
+    /// Mounts an existing disk.
     pub(crate) fn existing(image: PathBuf, folder: PathBuf) -> Result<Self> {
         let mut disk = Self {
             image,
@@ -66,20 +66,20 @@ impl Disk {
         Ok(())
     }
 
-    /// Unmounts the disk, puts back what it held when `copy` was made, and mounts it again.
+    /// Unmounts the disk, restores its content from `copy`, and mounts it again.
     pub(crate) fn restore(&mut self, copy: &Path) -> Result<()> {
         self.unmount()?;
         std::fs::rename(copy, &self.image)?;
         self.mount()
     }
 
-    /// Returns the room that is left, in bytes.
+    /// Returns the free space, in bytes.
     pub(crate) fn free(&self) -> Result<u64> {
         let stat = statvfs(&self.folder)?;
         Ok(stat.blocks_available() * stat.fragment_size())
     }
 
-    /// Fills the disk with a file, until it has no room.
+    /// Fills the disk with a file.
     pub(crate) fn fill(&self) -> PathBuf {
         let filler = self.path("filler");
         fill(&filler);
@@ -89,7 +89,7 @@ impl Disk {
 
 /// Writes to a file until its disk is full.
 pub(crate) fn fill(file: &Path) {
-    // It fails as it should: there is no room.
+    // The expected failure: the disk is full.
     try_run(
         Command::new("dd")
             .args(["if=/dev/zero", "bs=1M", "count=1024"])

@@ -1,4 +1,4 @@
-//! The tools of a fault: writers to strike, disks that can be pulled out, and servers that can be killed.
+//! The tools of a fault: writers, disks that can be cut off, and servers that can be killed.
 
 mod disk;
 pub(crate) mod server;
@@ -44,12 +44,12 @@ impl Rig {
         self.folder.path().join(name)
     }
 
-    /// The file of what a writer acknowledged.
+    /// Returns the path of a writer's acknowledgements.
     pub(crate) fn acknowledged(&self, writer: u32) -> PathBuf {
         self.path(&format!("acknowledged.{writer}"))
     }
 
-    /// The file of what a writer reported of failures.
+    /// Returns the path of a writer's failure reports.
     pub(crate) fn reported(&self, writer: u32) -> PathBuf {
         self.path(&format!("reported.{writer}"))
     }
@@ -105,7 +105,7 @@ impl Rig {
         })
     }
 
-    /// Everything that was acknowledged counts as lost: of a store that cannot even be read.
+    /// Counts everything acknowledged as lost, for a store that cannot be read.
     pub(crate) fn all_lost(&self, writers: &[u32]) -> Result<Verdict> {
         let mut verdict = Verdict::default();
         for writer in writers {
@@ -126,7 +126,7 @@ pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(fastrand::u64(200..500)));
 }
 
-/// Asks every 100 ms, for as long as `limit`, and returns `true` once the answer is yes.
+/// Checks every 100 ms until the condition holds, and returns `true`, or `false` after `limit`.
 pub(crate) fn wait_until(limit: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<bool> {
     let started = std::time::Instant::now();
     loop {

@@ -47,13 +47,13 @@ pub(crate) fn programs() -> Result<PathBuf> {
     if let Some(programs) = newest() {
         return Ok(programs);
     }
-    // It installs what is missing.
+    // Installs the packages if they are missing.
     run(Command::new("bash").args(["scripts/postgres", "true"]))?;
     newest().context("PostgreSQL is installed, but its programs are not where Debian puts them")
 }
 
 impl Server {
-    /// Makes a server in `folder`, with further arguments of `initdb`.
+    /// Creates a server in `folder`, with further arguments of `initdb`.
     pub(crate) fn new(folder: &Path, arguments: &[&str]) -> Result<Self> {
         let server = Self {
             programs: programs()?,
@@ -88,7 +88,7 @@ impl Server {
         self.url_at(self.port)
     }
 
-    /// Returns the URL of the server by another port, of whatever is between.
+    /// Returns the URL of the server with another port, such as that of a proxy.
     pub(crate) fn url_at(&self, port: u16) -> String {
         let password = &self.password;
         format!("postgres://eventcore:{password}@127.0.0.1:{port}/postgres")
@@ -141,7 +141,7 @@ impl Server {
             if started {
                 return Ok(());
             }
-            // Processes of the server before may hold its memory for a moment.
+            // Processes of the previous server may hold its memory for a moment.
             sleep(Duration::from_millis(200));
         }
         let log = fs::read_to_string(&log).unwrap_or_default();
@@ -160,7 +160,7 @@ impl Server {
         )
     }
 
-    /// Runs a statement; its failure is no fault.
+    /// Runs a statement that may fail.
     pub(crate) fn try_execute(&self, sql: &str) {
         try_run(Command::new(self.program("psql")).args(["-X", &self.url(), "-c", sql]));
     }
@@ -175,7 +175,7 @@ impl Server {
         processes
     }
 
-    /// Stops all processes of the server where they are.
+    /// Pauses all processes of the server.
     pub(crate) fn freeze(&self) {
         for process in self.processes() {
             signal(process, Signal::SIGSTOP);

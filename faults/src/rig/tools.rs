@@ -1,4 +1,4 @@
-//! Programs of the system: how they are run, and installed if they are missing.
+//! Runs programs of the system, and installs missing ones.
 
 use std::process::{Command, Stdio};
 
@@ -8,7 +8,7 @@ use nix::{
     unistd::{Pid, Uid},
 };
 
-/// A command, with `sudo` in front of it unless this process is root already.
+/// Returns a command that runs as root, through `sudo` if necessary.
 pub(crate) fn sudo(program: &str) -> Command {
     if Uid::effective().is_root() {
         Command::new(program)
@@ -27,7 +27,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
-/// Runs a command whose failure is no fault, such as one that cleans up.
+/// Runs a command that may fail, such as one that cleans up.
 pub(crate) fn try_run(command: &mut Command) -> bool {
     let ran = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     ran.is_ok_and(|status| status.success())

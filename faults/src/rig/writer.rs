@@ -22,7 +22,7 @@ pub(crate) struct Wrapper {
 }
 
 impl Wrapper {
-    /// Runs the writer under `strace`, which stays out of the way of signals.
+    /// Runs the writer under `strace`, which does not intercept signals.
     pub(crate) fn strace(arguments: &[&str]) -> Self {
         let program = ["strace", "-D"].iter().chain(arguments);
         Self {
@@ -51,7 +51,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts a writer, and waits until it has written something: a fault is to strike writing, not a slow start.
+    /// Starts a writer, and waits until it has written something, so that the fault does not hit the start.
     pub(crate) fn start(
         rig: &Rig,
         number: u32,
@@ -108,7 +108,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Stops the process where it is; only [`kill`](Self::kill) ends it then.
+    /// Pauses the process; only [`kill`](Self::kill) ends it then.
     pub(crate) fn freeze(&mut self) -> Result<()> {
         self.expect_running()?;
         signal(self.id(), Signal::SIGSTOP);

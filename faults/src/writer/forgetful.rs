@@ -1,4 +1,4 @@
-//! Another control: a store that does not know its own commits again. The checker must find them made twice.
+//! A control: a store that does not recognize its own commits. The check must find commits that were made twice.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The program that faults strike: it writes until it is killed, and it checks what was left behind.
+//! The program under test: it writes until it is killed, and checks what was stored.
 //!
 //! `faults write` and `faults check` are processes of their own, so that they can be killed, paused, traced and started with
 //! other libraries.
@@ -76,7 +76,7 @@ pub(crate) struct CheckArguments {
 
 pub(crate) async fn write(arguments: WriteArguments) -> Result<()> {
     let store = open(&arguments.database).await?;
-    // The control has its streams to itself: what it loses, it loses to the kill and not to a conflict.
+    // The control shares no streams, so that it loses commits by the kill and not by conflicts.
     let (store, sharing): (Arc<dyn EventStore>, _) = if arguments.too_early {
         (Arc::new(TooEarly(store)), 1)
     } else if arguments.forgetful {

@@ -1,4 +1,4 @@
-//! The control: a store that acknowledges a commit before it is durable. The checker must find it out.
+//! A control: a store that acknowledges a commit before it is durable. The check must find lost commits.
 
 use std::sync::Arc;
 
