@@ -2,7 +2,7 @@
 //!
 //! A command is a plain struct. Its `#[stream]` fields name the event streams that it works on;
 //! `#[derive(Command)]` turns them into a typed boundary. [`execute()`] reads those streams, folds
-//! their events into a state, lets the command decide, and commits the new events to all of the
+//! their events into states, lets the command decide, and commits the new events to all of the
 //! streams atomically, or to none. **A command cannot write to a stream that it did not declare,
 //! and the compiler enforces it.**
 //!
@@ -12,7 +12,8 @@
 //! | to … | start at |
 //! | --- | --- |
 //! | write a command | [`CommandLogic`], [`derive(Command)`](derive@Command) |
-//! | define events and stream keys | [`Event`](trait@Event), [`StreamKey`](trait@StreamKey) |
+//! | define events, stream keys and their states | [`Event`](trait@Event), [`StreamKey`](trait@StreamKey), [`StreamState`] |
+//! | read a state without a command | [`load()`] |
 //! | run commands | [`execute()`], [`ExecuteOptions`], [`RetryPolicy`] |
 //! | read events as they are committed | [`projection::subscribe`] |
 //! | keep events in a file | [`sqlite::SqliteEventStore`] |

@@ -16,11 +16,11 @@ use crate::{
 #[non_exhaustive]
 pub enum CommandError<E> {
     /// The command refused with its own error.
-    #[error("{0}")]
-    BusinessRuleViolation(#[source] E),
+    #[error(transparent)]
+    BusinessRuleViolation(E),
     /// Other writers committed first at every attempt that the retry policy allows.
     #[error(
-        "gave up after {attempts} attempt(s), {ended_by}: {conflict}; allow more, or spread the load over more streams"
+        "gave up after {attempts} attempt(s), {ended_by}; allow more, or spread the load over more streams"
     )]
     ConcurrencyError {
         /// The number of attempts.
@@ -43,7 +43,7 @@ pub enum CommandError<E> {
         deadline: Duration,
     },
     /// The store failed.
-    #[error("the command could not run: {0}")]
+    #[error("the event store failed")]
     EventStoreError(#[source] EventStoreError),
     /// The idempotency key was used for another request.
     #[error(transparent)]
@@ -74,7 +74,7 @@ pub enum CommandError<E> {
     /// A stored event cannot be read, so there is no state to decide on. Such an event is never
     /// skipped.
     #[error(
-        "event {version} of stream `{stream}` (position {position}, type `{type_name}`) cannot be read: {source}"
+        "event {version} of stream `{stream}` (position {position}, type `{type_name}`) cannot be read"
     )]
     UnreadableEvent {
         /// The stream.
@@ -130,9 +130,7 @@ pub enum CommandError<E> {
         stream: StreamId,
     },
     /// An appended event cannot be stored.
-    #[error(
-        "event `{type_name}` for field `{field}` (stream `{stream}`) cannot be stored: {source}"
-    )]
+    #[error("event `{type_name}` for field `{field}` (stream `{stream}`) cannot be stored")]
     UnstorableEvent {
         /// The field through whose handle it was appended.
         field: &'static str,
@@ -161,7 +159,7 @@ pub enum CommandError<E> {
     /// the commit was made. It was made as a whole or not at all.
     #[error(
         "it is not known whether the commit was made; look for its events, or run the command again with the same \
-         idempotency key: {source}"
+         idempotency key"
     )]
     OutcomeUnknown {
         /// The last error of the store.

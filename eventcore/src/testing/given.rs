@@ -228,7 +228,7 @@ impl Given {
             ExecuteOptions::new(),
             CommitId::from_uuid(Uuid::nil()),
         ) {
-            panic!("the streams of the command cannot be read: {error}");
+            panic!("the streams of the command cannot be read: {error:?}");
         }
         match look.into_seen() {
             Some(seen) => seen,

@@ -597,7 +597,8 @@ async fn a_stream_twice_in_one_field_is_said_so() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "stream `note-1` is declared twice in `notes`; a command names each stream once"
+        "stream `note-1` is declared twice in `notes`; a command names each stream once: check the input, or leave it out of \
+         `notes`"
     );
 }
 

@@ -901,6 +901,12 @@ fn assert_lags(error: CommandError<TooMuch>) {
     );
 }
 
+/// Returns the messages of an error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|cause| format!(": {}", chain(cause)));
+    format!("{error}{}", cause.unwrap_or_default())
+}
+
 /// Without an end to it, the pipeline would ask for the rest of a stream that has none.
 #[test]
 fn a_store_that_goes_back_is_found_out() {
@@ -910,7 +916,7 @@ fn a_store_that_goes_back_is_found_out() {
     page.snapshot = Position::new(2);
     page.events = vec![event(0, 1, 1, 1), event(0, 2, 2, 1)];
     let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
-    let said = error.to_string();
+    let said = chain(&error);
     assert!(
         said.contains("event 2 of stream `sum-1` was read, which is now at version 1"),
         "{said}"
@@ -924,7 +930,7 @@ fn a_store_that_holds_back_the_end_of_a_stream_is_found_out() {
     let mut page = empty(read.request());
     page.streams[0].head = head(2);
     let error = expect_step!(read.resume(Ok(page), Duration::ZERO), Done).unwrap_err();
-    let said = error.to_string();
+    let said = chain(&error);
     let ends = "stream `sum-1` is at version 2 and ends after event 0";
     assert!(said.contains(ends), "{said}");
 }
@@ -980,7 +986,7 @@ fn an_open_outcome_of_a_store_that_takes_no_more_commits_ends_at_once_and_says_w
 fn an_open_outcome_that_times_out_keeps_what_the_store_said() {
     let again = append_again_after("cut in the middle");
     let error = expect_step!(again.time_out(), Done).unwrap_err();
-    let said = error.to_string();
+    let said = chain(&error);
     assert!(said.contains("cut in the middle"), "{said}");
 }
 

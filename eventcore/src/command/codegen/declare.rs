@@ -180,7 +180,7 @@ fn both(first: &str, second: &str) -> String {
 #[non_exhaustive]
 pub enum DeclarationError {
     /// The value of a field does not form a stream id.
-    #[error("field `{field}` names no stream: {source}")]
+    #[error("field `{field}` names no stream")]
     InvalidStreamId {
         /// The field.
         field: &'static str,
@@ -189,7 +189,7 @@ pub enum DeclarationError {
     },
     /// Two fields, or two keys of one field, name the same stream.
     #[error(
-        "stream `{stream}` is declared {}; a command names each stream once",
+        "stream `{stream}` is declared {}; a command names each stream once: check the input, or leave it out of `{second}`",
         both(first, second)
     )]
     DuplicateStream {
