@@ -24,6 +24,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod chain;
 pub mod command;
 mod event;
 pub mod execute;

@@ -202,6 +202,9 @@ impl<'a> Log<'a> {
 
 fn read(recorded: &RecordedEvent) -> Result<(AirportId, AirportEvent), String> {
     let airport = AirportId::from_stream_id(&recorded.stream).map_err(|why| why.to_string())?;
-    let event = recorded.decode().map_err(|why| why.to_string())?;
+    let event = recorded.decode().map_err(|error| match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    })?;
     Ok((airport, event))
 }

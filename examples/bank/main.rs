@@ -180,13 +180,24 @@ impl From<CommandError<BankError>> for Failure {
                 Self::Usage("the two accounts of a transfer must not be the same".to_owned())
             }
             CommandError::Declaration(why) => Self::Usage(format!("no name for an account: {why}")),
-            other => Self::Store(other.to_string()),
+            other => Self::Store(with_causes(&other)),
         }
     }
 }
 
 impl From<EventStoreError> for Failure {
     fn from(error: EventStoreError) -> Self {
-        Self::Store(error.to_string())
+        Self::Store(with_causes(&error))
     }
+}
+
+/// Returns the messages of an error and of its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -8,6 +8,7 @@ use eventcore::{
 use crate::{
     Failure,
     domain::{Account, AccountEvent, AccountId, BankError},
+    with_causes,
 };
 
 pub async fn print(store: &impl EventStore, id: &AccountId) -> Result<(), Failure> {
@@ -28,7 +29,7 @@ pub async fn print(store: &impl EventStore, id: &AccountId) -> Result<(), Failur
         for recorded in &events {
             let event = recorded
                 .decode::<AccountEvent>()
-                .map_err(|why| Failure::Store(why.to_string()))?;
+                .map_err(|why| Failure::Store(with_causes(&why)))?;
             let line = match &event {
                 AccountEvent::Opened { owner } => format!("opened for {owner}"),
                 AccountEvent::Deposited { amount } => format!("{:>+12}", i128::from(*amount)),

@@ -143,7 +143,7 @@ pub enum EncodeError {
     },
     /// The encoded event cannot be decoded; it would be unreadable once stored.
     #[error(
-        "the payload was encoded but cannot be read back, so storing it would lose the stream: {0}"
+        "the payload was encoded but cannot be read back, so the stream would become unreadable"
     )]
     NotReadable(#[source] DecodeError),
     /// The payload is not exactly one JSON value that every store accepts and every reader can
@@ -154,7 +154,7 @@ pub enum EncodeError {
         reason: String,
     },
     /// serde refused the value.
-    #[error("the event cannot be written as JSON: {0}")]
+    #[error("the event cannot be written as JSON")]
     Serialize(#[source] serde_json::Error),
     /// The value is not an enum variant, although [`Event`] was derived on an enum.
     #[error(
@@ -189,7 +189,7 @@ pub enum DecodeError {
     },
     /// The payload does not fit the event type.
     #[error(
-        "the payload of `{type_name}` does not fit: {source}; add an upcast or a serde default"
+        "the payload of `{type_name}` does not fit the event type; add an upcast or a serde default"
     )]
     InvalidPayload {
         /// The stored name.

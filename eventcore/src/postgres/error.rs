@@ -38,36 +38,18 @@ impl From<PoolError<Self>> for Failure {
     }
 }
 
-/// The driver's message is only `db error`, with the details in its source; this puts both in one
-/// line.
+/// The driver's message for an error of the server is only `db error`. This has the server's code
+/// instead, and advice; the message is that of the source.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Driver(error) => {
-                let Some(error) = error.as_db_error() else {
-                    error.fmt(f)?;
-                    let why = why(error);
-                    return why.map_or(Ok(()), |why| write!(f, ": {why}{}", advice(&why)));
-                };
-                let code = error.code().code();
-                write!(f, "{} (SQLSTATE {code})", error.message())?;
-                error
-                    .detail()
-                    .map_or(Ok(()), |more| write!(f, ": {more}"))?;
-                error.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))?;
-                if code == "42501" && error.message().contains("row-level security") {
-                    f.write_str(
-                        "; events would be missed: give the role BYPASSRLS, or disable row level security on the tables of \
-                         the store",
-                    )?;
+                if let Some(error) = error.as_db_error() {
+                    let code = error.code().code();
+                    return write!(f, "SQLSTATE {code}{}", advice_on(code, error.message()));
                 }
-                if ["26000", "42P05"].contains(&code) {
-                    f.write_str(
-                        "; a pooler in transaction mode may be in between that keeps no prepared statements: set \
-                         `PostgresConfig::prepared_statements(false)`",
-                    )?;
-                }
-                Ok(())
+                let why = why(error).unwrap_or_default();
+                write!(f, "{error}{}", advice(&why))
             }
             Self::NoAnswer(time) => write!(f, "no answer within {time:?}"),
             Self::PoolExhausted => f.write_str("all connections of the pool are in use"),
@@ -79,7 +61,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Driver(error) => Some(error.as_ref()),
+            Self::Driver(error) => error.source(),
             Self::NoAnswer(_) | Self::PoolExhausted | Self::Closed => None,
         }
     }
@@ -87,7 +69,7 @@ impl std::error::Error for Failure {
 
 /// A failure, with the store that it concerns.
 #[derive(Debug, thiserror::Error)]
-#[error("{location}: {source}")]
+#[error("the event store at {location} cannot be opened")]
 struct At {
     location: String,
     source: Failure,
@@ -98,6 +80,20 @@ const PASSWORD_MISSING: &str = "password missing";
 
 fn why(error: &tokio_postgres::Error) -> Option<String> {
     error.source().map(ToString::to_string)
+}
+
+/// Returns advice for an error of the server, or an empty text.
+fn advice_on(code: &str, message: &str) -> &'static str {
+    match code {
+        "42501" if message.contains("row-level security") => {
+            "; events would be missed: give the role BYPASSRLS, or disable row level security on the tables of the store"
+        }
+        "26000" | "42P05" => {
+            "; there may be a pooler in transaction mode that does not support prepared statements: set \
+             `PostgresConfig::prepared_statements(false)`"
+        }
+        _ => "",
+    }
 }
 
 /// Returns advice for this cause of a failure, or an empty text.
@@ -211,9 +207,7 @@ impl Failure {
             "53100" => EventStoreError::StorageFull { source },
             // Another server is or will become the primary: the next connection finds it.
             "25006" | "53300" => EventStoreError::Unavailable { source },
-            "XX001" | "XX002" => EventStoreError::Corrupt {
-                reason: self.to_string(),
-            },
+            "XX001" | "XX002" => EventStoreError::unreadable(self),
             code if code.starts_with("08") || code.starts_with("57P") => {
                 EventStoreError::Unavailable { source }
             }
@@ -272,10 +266,4 @@ fn is_standby(error: &tokio_postgres::Error) -> bool {
         .source()
         .and_then(|source| source.downcast_ref::<std::io::Error>())
         .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
-}
-
-pub(crate) fn corrupt(reason: impl Into<String>) -> EventStoreError {
-    EventStoreError::Corrupt {
-        reason: reason.into(),
-    }
 }

@@ -14,7 +14,6 @@ use super::{
     Lease, LeaseError, Projection, ProjectionError, ReadModel, Stage,
     batch::{Batch, BatchSize, Failure, Outcome, last_of},
     database::{DeadLetter, LastError, Progress},
-    error::with_sources,
     leader::{Exit, Run, renewal},
     page::{Failed, PagePlan},
     panic::catch,
@@ -24,6 +23,7 @@ use super::{
 };
 use crate::{
     EventFilter, EventStore, Position, RecordedEvent,
+    chain::chain,
     store::{FeedPage, ReadFeedRequest},
 };
 
@@ -173,7 +173,7 @@ where
         self.keep(lease).await?;
         let position = event.position;
         let error = LastError {
-            message: with_sources(&*failure.error),
+            message: chain(&*failure.error),
             position: Some(position),
             at: SystemTime::now(),
         };
@@ -327,7 +327,7 @@ where
             Some(Outcome::Failed(_, failure)) if failure.is_of_event => {
                 let mut progress = self.progress(lease.position);
                 progress.park = Some(DeadLetter {
-                    error: with_sources(&*failure.error),
+                    error: chain(&*failure.error),
                     attempts: letter.attempts.saturating_add(1),
                     to_replay: false,
                     ..letter

@@ -12,7 +12,7 @@ pub enum ProjectionError {
     /// An event could not be applied, and the error policy stops the projection.
     #[error(
         "projection `{projection}` cannot apply `{type_name}` of stream `{stream}` at position {position} (attempt \
-         {attempts}): {source}; mend it and start again, or let the error policy park such events"
+         {attempts}); correct its code and start it again, or choose an error policy that parks such events"
     )]
     Event {
         /// The name of the projection.
@@ -29,7 +29,7 @@ pub enum ProjectionError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// `prepare` failed.
-    #[error("projection `{projection}` cannot prepare its read model: {source}")]
+    #[error("projection `{projection}` cannot prepare its read model")]
     Prepare {
         /// The name of the projection.
         projection: &'static str,
@@ -105,20 +105,4 @@ impl ProjectionError {
             _ => None,
         }
     }
-}
-
-/// Formats an error and its sources on one line.
-pub(super) fn with_sources(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Many error messages already include their source.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -156,7 +156,9 @@ impl RecordedEvent {
 
 /// The error for a stored event that a feed selects but cannot decode.
 #[derive(Debug, thiserror::Error)]
-#[error("event {version} of stream `{stream}`, `{type_name}` at position {position}: {cause}")]
+#[error(
+    "event {version} of stream `{stream}`, `{type_name}` at position {position}, cannot be decoded"
+)]
 pub struct FeedError {
     /// The position of the event.
     pub position: Position,

@@ -6,10 +6,9 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     Leadership, Lease, LeaseError, Projection, ProjectionDatabase, ProjectionError,
-    ProjectionRunner, ReadModel, error::with_sources, pages::head, shutdown::Shutdown,
-    status::Report,
+    ProjectionRunner, ReadModel, pages::head, shutdown::Shutdown, status::Report,
 };
-use crate::{EventStore, EventStoreError, Position};
+use crate::{EventStore, EventStoreError, Position, chain::chain};
 
 /// The first pause between attempts to swap.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -130,7 +129,7 @@ where
                 Err(LeaseError::Database(error)) if error.is_transient() => {
                     tracing::warn!(
                         projection = P::NAME,
-                        error = with_sources(&error),
+                        error = chain(&error),
                         "the read model was not swapped; it is tried again"
                     );
                     // The pauses grow, because readers are blocked while a swap waits for a lock.

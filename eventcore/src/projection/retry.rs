@@ -8,11 +8,10 @@ use std::{
 use super::{
     LeaseError, Projection, ProjectionError, ReadModel,
     database::LastError,
-    error::with_sources,
     leader::{Exit, Run},
     status::ProjectionState,
 };
-use crate::{EventStore, EventStoreError};
+use crate::{EventStore, EventStoreError, chain::chain};
 
 /// The first and the longest pause after a failure of the database or store.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -80,7 +79,7 @@ where
         {
             return Err(Exit::Failed(error.into()));
         }
-        let message = with_sources(&error);
+        let message = chain(&error);
         tracing::warn!(
             projection = P::NAME,
             error = message,

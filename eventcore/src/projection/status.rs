@@ -7,11 +7,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{
-    LastError, ProjectionDatabase, ProjectionError, ReadModel, error::with_sources, metrics,
-    pages::head,
+use super::{LastError, ProjectionDatabase, ProjectionError, ReadModel, metrics, pages::head};
+use crate::{
+    EventFilter, EventStore, EventStoreError, Position, chain::chain, store::ReadFeedRequest,
 };
-use crate::{EventFilter, EventStore, EventStoreError, Position, store::ReadFeedRequest};
 
 /// The status of a projection.
 #[derive(Debug, Clone, PartialEq)]
@@ -206,11 +205,11 @@ impl Report {
             Some(error) => {
                 tracing::error!(
                     projection = self.0.name,
-                    error = with_sources(error),
+                    error = chain(error),
                     "the projection ended"
                 );
                 let failure = LastError {
-                    message: with_sources(error),
+                    message: chain(error),
                     position: error.position(),
                     at: SystemTime::now(),
                 };

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
 use crate::store::{CommitReceipt, EventStoreError, IdempotencyKey, KeyReused};
-use crate::{Position, event::EventId, sqlite::error::corrupt};
+use crate::{Position, event::EventId};
 
 /// Converts a number for SQLite. Counting beyond `i64::MAX` would take centuries.
 pub(crate) fn sql(number: u64) -> i64 {
@@ -13,7 +13,8 @@ pub(crate) fn sql(number: u64) -> i64 {
 }
 
 pub(crate) fn number(stored: i64) -> Result<u64, EventStoreError> {
-    u64::try_from(stored).map_err(|_| corrupt(format!("a version or position is {stored}")))
+    u64::try_from(stored)
+        .map_err(|_| EventStoreError::corrupt(format!("a version or position is {stored}")))
 }
 
 /// Reads an event id from a column.

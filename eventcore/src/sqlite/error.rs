@@ -75,12 +75,6 @@ impl Shared {
     }
 }
 
-pub(crate) fn corrupt(reason: impl Into<String>) -> EventStoreError {
-    EventStoreError::Corrupt {
-        reason: reason.into(),
-    }
-}
-
 /// Converts the error of a read.
 pub(crate) fn of_read(error: rusqlite::Error) -> EventStoreError {
     of_file(error, None)
@@ -95,7 +89,7 @@ pub(crate) fn of_file(error: rusqlite::Error, path: Option<&Path>) -> EventStore
         FromSqlConversionFailure(..)
         | IntegralValueOutOfRange(..)
         | InvalidColumnType(..)
-        | Utf8Error(..) => corrupt(error.to_string()),
+        | Utf8Error(..) => EventStoreError::unreadable(&error),
         other => Shared::from(other).nothing_written(path),
     }
 }

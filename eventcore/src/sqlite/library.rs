@@ -37,8 +37,6 @@ pub(crate) fn check(version: i32) -> Result<(), EventStoreError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::error::Error as _;
-
     use crate::sqlite::SqliteEventStore;
 
     #[tokio::test]
@@ -47,7 +45,7 @@ mod tests {
         let path = folder.path().join("events.db");
         for (version, name) in [(3_051_002, "3.51.2"), (3_046_001, "3.46.1")] {
             let error = SqliteEventStore::open_on(version, &path).await.err();
-            let reason = error.unwrap().source().unwrap().to_string();
+            let reason = error.unwrap().to_string();
             assert!(
                 reason.starts_with(&format!("SQLite {name} can lose committed transactions"))
                     && reason.contains("needs SQLite 3.51.3 or newer"),

@@ -97,23 +97,30 @@ pub(crate) fn open(path: &Path) -> Result<Connection, EventStoreError> {
     }
 }
 
-/// Adds the reason: SQLite's error names only the file.
+/// Adds advice: SQLite's error names only the file.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}; its folder must exist and be writable, and it must be a file or not be there yet")]
-struct NotOpened(#[source] Box<dyn std::error::Error + Send + Sync>);
+#[error(
+    "{location} cannot be opened; its folder must exist and be writable, and it must be a file or not exist yet"
+)]
+struct NotOpened {
+    location: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
 
-fn advised(error: EventStoreError) -> EventStoreError {
+fn advised(error: EventStoreError, path: &Path) -> EventStoreError {
     match error {
-        EventStoreError::Other { source } => EventStoreError::Other {
-            source: NotOpened(source).into(),
-        },
+        EventStoreError::Other { source } => {
+            let location = path.display().to_string();
+            let source = NotOpened { location, source }.into();
+            EventStoreError::Other { source }
+        }
         error => error,
     }
 }
 
 fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
     let failed = |error: rusqlite::Error| Shared::from(error).nothing_written(Some(path));
-    let mut connection = Connection::open(path).map_err(|error| advised(failed(error)))?;
+    let mut connection = Connection::open(path).map_err(|error| advised(failed(error), path))?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     // Before anything is written, including WAL mode; a log left by another application is not
     // checkpointed either.

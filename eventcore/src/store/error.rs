@@ -54,29 +54,25 @@ pub enum EventStoreError {
     #[error(transparent)]
     KeyReused(#[from] KeyReused),
     /// The store is busy, or chose this transaction as a victim; nothing was written. Worth a retry.
-    #[error("the store is busy and nothing was written; try again: {source}")]
+    #[error("the store is busy and nothing was written; try again")]
     Busy {
         /// The underlying error.
         source: Source,
     },
     /// The store cannot be reached; nothing was written. Worth a retry.
-    #[error("the store cannot be reached; check that it runs: {source}")]
+    #[error("the store cannot be reached; check that it runs")]
     Unavailable {
         /// The underlying error.
         source: Source,
     },
     /// The outcome of the commit is unknown. Repeating the same append is safe and resolves it.
-    #[error(
-        "it is not known whether the commit was made; repeat it with the same commit id: {source}"
-    )]
+    #[error("it is not known whether the commit was made; repeat it with the same commit id")]
     OutcomeUnknown {
         /// The underlying error.
         source: Source,
     },
     /// There is no space left; nothing was written.
-    #[error(
-        "the disk of the event store is full and nothing was written; free some space: {source}"
-    )]
+    #[error("the disk of the event store is full and nothing was written; free some space")]
     StorageFull {
         /// The underlying error.
         source: Source,
@@ -86,7 +82,7 @@ pub enum EventStoreError {
     /// acknowledged is stored.
     #[error(
         "the disk of the event store failed to write, so nothing more is written until the store is opened again; before \
-         that, look into the system's log and mend or replace the disk: {source}"
+         that, look into the system's log and mend or replace the disk"
     )]
     StorageFailed {
         /// The underlying error.
@@ -97,7 +93,7 @@ pub enum EventStoreError {
     #[error(
         "the file of the event store at {location} was deleted, moved or replaced while it was open, so nothing more is \
          written until the store is opened again; before that, put the file back together with its `-wal` file, or \
-         restore a backup: {source}"
+         restore a backup"
     )]
     StorageMoved {
         /// The path of the file.
@@ -107,7 +103,7 @@ pub enum EventStoreError {
     },
     /// The store is read-only; nothing was written.
     #[error(
-        "the event store is read-only and nothing was written; check the permissions of {location}: {source}"
+        "the event store is read-only and nothing was written; check the permissions of {location}"
     )]
     ReadOnly {
         /// The file or server.
@@ -144,8 +140,8 @@ pub enum EventStoreError {
     /// The store was shut down.
     #[error("the event store is closed; open it again")]
     Closed,
-    /// Another failure occurred; nothing was written.
-    #[error("the event store failed and nothing was written: {source}")]
+    /// Another failure occurred; nothing was written. Displays as the underlying error.
+    #[error(transparent)]
     Other {
         /// The underlying error.
         source: Source,
@@ -153,6 +149,19 @@ pub enum EventStoreError {
 }
 
 impl EventStoreError {
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn corrupt(reason: impl Into<String>) -> Self {
+        Self::Corrupt {
+            reason: reason.into(),
+        }
+    }
+
+    /// Creates the error for a stored record that cannot be read because of `error`.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::corrupt(crate::chain::chain(error))
+    }
+
     /// Returns `true` if this store accepts no more commits, so that retrying is useless.
     pub(crate) fn is_final(&self) -> bool {
         matches!(

@@ -9,6 +9,7 @@ use eventcore::{
 use serde::{Deserialize, Serialize};
 use tokio_postgres::NoTls;
 
+use crate::chain::chain;
 use crate::server::{config, schema_of, url};
 
 #[derive(Serialize, Deserialize, Event)]
@@ -97,10 +98,8 @@ async fn what_is_damaged_is_said_and_the_rest_is_used() {
                 assert_eq!(client.execute(&damage, &[]).await.unwrap(), 1);
             }
             let error = count(&store, 1).await.unwrap_err();
-            assert!(
-                error.to_string().contains(said_of_stream),
-                "{damage}: {error}"
-            );
+            let said = chain(&error);
+            assert!(said.contains(said_of_stream), "{damage}: {said}");
             count(&store, 2).await.unwrap();
             let read = feed(&store).await;
             match read {
@@ -108,7 +107,8 @@ async fn what_is_damaged_is_said_and_the_rest_is_used() {
                 Err(error) => {
                     assert!(matches!(error, EventStoreError::Corrupt { .. }), "{error}");
                     assert!(!said_of_feed.is_empty(), "{error}");
-                    assert!(error.to_string().contains(said_of_feed), "{error}");
+                    let said = chain(&error);
+                    assert!(said.contains(said_of_feed), "{said}");
                 }
             }
         }
@@ -125,8 +125,8 @@ async fn a_store_without_its_sequencer_does_nothing() {
     let damage = format!("DELETE FROM {}.sequencer", schema_of(&config));
     assert_eq!(client.execute(&damage, &[]).await.unwrap(), 1);
     for error in [
-        count(&store, 1).await.unwrap_err().to_string(),
-        feed(&store).await.unwrap_err().to_string(),
+        chain(&count(&store, 1).await.unwrap_err()),
+        chain(&feed(&store).await.unwrap_err()),
     ] {
         assert!(error.contains("the sequencer has no row"), "{error}");
     }

@@ -22,6 +22,8 @@ mod proxy;
 
 #[path = "../support/append.rs"]
 mod append;
+#[path = "../support/chain.rs"]
+mod chain;
 #[path = "../support/counter.rs"]
 mod counter;
 #[path = "../support/projection.rs"]

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
+use crate::chain::chain;
 use crate::{
     counter::{Count, CounterId},
     server,
@@ -164,7 +165,7 @@ async fn prepared_statements_are_kept_by_the_pooler_or_named_as_what_it_loses() 
     });
     let errors = join_all(calls.collect::<Vec<_>>()).await;
     let mut errors = errors.into_iter().filter_map(Result::unwrap);
-    let lost = errors.next().map(|error| error.to_string());
+    let lost = errors.next().map(|error| chain(&error));
     if keeps_statements().await {
         assert_eq!(lost, None);
     } else {

@@ -18,6 +18,7 @@ use eventcore::{
     },
 };
 
+use crate::chain::chain;
 use crate::{
     projection::{Db, Postgres, add},
     server,
@@ -70,7 +71,7 @@ async fn what_prepare_has_queued_fails_as_prepare() {
         ),
         "{error:?}"
     );
-    let message = error.to_string();
+    let message = chain(&error);
     assert!(
         message.contains("not_two") && message.contains("prepare"),
         "{message}"

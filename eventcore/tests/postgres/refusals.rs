@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_postgres::NoTls;
 
+use crate::chain::chain;
 use crate::{
     append::request,
     server::{self, schema_of, url},
@@ -113,7 +114,7 @@ async fn what_the_server_refuses_is_not_written_and_says_what_it_means() {
             let refused = append(&store, &format!("refused-{code}"), refused_with(code)).await;
             let error = refused.expect_err("the server refuses it");
             assert!(is(&error), "{at:?} {code}: {error:?}");
-            let said = error.to_string();
+            let said = chain(&error);
             assert!(said.contains(&format!("SQLSTATE {code}")), "{said}");
             // It left nothing, not even a position, and nothing is broken.
             let appended = append(&store, &format!("good-{code}"), "{}".to_owned()).await;
@@ -181,7 +182,8 @@ async fn a_server_that_takes_no_connections_is_passed_over_and_else_unavailable(
             matches!(error, EventStoreError::Unavailable { .. }),
             "{error:?}"
         );
-        assert!(error.to_string().contains(code), "{error}");
+        let said = chain(&error);
+        assert!(said.contains(code), "{said}");
         let schema = schema_of(&server::config());
         let among_others = url().replace('@', &format!("@127.0.0.1:{port},"));
         let config =

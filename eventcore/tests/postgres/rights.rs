@@ -11,6 +11,7 @@ use eventcore::{
 };
 use tokio_postgres::{Client, NoTls};
 
+use crate::chain::chain;
 use crate::{
     append::{expected, noted},
     server::{config, patient, schema_of, url},
@@ -477,7 +478,7 @@ async fn a_policy_that_hides_events_is_an_error_and_no_silence() {
         assert_eq!(feed(&open, filter).await.unwrap().len(), 1);
     }
     let hides = |error: &EventStoreError| {
-        let said = error.to_string();
+        let said = chain(error);
         matches!(error, EventStoreError::Other { .. })
             && said.contains("row-level security")
             && said.contains("BYPASSRLS")

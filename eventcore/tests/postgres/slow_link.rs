@@ -11,6 +11,7 @@ use eventcore::{
 use futures_util::StreamExt;
 use tokio_postgres::NoTls;
 
+use crate::chain::chain;
 use crate::{proxy::Proxy, server};
 
 /// Together they are about a page.
@@ -59,7 +60,7 @@ async fn store() -> (PostgresEventStore, Proxy) {
 fn assert_no_answer(error: &EventStoreError) {
     assert!(
         matches!(error, EventStoreError::Unavailable { .. })
-            && error.to_string().contains("no answer within 2s"),
+            && chain(error).contains("no answer within 2s"),
         "{error:?}"
     );
 }

@@ -20,6 +20,7 @@ use eventcore::{
 };
 use tokio::sync::Semaphore;
 
+use crate::chain::chain;
 use crate::projection::{Db, Postgres, Sqlite, Sums, TallyEvent, TallyId, Write, add, expected};
 
 const SOON: Duration = Duration::from_mins(10);
@@ -147,7 +148,7 @@ async fn an_event_that_fails_stops_the_projection<D: Db>() {
         panic!("{error}");
     };
     assert_eq!((position.get(), *attempts), (57, 1));
-    let message = error.to_string();
+    let message = chain(&error);
     assert!(
         message.contains("`sums`") && message.contains("tally-1") && message.contains("refused"),
         "{message}"

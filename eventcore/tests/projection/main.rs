@@ -10,6 +10,8 @@ mod subscriptions;
 
 #[path = "../support/append.rs"]
 mod append;
+#[path = "../support/chain.rs"]
+mod chain;
 #[path = "../support/projection.rs"]
 mod projection;
 #[path = "../support/server.rs"]

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "macros", feature = "postgres", feature = "sqlite"))]
 
 mod contract;
+mod errors;
 mod extremes;
 mod foreign;
 

@@ -94,7 +94,11 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<ExitCode> {
     let store = open(&arguments.database).await?;
     let verdict = check::check(&store, &arguments.acknowledged, &arguments.refused)
         .await
-        .map_err(|error| anyhow::anyhow!(error.to_string()))?;
+        .map_err(|error| {
+            let causes = std::iter::successors(Some(&*error), |cause| cause.source());
+            let texts: Vec<_> = causes.map(ToString::to_string).collect();
+            anyhow::anyhow!(texts.join(": "))
+        })?;
     println!("{verdict}");
     if let Some(path) = arguments.verdict {
         verdict.save(&path)?;

@@ -23,6 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::store::EventStoreError;
 use crate::{
     Position,
+    chain::chain,
     postgres::{
         PostgresConfig,
         connection::pipelined::Queued,
@@ -455,7 +456,10 @@ impl Manager for Hosts {
         let (client, wire) = self.connect().await?;
         let task = tokio::spawn(async move {
             if let Err(error) = wire.await {
-                tracing::debug!(error = %Failure::from(error), "a connection to PostgreSQL ended");
+                tracing::debug!(
+                    error = chain(&Failure::from(error)),
+                    "a connection to PostgreSQL ended"
+                );
             }
         });
         if self.prepared {

@@ -58,7 +58,7 @@ impl TlsMode {
 /// The error of a TLS configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    #[error("the certificates of {path} cannot be read: {source}")]
+    #[error("the certificates of {path} cannot be read")]
     Roots {
         path: String,
         source: rustls::pki_types::pem::Error,
@@ -69,7 +69,7 @@ pub(crate) enum TlsError {
         "the certificates that this system trusts cannot be read: {reason}; name a file (`sslrootcert`)"
     )]
     NoSystemRoots { reason: String },
-    #[error("the trusted certificates cannot be used: {0}")]
+    #[error("the trusted certificates cannot be used")]
     Verifier(#[from] rustls::client::VerifierBuilderError),
     #[error(transparent)]
     Rustls(#[from] rustls::Error),

@@ -25,7 +25,6 @@ use crate::postgres::{
     connection::pool::Pool,
     connection::statement::Query,
     convert::{Json, big, limit, number},
-    error::corrupt,
     read::interner::{self, Latest, Names},
     read::notify::Listener,
     read::page_bytes::{PageBytes, PageParams},
@@ -131,14 +130,14 @@ impl Feed {
         let rows = self.rows(request, None, &asked).await?;
         let mut types = SharedStrings::default();
         self.read(&rows, request, &asked, |row, position| {
-            let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+            let broken = |error: tokio_postgres::Error| EventStoreError::unreadable(&error);
             let stream: Option<&str> = row.try_get(2).map_err(broken)?;
             let event_type: Option<&str> = row.try_get(5).map_err(broken)?;
             let Some((stream, event_type)) = stream.zip(event_type) else {
                 return Err(interner::nameless(row));
             };
             let stream = StreamId::new(stream).map_err(|error| {
-                corrupt(format!(
+                EventStoreError::corrupt(format!(
                     "the stream id of the event at position {position}: {error}"
                 ))
             })?;
@@ -238,10 +237,10 @@ impl Feed {
         asked: &PageParams<'_>,
         mut names: impl FnMut(&Row, Position) -> Result<(StreamId, Arc<str>), EventStoreError>,
     ) -> Result<FeedPage, EventStoreError> {
-        let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+        let broken = |error: tokio_postgres::Error| EventStoreError::unreadable(&error);
         let head = rows.first().map(|row| row.try_get::<_, Option<i64>>(0));
         let Some(head) = head.transpose().map_err(broken)?.flatten() else {
-            return Err(corrupt("the sequencer has no row"));
+            return Err(EventStoreError::corrupt("the sequencer has no row"));
         };
         let head = Position::new(head.unsigned_abs());
         let mut events = Vec::with_capacity(rows.len());
@@ -314,7 +313,7 @@ impl Feed {
         let rows = self.pool.read(&self.latest, &[]).await;
         let rows = rows.map_err(|failure| failure.nothing_written())?;
         let head = rows.first().map_or(Ok(0), |row| number(row, 0));
-        let head = head.map_err(|error| corrupt(error.to_string()))?;
+        let head = head.map_err(|error| EventStoreError::unreadable(&error))?;
         self.publish(Position::new(head));
         Ok(())
     }
@@ -357,11 +356,11 @@ fn recorded(
     position: Position,
     (stream, type_name): (StreamId, Arc<str>),
 ) -> Result<RecordedEvent, EventStoreError> {
-    let broken = |error: tokio_postgres::Error| corrupt(error.to_string());
+    let broken = |error: tokio_postgres::Error| EventStoreError::unreadable(&error);
     let metadata = match row.try_get::<_, Option<Json<&[u8]>>>(8).map_err(broken)? {
         None => Metadata::default(),
         Some(text) => serde_json::from_slice(text.0).map_err(|error| {
-            corrupt(format!(
+            EventStoreError::corrupt(format!(
                 "the metadata of the event at position {position}: {error}"
             ))
         })?,

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::postgres::{
     connection::pool::Pool,
     connection::statement::{Parameters, Query},
-    error::{Failure, corrupt},
+    error::Failure,
 };
 use crate::{
     store::{EventStoreError, MAX_PAGE_EVENTS},
@@ -188,7 +188,7 @@ impl Names {
 /// The error of a row whose stream or type has no name.
 pub(crate) fn nameless(row: &Row) -> EventStoreError {
     match numbers(row) {
-        Ok((stream, event_type)) => corrupt(format!(
+        Ok((stream, event_type)) => EventStoreError::corrupt(format!(
             "stream number {stream} or event type number {event_type} has no name"
         )),
         Err(error) => error,
@@ -203,11 +203,12 @@ fn numbers(row: &Row) -> Result<(i64, i32), EventStoreError> {
 }
 
 fn stream_id(number: i64, name: &str) -> Result<StreamId, EventStoreError> {
-    StreamId::new(name)
-        .map_err(|error| corrupt(format!("the name of stream number {number}: {error}")))
+    StreamId::new(name).map_err(|error| {
+        EventStoreError::corrupt(format!("the name of stream number {number}: {error}"))
+    })
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is passed by name")]
 fn broken(error: tokio_postgres::Error) -> EventStoreError {
-    corrupt(error.to_string())
+    EventStoreError::unreadable(&error)
 }

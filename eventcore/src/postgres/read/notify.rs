@@ -22,6 +22,7 @@ use tokio::{
 use tokio_postgres::{AsyncMessage, Client, types::Type};
 use uuid::Uuid;
 
+use crate::chain::chain;
 use crate::postgres::{
     PostgresConfig,
     connection::pool::Pool,
@@ -82,7 +83,7 @@ impl Announcer {
                 }
                 let pause = said.map_or_else(
                     |failure| {
-                        tracing::debug!(error = %failure, "a commit could not be announced");
+                        tracing::debug!(error = chain(&failure), "a commit could not be announced");
                         FAILED
                     },
                     |()| PAUSE,
@@ -239,7 +240,10 @@ async fn listen(channel: Arc<Channel>, reset: ResetOnDrop) {
                 std::future::pending::<()>().await;
             }
             ListenError::Failed(failure) => {
-                tracing::debug!(error = %failure, "commits of other processes are polled for");
+                tracing::debug!(
+                    error = chain(&failure),
+                    "commits of other processes are polled for"
+                );
             }
         }
         pause = if heard { first } else { longest.min(pause * 2) };

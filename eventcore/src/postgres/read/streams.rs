@@ -4,11 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use tokio_postgres::{Row, types::Type};
 
+use crate::chain::chain;
 use crate::postgres::{
     connection::pool::Pool,
     connection::statement::{Parameters, Query},
     convert::{big, limit},
-    error::{Failure, corrupt},
+    error::Failure,
     read::coalesce::{Coalescer, Turn},
     read::interner::{self, Latest, Unknown},
     read::page_bytes::PageBytes,
@@ -139,7 +140,7 @@ impl Reader {
             Turn::Ask(together) => {
                 let pages = self.answers(&together.requests).await;
                 let own = together.answer(pages);
-                own.unwrap_or_else(|| Err(corrupt("a page is missing")))
+                own.unwrap_or_else(|| Err(EventStoreError::corrupt("a page is missing")))
             }
         }
     }
@@ -355,7 +356,7 @@ impl ReadError {
     fn error(&self) -> EventStoreError {
         match self {
             Self::Failed(failure) => failure.nothing_written(),
-            Self::Damaged(reason) => corrupt(reason),
+            Self::Damaged(reason) => EventStoreError::corrupt(reason),
         }
     }
 }
@@ -369,7 +370,7 @@ impl From<Failure> for ReadError {
 /// Converts the error of a row that does not have the columns of the statement.
 impl From<tokio_postgres::Error> for ReadError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Damaged(error.to_string())
+        Self::Damaged(chain(&error))
     }
 }
 

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use crate::postgres::{
     convert::{big, number},
-    error::{Failure, corrupt},
+    error::Failure,
     read_model::{
         open::OpenTransaction,
         target::{Kind, Target},
@@ -245,7 +245,7 @@ fn record(row: &Row) -> Result<ProjectionRecord, tokio_postgres::Error> {
 /// Converts the error of a row that does not match the schema.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn damaged(error: tokio_postgres::Error) -> EventStoreError {
-    corrupt(error.to_string())
+    EventStoreError::unreadable(&error)
 }
 
 /// The longest term, a century: the server's timestamps are limited, too.

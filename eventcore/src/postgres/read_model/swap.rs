@@ -11,6 +11,7 @@ use crate::postgres::{
 };
 use crate::{
     Position,
+    chain::chain,
     projection::{Forbidden, Lease, LeaseError},
     store::EventStoreError,
 };
@@ -227,7 +228,11 @@ impl Target {
             open.commit().await
         };
         if let Err(failure) = analyzed.await {
-            tracing::debug!(projection = &*self.name, error = %failure, "the rebuilt tables were not analyzed");
+            tracing::debug!(
+                projection = &*self.name,
+                error = chain(&failure),
+                "the rebuilt tables were not analyzed"
+            );
         }
     }
 

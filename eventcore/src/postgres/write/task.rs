@@ -13,10 +13,11 @@ use tokio_postgres::{Row, types::Type};
 use crate::store::{CommitReceipt, EventStoreError, KeyReused, VersionConflict};
 use crate::{
     Position, Version,
+    chain::chain,
     postgres::{
         connection::pool::Pool,
         connection::statement::Query,
-        error::{Failure, corrupt},
+        error::Failure,
         read::feed::Feed,
         read::notify::Announcer,
         write::arguments::Arguments,
@@ -141,9 +142,9 @@ impl Writer {
                 let mut results = Vec::with_capacity(jobs.len());
                 for job in jobs {
                     let result = match self.send(std::slice::from_ref(&job)).await {
-                        Ok(mut one) => one
-                            .pop()
-                            .unwrap_or_else(|| Err(corrupt("a commit has no result"))),
+                        Ok(mut one) => one.pop().unwrap_or_else(|| {
+                            Err(EventStoreError::corrupt("a commit has no result"))
+                        }),
                         Err(failed) => Err(failed.to_error()),
                     };
                     results.push((job, result));
@@ -181,7 +182,7 @@ impl Writer {
 
 fn other(error: &serde_json::Error) -> EventStoreError {
     EventStoreError::Other {
-        source: error.to_string().into(),
+        source: chain(error).into(),
     }
 }
 
@@ -265,7 +266,7 @@ fn conflict(jobs: &[Job], index: usize, stream: i32, actual: i64) -> EventStoreE
             actual: Version::new(actual.unsigned_abs()),
         }
         .into(),
-        None => corrupt(format!(
+        None => EventStoreError::corrupt(format!(
             "the server names stream {stream}, which the commit does not"
         )),
     }

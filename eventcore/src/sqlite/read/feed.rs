@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use crate::sqlite::{
     convert::{event_id, sql},
-    error::{corrupt, of_read},
+    error::of_read,
     read::interner::{Names, Selected},
     read::thread::{Reader, text},
 };
@@ -192,7 +192,7 @@ impl Reader {
                 .optional()
                 .map_err(of_read)?;
             let found = found.ok_or_else(|| {
-                corrupt(format!("stream number {stream} has no version {middle}"))
+                EventStoreError::corrupt(format!("stream number {stream} has no version {middle}"))
             })?;
             if found <= position.get() {
                 low = middle;
@@ -258,7 +258,7 @@ impl Follow {
         let found: u64 = row.get(column).map_err(of_read)?;
         if before.checked_add(1) != Some(found) {
             let position: i64 = row.get(0).map_err(of_read)?;
-            return Err(corrupt(format!(
+            return Err(EventStoreError::corrupt(format!(
                 "the event at position {position} has {what} {found}, and the one before it {before}: an event is missing"
             )));
         }
@@ -274,7 +274,7 @@ impl Follow {
 fn bytes_of(row: &Row<'_>, column: usize) -> Result<usize, EventStoreError> {
     let text = row.get_ref(column).map_err(of_read)?;
     let bytes = text.as_bytes_or_null();
-    let bytes = bytes.map_err(|error| corrupt(error.to_string()))?;
+    let bytes = bytes.map_err(|error| EventStoreError::unreadable(&error))?;
     Ok(bytes.map_or(0, <[u8]>::len))
 }
 
@@ -293,8 +293,9 @@ fn recorded(
     names: &mut Names,
 ) -> Result<RecordedEvent, EventStoreError> {
     let position: u64 = row.get(0).map_err(of_read)?;
-    let damaged =
-        |what: &dyn std::fmt::Display| corrupt(format!("event at position {position}: {what}"));
+    let damaged = |what: &dyn std::fmt::Display| {
+        EventStoreError::corrupt(format!("event at position {position}: {what}"))
+    };
     let metadata = row.get_ref(METADATA).map_err(of_read)?;
     let metadata = match metadata.as_str_or_null().map_err(|error| damaged(&error))? {
         Some(text) => serde_json::from_str(text).map_err(|error| damaged(&error))?,

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::sqlite::error::{corrupt, of_read};
+use crate::sqlite::error::of_read;
 use crate::{
     store::{EventSelector, EventStoreError},
     stream::StreamId,
@@ -108,11 +108,11 @@ impl Names {
         let stream = statement
             .query_row([id], |row| {
                 let name = row.get_ref(0)?.as_str()?;
-                Ok(StreamId::new(name).map_err(|error| corrupt(error.to_string())))
+                Ok(StreamId::new(name).map_err(|error| EventStoreError::unreadable(&error)))
             })
             .optional()
             .map_err(of_read)?
-            .ok_or_else(|| corrupt(format!("stream number {id} has no name")))??;
+            .ok_or_else(|| EventStoreError::corrupt(format!("stream number {id} has no name")))??;
         if self.streams.len() >= CACHE {
             self.streams.clear();
         }
@@ -130,7 +130,7 @@ impl Names {
         }
         self.event_type(id)
             .map(|event_type| event_type.name.clone())
-            .ok_or_else(|| corrupt(format!("event type number {id} has no name")))
+            .ok_or_else(|| EventStoreError::corrupt(format!("event type number {id} has no name")))
     }
 
     fn event_type(&self, id: i64) -> Option<&EventType> {
@@ -171,7 +171,9 @@ impl Names {
             let id: usize = row.get(0).map_err(of_read)?;
             let next = self.types.len() + 1;
             if id != next {
-                return Err(corrupt(format!("event type number {next} is missing")));
+                return Err(EventStoreError::corrupt(format!(
+                    "event type number {next} is missing"
+                )));
             }
             let name: String = row.get(2).map_err(of_read)?;
             self.types.push(EventType {

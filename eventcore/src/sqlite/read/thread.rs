@@ -14,7 +14,7 @@ use crate::{
     sqlite::{
         Reply,
         convert::{event_id, find_by_idempotency_key, sql},
-        error::{Shared, corrupt, of_read},
+        error::{Shared, of_read},
         read::interner::{Names, StreamIds},
     },
 };
@@ -388,5 +388,6 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Position> {
 /// reports, and the events around it stay readable.
 pub(crate) fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], EventStoreError> {
     let text = row.get_ref(column).map_err(of_read)?;
-    text.as_bytes().map_err(|error| corrupt(error.to_string()))
+    text.as_bytes()
+        .map_err(|error| EventStoreError::unreadable(&error))
 }

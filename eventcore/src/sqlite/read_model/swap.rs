@@ -17,6 +17,7 @@ use rusqlite::{
 
 use crate::{
     Position,
+    chain::chain,
     projection::{Lease, LeaseError},
     sqlite::{
         convert::sql,
@@ -72,7 +73,11 @@ pub(crate) async fn swap(
         if let Swapped::Done(birth) = swapped {
             // The swap is done. Whatever remains is recognized by its birth mark later.
             if let Err(error) = clean_up(&target, &source, birth) {
-                tracing::warn!(projection = &*target.name, %error, "the file of the rebuild could not be emptied");
+                tracing::warn!(
+                    projection = &*target.name,
+                    error = chain(&error),
+                    "the file of the rebuild could not be emptied"
+                );
             }
         }
         Ok(swapped)

@@ -16,6 +16,7 @@ use std::{
 
 use rusqlite::{Connection, config::DbConfig, ffi};
 
+use crate::chain::chain;
 use crate::sqlite::{schema::BUSY, write::moved::is_moved};
 
 /// The log size in pages at which it is checkpointed: 16 MiB instead of SQLite's default of 4 MiB,
@@ -82,7 +83,10 @@ impl Disk {
             && let Some(failure) = error.sqlite_error()
             && self.0.failure.set((*failure, error.to_string())).is_ok()
         {
-            tracing::error!(%error, "nothing more is written to a file that cannot be written");
+            tracing::error!(
+                error = chain(error),
+                "nothing more is written to a file that cannot be written"
+            );
         }
     }
 

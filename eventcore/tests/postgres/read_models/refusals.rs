@@ -15,6 +15,7 @@ use super::{
     objects::{schemas_of, similar_asserts},
     script::{Other, Script},
 };
+use crate::chain::chain;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS totals (position bigint PRIMARY KEY, count bigint NOT NULL DEFAULT 1)";
 const INSERT: &str = "INSERT INTO totals (position) VALUES (:n)";
@@ -221,7 +222,8 @@ async fn a_rebuild_whose_apply_leaves_its_schema_commits_nothing() {
     // A table that a migration made, and `prepare` does not.
     let unprepared = Script::new("CREATE TABLE IF NOT EXISTS other (a int)", INSERT);
     let error = database.rebuild(unprepared).await.unwrap_err();
-    assert!(error.to_string().contains("totals"), "{error}");
+    let said = chain(&error);
+    assert!(said.contains("totals"), "{said}");
     assert_eq!(
         database.number("SELECT count(*) FROM :live.totals").await,
         5

@@ -1,0 +1,14 @@
+//! The whole text of an error.
+
+use std::error::Error;
+
+/// An error and its causes in one text.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
