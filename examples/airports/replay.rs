@@ -63,7 +63,7 @@ pub enum ReplayError {
     Command(#[from] CommandError<Infallible>),
     #[error("a flight makes no idempotency key: {0}")]
     Key(#[from] IdempotencyKeyError),
-    #[error("what was committed cannot be noted down: {0}")]
+    #[error("a committed flight cannot be recorded: {0}")]
     Acknowledge(#[from] io::Error),
 }
 

@@ -133,9 +133,9 @@ mod forgotten {
     }
 
     #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-    struct Mended(u64);
+    struct Fixed(u64);
 
-    impl StreamState<TillEvent> for Mended {
+    impl StreamState<TillEvent> for Fixed {
         fn apply(&mut self, _: TillEvent) {
             self.0 += 1;
         }
@@ -147,12 +147,12 @@ mod forgotten {
     struct Before(u32);
 
     #[derive(Debug, StreamKey)]
-    #[stream_key(category = "till", event = TillEvent, state = Mended,
+    #[stream_key(category = "till", event = TillEvent, state = Fixed,
         snapshot(revision = 1, every = 2, name = "Payments"))]
     struct Forgotten(u32);
 
     #[derive(Debug, StreamKey)]
-    #[stream_key(category = "till", event = TillEvent, state = Mended,
+    #[stream_key(category = "till", event = TillEvent, state = Fixed,
         snapshot(revision = 2, every = 2, name = "Payments"))]
     struct Raised(u32);
 
