@@ -4,6 +4,8 @@
 #[path = "../database.rs"]
 mod database;
 mod domain;
+#[path = "../errors.rs"]
+mod errors;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ use std::{fmt::Display, process::ExitCode, sync::Arc};
 use clap::{Parser, Subcommand};
 use database::Database;
 use domain::{AccountId, BankError, Deposit, LimitsId, OpenAccount, SetLimit, Transfer, Withdraw};
+use errors::with_causes;
 use eventcore::{
     CommandError, CommandLogic, DeclarationError, EventStore, EventStoreError, ExecuteOptions,
     IdempotencyKey, execute,
@@ -179,7 +182,7 @@ impl From<CommandError<BankError>> for Failure {
             CommandError::Declaration(DeclarationError::DuplicateStream { .. }) => {
                 Self::Usage("the two accounts of a transfer must not be the same".to_owned())
             }
-            CommandError::Declaration(why) => Self::Usage(format!("no name for an account: {why}")),
+            CommandError::Declaration(why) => Self::Usage(with_causes(&why)),
             other => Self::Store(with_causes(&other)),
         }
     }
@@ -189,15 +192,4 @@ impl From<EventStoreError> for Failure {
     fn from(error: EventStoreError) -> Self {
         Self::Store(with_causes(&error))
     }
-}
-
-/// Returns the messages of an error and of its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

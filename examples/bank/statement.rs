@@ -8,13 +8,13 @@ use eventcore::{
 use crate::{
     Failure,
     domain::{Account, AccountEvent, AccountId, BankError},
-    with_causes,
+    errors::with_causes,
 };
 
 pub async fn print(store: &impl EventStore, id: &AccountId) -> Result<(), Failure> {
     let stream = id
         .stream_id()
-        .map_err(|why| Failure::Usage(format!("no name for an account: {why}")))?;
+        .map_err(|why| Failure::Usage(with_causes(&why)))?;
     let mut account = Account::default();
     let mut after = Position::START;
     loop {

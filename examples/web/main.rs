@@ -6,6 +6,8 @@ mod api;
 #[path = "../bank/domain.rs"]
 #[allow(dead_code, reason = "the service sets no limits")]
 mod domain;
+#[path = "../errors.rs"]
+mod errors;
 mod live;
 mod problem;
 mod read_model;

@@ -11,7 +11,7 @@ use eventcore::{
     CommandError, DeclarationError, EventStoreError, LoadError, projection::WaitError,
 };
 
-use crate::domain::BankError;
+use crate::{domain::BankError, errors::with_causes};
 
 pub struct Problem {
     status: StatusCode,
@@ -53,7 +53,7 @@ impl From<CommandError<BankError>> for Problem {
             CommandError::Declaration(DeclarationError::DuplicateStream { .. }) => {
                 Self::bad_request("the two accounts of a transfer must not be the same")
             }
-            CommandError::Declaration(why) => Self::bad_request(why),
+            CommandError::Declaration(why) => Self::bad_request(with_causes(&why)),
             moved @ CommandError::VersionMoved { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, moved)
             }
@@ -62,10 +62,10 @@ impl From<CommandError<BankError>> for Problem {
             // The client may send the same request again with the same key: it is carried out once.
             error @ (CommandError::ConcurrencyError { .. }
             | CommandError::OutcomeUnknown { .. }) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, with_causes(&error))
             }
             CommandError::EventStoreError(error) => error.into(),
-            error => Self::internal(error),
+            error => Self::internal(with_causes(&error)),
         }
     }
 }
@@ -75,7 +75,7 @@ impl From<LoadError> for Problem {
         match error {
             LoadError::EventStoreError(error) => error.into(),
             LoadError::InvalidStreamId(why) => Self::bad_request(why),
-            error => Self::internal(error),
+            error => Self::internal(with_causes(&error)),
         }
     }
 }
@@ -87,13 +87,13 @@ impl From<EventStoreError> for Problem {
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
         };
-        Self::new(status, error)
+        Self::new(status, with_causes(&error))
     }
 }
 
 impl From<WaitError> for Problem {
     fn from(error: WaitError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, with_causes(&error))
     }
 }
 
