@@ -210,7 +210,7 @@ pub enum StreamIdError {
     Empty,
     /// The text is longer than [`MAX_STREAM_ID_CHARS`].
     #[error(
-        "a stream id has at most {MAX_STREAM_ID_CHARS} characters, this one has {chars}; shorten its key"
+        "a stream id can have at most {MAX_STREAM_ID_CHARS} characters, but this one has {chars}; shorten its key"
     )]
     TooLong {
         /// The number of characters.
@@ -257,7 +257,7 @@ pub enum StreamIdError {
     },
     /// The `Display` implementation of the key failed.
     #[error(
-        "the key of a stream of category `{category}` has no text: its `Display` returned an error; return `Ok` there"
+        "the key type of category `{category}` returned an error from `Display`; it must return `Ok`"
     )]
     KeyWithoutText {
         /// The category of the key type.

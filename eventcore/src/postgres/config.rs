@@ -91,7 +91,7 @@ impl PostgresConfig {
         }
         if let Some(mode) = url.value("sslmode") {
             config.tls = TlsMode::parse(&mode).ok_or_else(|| {
-                refused("`sslmode` is none of disable, prefer, require, verify-ca, verify-full")
+                refused("`sslmode` must be one of disable, prefer, require, verify-ca, verify-full")
             })?;
         }
         config.root_certificate = url
@@ -127,8 +127,8 @@ impl PostgresConfig {
         let first = name.chars().next().is_some_and(|c| !c.is_ascii_digit());
         if !first || name.len() > 63 || !name.chars().all(plain) || name.starts_with("pg_") {
             let source = format!(
-                "`{name}` is no name for a schema: it has 1 to 63 lower-case letters, digits and `_`, and starts neither with \
-                 a digit nor with `pg_`"
+                "`{name}` is not a valid name for a schema: use 1 to 63 lower-case letters, digits and `_`, and begin \
+                 with neither a digit nor `pg_`"
             );
             return Err(EventStoreError::Other {
                 source: source.into(),

@@ -99,9 +99,9 @@ fn advice_on(code: &str, message: &str) -> &'static str {
 /// Returns advice for this cause of a failure, or an empty text.
 fn advice(why: &str) -> &'static str {
     if why == PASSWORD_MISSING {
-        "; the server asks for it: write `postgres://user:password@host/database`"
+        "; the server requires a password: write `postgres://user:password@host/database`"
     } else if why.contains("UnknownIssuer") {
-        "; name the certificate of the authority that signed the server's, `?sslrootcert=/path/ca.pem`"
+        "; set `?sslrootcert=/path/ca.pem` to the certificate of the authority that signed the server's"
     } else {
         ""
     }

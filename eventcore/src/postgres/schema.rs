@@ -57,7 +57,7 @@ pub(crate) async fn check(pool: &Pool, schema: &str) -> Result<(), EventStoreErr
     let reason = match found.await {
         Ok(Found::Version(VERSION)) => return Ok(()),
         Ok(Found::Version(older)) => format!(
-            "it has schema version {older}, and this build needs {VERSION}; migrate it first"
+            "it has schema version {older}, but this build needs {VERSION}; migrate it first"
         ),
         Ok(Found::Nothing) => "it has no tables yet; migrate it first".to_owned(),
         Err(Refused::Here(error)) => return Err(error),
@@ -123,8 +123,8 @@ async fn migrate_in(connection: &mut Connection, pool: &Pool, schema: &str) -> R
     let utf8 = "SELECT count(*) FROM pg_catalog.pg_database
                  WHERE datname = current_database() AND pg_encoding_to_char(encoding) = 'UTF8'";
     if from == 0 && scalar(connection, schema, utf8).await? == 0 {
-        let source = "the encoding of the database is not UTF8, so it cannot hold every event; create another with \
-                      CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0";
+        let source = "the encoding of the database is not UTF8, so it cannot store every event; create another \
+                      database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0";
         return Err(Refused::Here(EventStoreError::Other {
             source: source.into(),
         }));

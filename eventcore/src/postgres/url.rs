@@ -43,27 +43,26 @@ impl<'a> DatabaseUrl<'a> {
             .or_else(|| url.strip_prefix("postgresql://"))
             .ok_or_else(|| refused("it does not start with `postgres://`"))?;
         if rest.contains('#') {
-            return Err(refused(
-                "there is a `#` in it; write `%23` for one in the password",
-            ));
+            return Err(refused("it contains a `#`; write `%23` in the password"));
         }
         let (authority, behind) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if behind.contains('@') {
             return Err(refused(
-                "there is a `@` after a `/` or `?`; in the user name and the password write `%2F` for `/`, `%3F` for `?` \
-                 and `%40` for `@`, and `%40` for a `@` elsewhere",
+                "it contains an `@` after a `/` or `?`; in the user name and the password, write `%2F` for `/`, `%3F` \
+                 for `?` and `%40` for `@`; elsewhere, write `%40` for `@`",
             ));
         }
         let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         if user.contains('@') || decoded(hosts).contains('@') {
             return Err(refused(
-                "there are two `@`; write `%40` for the one in the password",
+                "it contains two `@`; write `%40` for the one in the password",
             ));
         }
         let user = user.split(':').next().unwrap_or_default();
         if decoded(user).contains([':', '@']) {
             return Err(refused(
-                "the user name holds a percent-encoded `:` or `@`; write the `:` between user name and password as it is",
+                "the user name contains a percent-encoded `:` or `@`; do not encode the `:` between user name and \
+                 password",
             ));
         }
         let (base, parameters) = url.split_once('?').unwrap_or((url, ""));
@@ -127,7 +126,8 @@ fn known(parameter: &str) -> Result<(&'static str, &str), EventStoreError> {
 
 pub(super) fn refused(why: &str) -> EventStoreError {
     let source = format!(
-        "the database URL is refused: {why}; it has the form postgres://user:password@host:5432/database?sslmode=verify-full"
+        "the database URL is not valid: {why}; its form is \
+         postgres://user:password@host:5432/database?sslmode=verify-full"
     );
     EventStoreError::Other {
         source: source.into(),

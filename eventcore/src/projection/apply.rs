@@ -190,7 +190,7 @@ where
                 to_replay: false,
             });
             self.commit(lease, progress).await?;
-            tracing::warn!(projection = P::NAME, %position, "the event is parked");
+            tracing::warn!(projection = P::NAME, %position, "the event was parked");
             self.report.parked();
             lease.position = position;
             return Ok(true);
@@ -257,7 +257,7 @@ where
                     tracing::warn!(
                         projection = P::NAME,
                         running_for = ?slept,
-                        "`apply` or `prepare` runs for longer than the lease's term; the lease is renewed meanwhile"
+                        "`apply` or `prepare` has run for longer than the term of the lease, which is renewed meanwhile"
                     );
                 }
                 // A failed renewal is retried soon. If the lease is lost, the commit is refused.
@@ -321,7 +321,7 @@ where
         let (batch, mut pauses) = (batch.await, Pauses::new());
         match self.settle(&mut pauses, batch).await? {
             Some(Outcome::Done(..)) => {
-                tracing::info!(projection = P::NAME, %position, "a parked event is applied");
+                tracing::info!(projection = P::NAME, %position, "a parked event was applied");
                 Ok(true)
             }
             Some(Outcome::Failed(_, failure)) if failure.is_of_event => {

@@ -212,7 +212,7 @@ pub struct ForbiddenUse {
 impl Forbidden {
     /// Describes a projection that ended the runner's transaction.
     pub(crate) fn transaction_end() -> Self {
-        let reason = "`apply` and `prepare` must not end the transaction: it is committed with the checkpoint, and what was \
+        let reason = "`apply` and `prepare` must not end the transaction: it is committed with the checkpoint, and what is \
                       committed without it may be applied twice; remove the statement, then rebuild the read model";
         Self {
             uses: vec![ForbiddenUse {
@@ -261,7 +261,7 @@ pub enum Leadership {
 pub enum LeaseError {
     /// Another process leads now, the read model was swapped, or the checkpoint differs from the
     /// leader's. Nothing was written.
-    #[error("another process leads this projection by now; nothing was written")]
+    #[error("another process leads this projection now; nothing was written")]
     Lost,
     /// The database refused to commit the projection's writes, because a deferred constraint is
     /// violated. Nothing was written.

@@ -38,7 +38,9 @@ pub enum ProjectionError {
     },
     /// The projection used objects outside of its read model, or objects that a rebuild cannot
     /// carry over. The batch was not committed.
-    #[error("projection `{projection}` is refused; nothing was committed: {forbidden}")]
+    #[error(
+        "projection `{projection}` is not allowed to do this, so nothing was committed: {forbidden}"
+    )]
     Forbidden {
         /// The name of the projection.
         projection: &'static str,
@@ -54,8 +56,8 @@ pub enum ProjectionError {
     /// Another projection in this process leads under the same name. The two would share one
     /// checkpoint, so each event would be applied by only one of them.
     #[error(
-        "two projections are called `{projection}`, `{own_type}` and `{other_type}`, and would share one checkpoint; give one \
-         of them another `NAME`"
+        "two projections have the name `{projection}`, `{own_type}` and `{other_type}`, and would share one \
+         checkpoint; give one of them another `NAME`"
     )]
     NameTaken {
         /// The shared name.

@@ -184,7 +184,7 @@ pub enum FeedErrorCause {
     #[error(transparent)]
     Key(#[from] StreamIdError),
     /// The feed has no variant for streams of this category.
-    #[error("the feed selects it and has no variant for it; add one, or narrow the filter")]
+    #[error("the feed selects it but has no variant for it; add one, or narrow the filter")]
     NotInFeed,
 }
 

@@ -251,7 +251,7 @@ where
         tracing::warn!(
             projection = P::NAME,
             leader,
-            "takes over from a leader that does not renew its lease, though the lease has not run out"
+            "takes over from a leader that does not renew its lease, although the lease has not expired"
         );
         match database.seize(instance, *term).await? {
             Leadership::Taken(lease) => Ok(Claim::Taken(lease)),
@@ -275,7 +275,7 @@ where
     }
 
     async fn try_lead(&mut self, lease: &mut Lease) -> Result<Infallible, Exit> {
-        tracing::info!(projection = P::NAME, fence = lease.fence, position = %lease.position, "leads the projection");
+        tracing::info!(projection = P::NAME, fence = lease.fence, position = %lease.position, "acquired the lease of the projection");
         self.report.leads(lease.position);
         self.identify(lease).await?;
         self.prepare(lease).await?;

@@ -108,7 +108,7 @@ where
             match swapped {
                 Ok(true) => {
                     let position = *report.position().borrow();
-                    tracing::info!(projection = P::NAME, %position, "the rebuilt read model is in place");
+                    tracing::info!(projection = P::NAME, %position, "the rebuilt read model has replaced the live one");
                     return Ok(RebuildOutcome::Swapped);
                 }
                 // The live read model has advanced in the meantime. Its leader stands by until the
@@ -130,7 +130,7 @@ where
                     tracing::warn!(
                         projection = P::NAME,
                         error = chain(&error),
-                        "the read model was not swapped; it is tried again"
+                        "the read model could not be swapped; the swap is retried"
                     );
                     // The pauses grow, because readers are blocked while a swap waits for a lock.
                     let mut stopping = Shutdown::new(shutdown.as_mut());

@@ -83,7 +83,7 @@ where
         tracing::warn!(
             projection = P::NAME,
             error = message,
-            "the projection waits for its database"
+            "the projection is waiting for its database"
         );
         self.report.error(LastError {
             message,

@@ -154,7 +154,7 @@ impl Report {
             tracing::debug!(
                 projection = self.0.name,
                 ?state,
-                "the state of the projection"
+                "the state of the projection has changed"
             );
             now.state = state;
         }

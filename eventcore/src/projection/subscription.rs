@@ -116,8 +116,8 @@ pub enum SubscriptionError {
     Store(#[from] EventStoreError),
     /// An event is missing or out of order. Positions are dense, so the store lost or hid an event.
     #[error(
-        "the event at position {expected} was to come next, and the store gave {found}: it lost an event, or gave it too \
-         late; do not go on from here before that is understood"
+        "the event at position {expected} was expected next, but the store returned {found}: it lost an event, or \
+         returned it too late; find the cause before you continue from here"
     )]
     Gap {
         /// The expected position.
@@ -127,8 +127,8 @@ pub enum SubscriptionError {
     },
     /// The store's log ends before a position that was already read.
     #[error(
-        "the store's latest event is at position {head}, but the one at {seen} was seen already: this is another store, or \
-         one restored from an older backup; rebuild what was made of the lost events"
+        "the store's latest event is at position {head}, but the event at {seen} was already read: this is another \
+         store, or one that was restored from an older backup; rebuild what was derived from the lost events"
     )]
     LogTooShort {
         /// The position that was already read.

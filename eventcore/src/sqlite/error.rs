@@ -44,7 +44,7 @@ impl Shared {
             // SQLite also returns this code if the disk fails to read.
             Some(ErrorCode::DatabaseCorrupt) => EventStoreError::Corrupt {
                 reason: format!(
-                    "{self}, unless the disk only failed to read it, of which the system's log would tell"
+                    "{self}; if the system's log reports that the disk failed to read, the file itself may be intact"
                 ),
             },
             _ if is_failed_write(&self.0) => EventStoreError::StorageFailed { source },

@@ -101,7 +101,7 @@ impl SqliteEventStore {
         let other = |source| EventStoreError::Other { source };
         if path == Path::new(":memory:") {
             let reason =
-                "a database in memory cannot be shared by its threads; use `MemoryEventStore`";
+                "an in-memory database cannot be shared between threads; use `MemoryEventStore`";
             return Err(other(reason.into()));
         }
         // Absolute, so that SQLite takes it for a path and not for a `file:` URI, and every

@@ -23,7 +23,7 @@ const SCHEMA_1: &str = "
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE event_types (
     id       INTEGER PRIMARY KEY,
-    category TEXT NOT NULL,                          -- of the streams, so that one index serves filters by either or both
+    category TEXT NOT NULL,                          -- of the streams; one index serves filters by category, by type, and by both
     name     TEXT NOT NULL,
     UNIQUE (category, name)
 ) STRICT;
@@ -33,18 +33,18 @@ CREATE TABLE events (
     version     INTEGER NOT NULL,
     type        INTEGER NOT NULL,
     event_id    BLOB    NOT NULL,                    -- the commit id and, in the low 20 bits, the number in the commit
-    recorded_at INTEGER NOT NULL,                    -- microseconds since 1970, for people
+    recorded_at INTEGER NOT NULL,                    -- microseconds since 1970, for information only
     payload     TEXT    NOT NULL,                    -- JSON, byte for byte as it was appended
     metadata    TEXT,
     UNIQUE (stream, version)
 ) STRICT;
-CREATE INDEX events_by_type ON events (type);        -- and by position within a type: it is the row id
+CREATE INDEX events_by_type ON events (type);        -- by type and position, which is the row id
 CREATE TABLE idempotency (
     key         TEXT PRIMARY KEY,
     position    INTEGER NOT NULL,
     events      INTEGER NOT NULL,
     commit_id   BLOB    NOT NULL,
-    fingerprint BLOB                                 -- of the request that the key stands for, if its caller gave one
+    fingerprint BLOB                                 -- of the request that the key identifies, if the caller gave one
 ) STRICT, WITHOUT ROWID;
 -- States of streams, which save folding from the start. They may be deleted at any time.
 CREATE TABLE snapshots (
@@ -140,7 +140,11 @@ fn try_open(path: &Path) -> Result<Connection, EventStoreError> {
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
         .map_err(failed)?;
     if mode != "wal" {
-        let source = format!("{} cannot have a write-ahead log here", path.display()).into();
+        let source = format!(
+            "{} cannot use a write-ahead log here; put it on a local disk",
+            path.display()
+        )
+        .into();
         return Err(EventStoreError::Other { source });
     }
     connection

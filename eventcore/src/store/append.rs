@@ -261,7 +261,7 @@ fn check_payload(event: &NewEvent) -> Result<(), AppendError> {
 pub enum AppendError {
     /// The commit names more than [`MAX_COMMIT_STREAMS`] streams.
     #[error(
-        "a commit names at most {MAX_COMMIT_STREAMS} streams, this one {streams}; split the command"
+        "a commit can name at most {MAX_COMMIT_STREAMS} streams, but this one names {streams}; split the command"
     )]
     TooManyStreams {
         /// The number of streams.
@@ -269,7 +269,7 @@ pub enum AppendError {
     },
     /// The commit has more than [`MAX_COMMIT_EVENTS`] events.
     #[error(
-        "a commit has at most {MAX_COMMIT_EVENTS} events, this one {events}; split the command"
+        "a commit can have at most {MAX_COMMIT_EVENTS} events, but this one has {events}; split the command"
     )]
     TooManyEvents {
         /// The number of events.
@@ -287,7 +287,8 @@ pub enum AppendError {
     },
     /// The commit is larger than [`MAX_COMMIT_BYTES`].
     #[error(
-        "a commit has at most {MAX_COMMIT_BYTES} bytes of events and their metadata, this one {bytes}; split the command"
+        "a commit can have at most {MAX_COMMIT_BYTES} bytes of events and their metadata, but this one has {bytes}; \
+         split the command"
     )]
     TooLarge {
         /// The size of the commit in bytes.
@@ -469,7 +470,8 @@ pub enum IdempotencyKeyError {
     Empty,
     /// The text is too long.
     #[error(
-        "an idempotency key has at most {MAX_IDEMPOTENCY_KEY_BYTES} bytes, this one {bytes}; use a hash of it"
+        "an idempotency key can have at most {MAX_IDEMPOTENCY_KEY_BYTES} bytes, but this one has {bytes}; use a hash \
+         of it"
     )]
     TooLong {
         /// The number of bytes.

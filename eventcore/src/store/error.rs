@@ -82,7 +82,7 @@ pub enum EventStoreError {
     /// acknowledged is stored.
     #[error(
         "the disk of the event store failed to write, so nothing more is written until the store is opened again; before \
-         that, look into the system's log and mend or replace the disk"
+         that, check the system's log, and repair or replace the disk"
     )]
     StorageFailed {
         /// The underlying error.
@@ -112,7 +112,7 @@ pub enum EventStoreError {
         source: Source,
     },
     /// The file or schema is not an event store.
-    #[error("{location} is not an eventcore database; it is left as it is: {reason}")]
+    #[error("{location} is not an eventcore database and was left unchanged: {reason}")]
     NotAnEventStore {
         /// The file or server.
         location: String,
@@ -121,7 +121,8 @@ pub enum EventStoreError {
     },
     /// The store was written by a newer version of this library.
     #[error(
-        "{location} has schema version {found}, newer than {supported} which this build knows; upgrade eventcore"
+        "{location} has schema version {found}, newer than {supported}, the newest that this build supports; upgrade \
+         eventcore"
     )]
     NewerSchema {
         /// The file or server.

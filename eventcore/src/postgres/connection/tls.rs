@@ -63,10 +63,10 @@ pub(crate) enum TlsError {
         path: String,
         source: rustls::pki_types::pem::Error,
     },
-    #[error("{path} holds no certificate in PEM format")]
+    #[error("{path} contains no certificate in PEM format")]
     NoRoots { path: String },
     #[error(
-        "the certificates that this system trusts cannot be read: {reason}; name a file (`sslrootcert`)"
+        "the trusted certificates of this system cannot be read: {reason}; set `sslrootcert` to a file"
     )]
     NoSystemRoots { reason: String },
     #[error("the trusted certificates cannot be used")]

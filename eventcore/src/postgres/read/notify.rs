@@ -234,7 +234,7 @@ async fn listen(channel: Arc<Channel>, reset: ResetOnDrop) {
         match silence {
             ListenError::Pooled => {
                 tracing::debug!(
-                    "there is a pooler in between: commits of other processes are polled for"
+                    "commits of other processes are found by polling, because a pooler delivers no notifications"
                 );
                 // As long as the store exists.
                 std::future::pending::<()>().await;
@@ -242,7 +242,7 @@ async fn listen(channel: Arc<Channel>, reset: ResetOnDrop) {
             ListenError::Failed(failure) => {
                 tracing::debug!(
                     error = chain(&failure),
-                    "commits of other processes are polled for"
+                    "commits of other processes are found by polling until notifications arrive again"
                 );
             }
         }

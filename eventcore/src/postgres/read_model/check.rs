@@ -48,8 +48,8 @@ impl Target {
             return Err(LeaseError::Forbidden(forbidden(
                 format!("schema `{}`", self.schema),
                 format!(
-                    "it is new, and the checkpoint of the projection is already at position {}, so events before it would be \
-                     missing; run `start_rebuild`, which makes the read model from the first event on",
+                    "it is new, but the checkpoint of the projection is already at position {}, so earlier events \
+                     would be missing; run `start_rebuild` to build the read model from the first event",
                     lease.position
                 ),
             )));
@@ -83,8 +83,8 @@ impl Target {
             strays.dedup();
         }
         let reason = format!(
-            "the projection `{}` may only write to what is in its own schema `{schema}`; create that in `prepare`, and name no \
-             schema in its statements",
+            "projection `{}` may only write to its own schema `{schema}`; create the object in `prepare`, and do not \
+             name schemas in statements",
             self.name
         );
         let mut uses: Vec<_> = strays
@@ -125,8 +125,8 @@ pub(super) async fn outside(
 ) -> Result<Vec<ForbiddenUse>, Failure> {
     let found = open.names(OUTSIDE, &[&schema]).await?;
     let reason = format!(
-        "it uses the schema `{schema}`, which a rebuild replaces as a whole, so it would be dropped; drop it first, or let it be \
-         made by the projection"
+        "it depends on schema `{schema}`, which a rebuild replaces as a whole, so it would be dropped; drop it first, \
+         or create it in `prepare`"
     );
     let uses = found.into_iter().map(|object| ForbiddenUse {
         object,

@@ -61,7 +61,7 @@ impl Target {
         match self.record().await? {
             None if self.kind == Kind::Rebuild => Err(EventStoreError::Other {
                 source: format!(
-                    "the rebuild of projection `{}` has ended, in another process; start a new one if that is not enough",
+                    "the rebuild of projection `{}` was completed by another process; start a new one if necessary",
                     self.name
                 )
                 .into(),

@@ -52,7 +52,7 @@ impl Namespace {
         if is_reserved {
             return Err(forbidden(
                 named,
-                "it is not for read models; give the projection another name".to_owned(),
+                "it is reserved; give the projection another name".to_owned(),
             ));
         }
         if schema.len() > MAX_NAME_BYTES {
@@ -67,8 +67,8 @@ impl Namespace {
             return Err(forbidden(
                 named,
                 format!(
-                    "it exists and this projection has not made what it holds, such as {holds}; \
-                     remove that, or give the projection another name"
+                    "it contains objects that this projection did not create, such as {holds}; remove them, or give \
+                     the projection another name"
                 ),
             ));
         }
@@ -103,7 +103,7 @@ impl Namespace {
             Some(owner) if *owner != self.role => Err(forbidden(
                 format!("schema `{schema}`"),
                 format!(
-                    "it belongs to the role `{owner}`, and this is `{}`; connect as `{owner}`, or run \
+                    "it belongs to role `{owner}`, but this connection uses `{}`; connect as `{owner}`, or run \
                      `ALTER SCHEMA {} OWNER TO {}`",
                     self.role,
                     identifier(schema),

@@ -180,7 +180,7 @@ impl Target {
                 projection = &*self.name,
                 schema = &*self.schema,
                 objects = left.join(", "),
-                "the rebuilt read model does not have everything that the live one has"
+                "the rebuilt read model lacks objects that the live one has"
             );
         }
         Ok(())

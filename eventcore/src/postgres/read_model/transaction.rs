@@ -320,10 +320,10 @@ async fn make_schema(
     if is_made || target.kind == Kind::Rebuild {
         let reason = match target.kind {
             Kind::Live => {
-                "it is gone, and with it the read model; run `start_rebuild` to make it again"
+                "it was dropped, and the read model with it; run `start_rebuild` to build it again"
             }
             Kind::Rebuild => {
-                "it is gone: another rebuild of this projection has ended; start a new one if that is not enough"
+                "it was dropped, because another rebuild of this projection was completed; start a new one if necessary"
             }
         };
         return Ok(Err(forbidden(

@@ -1,13 +1,13 @@
--- A page of all events. Each row carries the position of the latest event; if none was found, there is one row with just it.
--- Names are looked up row by row: a join is planned as a hash of all streams for each page. They are most of what a page
--- costs, so a reader that knows names passes the latest event of those it has them from, $3 to $5: then the rows have
--- numbers, and of names only those of new streams; if the log has another event there, no row at all. With null for $3
--- all names are given. The constant limit is `MAX_PAGE_EVENTS`: without it the planner takes a page for a tenth of the log,
--- and compiles the statement for that (JIT), which takes a hundred times as long as the page. Parameters stand in
--- sub-selects as in `read_streams`.
+-- A page of all events. Each row contains the position of the latest event; if there are no events, a single row contains
+-- just that. Names are looked up for each row: the planner would execute a join as a hash of all streams for each page.
+-- Names are most of the cost of a page, so a reader that knows names passes the latest event that they were read with, in $3
+-- to $5: rows then contain numbers, and only new streams have names. If the log has another event at that position, there is
+-- no row. If $3 is null, all names are returned. The constant limit is `MAX_PAGE_EVENTS`: without it the planner expects a
+-- page to be a tenth of the log and compiles the statement for that (JIT), which takes a hundred times as long as the page.
+-- Parameters are in sub-selects for the same reason as in `read_streams`.
 -- `fits` is the number of events that have at most $6 bytes together, and at least 1. The running sum is expensive, so it is
--- only computed if the page may have one of the large events, which have an index, or is to be shorter than 8 MiB.
--- `OFFSET 0` keeps `fits` from being computed for each reference to it.
+-- only computed if the page may contain one of the large events, which have an index, or must be shorter than 8 MiB.
+-- `OFFSET 0` prevents `fits` from being computed for each reference to it.
 SELECT h.position, e.position,
        CASE WHEN h.known IS NULL OR e.version = 1 THEN (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream) END,
        e.version, e.event_id,

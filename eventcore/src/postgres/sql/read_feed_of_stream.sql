@@ -1,5 +1,5 @@
--- A page of one stream; like `read_feed`, with the bound on bytes in $4. Where it begins is found by bisection: versions and
--- positions both rise.
+-- A page of one stream, like `read_feed`, with the limit in bytes in $4. Its beginning is found by bisection, because versions
+-- and positions both increase.
 SELECT h.position, e.position, $3, e.version, e.event_id,
        (SELECT t.name FROM eventcore.event_types t WHERE t.id = e.type), e.recorded_at, e.payload, e.metadata,
        e.stream, e.type, h.fits

@@ -1,6 +1,6 @@
--- A page of the events that match one of the selectors, $7 and $8, each a category, a type, or both; like `read_feed`. The
--- positions of each type come from the index alone, in order: not knowing the limit there, the planner does not sort all
--- that match.
+-- A page of the events that match one of the selectors, $7 and $8, each with a category, a type, or both; like `read_feed`.
+-- The positions of each type are read from the index alone, in order. The planner does not know the limit there, so it does
+-- not sort all matching events.
 SELECT h.position, e.position,
        CASE WHEN h.known IS NULL OR e.version = 1 THEN (SELECT s.name FROM eventcore.streams s WHERE s.id = e.stream) END,
        e.version, e.event_id,

@@ -1,4 +1,4 @@
--- Names of streams and of event types by their numbers; none if the log has another event where the reader saw this one.
+-- The names of streams and event types by their numbers; none if the log has another event at the position that the reader saw.
 SELECT n.is_stream, n.id, n.name
   FROM (
       SELECT true AS is_stream, s.id, s.name FROM eventcore.streams s WHERE s.id = ANY ($1)

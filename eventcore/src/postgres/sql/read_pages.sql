@@ -1,16 +1,16 @@
--- Pages of streams for any number of requests, from one snapshot; like `read_streams.sql`, for those that look for an
--- earlier commit by its key, or whose streams may have more than one page together.
--- A row has the latest position (`head`) and: a key that was used, with the request that it is of (`key_request`) and the
--- fingerprint that is stored with it; or a stream, its version, the event there, the events of the page as arrays, in order,
--- the id of the event that the reader goes on from, and if it was looked for, the position where the page of the request ends
--- (`cut`). If there are none of these, there is one row with `head` alone.
+-- Pages of streams for any number of requests, from one snapshot. Like `read_streams.sql`, but for requests that look up an
+-- earlier commit by its key, or whose streams together may exceed one page.
+-- A row contains the latest position (`head`) and one of these: a key that was used, with its request (`key_request`) and the
+-- fingerprint that is stored with it; or a stream, its version, the event at that version, the events of the page as arrays,
+-- in order, the id of the event that the reader continues from, and, if it was computed, the position at which the page of
+-- the request ends (`cut`). If there is neither, a single row contains just `head`.
 WITH asked AS MATERIALIZED (
     SELECT a.n, a.request, a.after, a.up_to, a.most, a.share, s.id
       FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY a (name, after, request, up_to, most, share, n)
      CROSS JOIN LATERAL (SELECT s.id FROM eventcore.streams s WHERE s.name = a.name LIMIT 1) s
 ), cut AS MATERIALIZED (
-    -- Where the page of a request ends. It is looked for only if a stream has more than its share of the page, or a large
-    -- event, as in `read_feed`. $7 is how many bytes the page has at most, unless its first event alone has more.
+    -- The end of the page of a request. It is computed only if a stream has more than its share of the page, or a large event,
+    -- as in `read_feed`. $7 is the maximum number of bytes of the page, unless its first event alone is larger.
     SELECT r.request, (
                SELECT e.position
                  FROM (

@@ -1,17 +1,17 @@
--- Streams, for any number of requests, from one snapshot: the usual read of commands, which have few streams and no key.
--- A row has the latest position (`head`) and a stream: its version, the event there, the first events of it as arrays, in
--- order, at most as many as a page may have, and the id of the event that the reader goes on from. A row for each event
--- would cost several times as much. If none of the streams is there, there is one row with `head` alone.
--- The events of a stream have at most `room` bytes together, unless the first one alone has more; they are only measured if
--- there is one of the large events, as in `read_feed`, or little room. If there are more, `cut` is the position of the last
--- one: what comes after it is not read here, so it is the end of the page.
--- The columns are those of `read_pages.sql`, `key_request` included.
--- Types are numbers. A reader that knows their names passes the latest event of those it has them from, $6 to $8: if the
--- log has another event there, there is no row.
--- `(position > up_to) IS NOT TRUE` is `position <= up_to`, but the planner does not take it to leave few events: then it
--- would collect and sort a whole stream to find its end, which is the first entry of the index from behind.
--- That the sequencer has one row is said with `LIMIT 1`: before the table is analyzed the planner takes it to have thousands,
--- and keeps the page for them, in a file if it is long.
+-- Streams for any number of requests, from one snapshot: the usual read of commands, which have few streams and no key.
+-- A row contains the latest position (`head`) and a stream: its version, the event at that version, its first events as
+-- arrays, in order and no more than a page may have, and the id of the event that the reader continues from. A row for each
+-- event would cost several times as much. If none of the streams exists, a single row contains just `head`.
+-- The events of a stream have at most `room` bytes together, unless the first one alone is larger. They are only measured if
+-- one of them is a large event, as in `read_feed`, or if there is little room. If there are more, `cut` is the position of the
+-- last one: later events are not read here, so the page ends there.
+-- The columns are those of `read_pages.sql`, including `key_request`.
+-- Types are numbers. A reader that knows their names passes the latest event that they were read with, in $6 to $8: if the
+-- log has another event at that position, there is no row.
+-- `(position > up_to) IS NOT TRUE` means `position <= up_to`, but the planner does not assume that it leaves few events.
+-- Otherwise it would collect and sort a whole stream to find its end, which is the last entry of the index.
+-- `LIMIT 1` states that the sequencer has one row: before the table is analyzed, the planner expects thousands, and keeps the
+-- page for them, in a file if it is long.
 SELECT h.position AS head, NULL::integer AS key_request, s.*
   FROM (SELECT h.position FROM eventcore.sequencer h LIMIT 1) h
   LEFT JOIN (

@@ -1,16 +1,16 @@
--- Schema 1 of an event store, in the schema `eventcore` or whatever name it was given.
--- Nothing but the sequencer is ever changed, and nothing is ever removed.
+-- Version 1 of the tables of an event store, in the schema `eventcore` or the one that was configured.
+-- Of the log, only the sequencer is ever updated, and nothing is ever deleted.
 
--- One row: the position of the latest event. Whoever appends holds its lock until the commit, so that positions are
--- dense and in commit order, and so that what a commit checks cannot change under it.
+-- One row: the position of the latest event. An append locks it until the commit, so positions are dense and in commit
+-- order, and what a commit checks cannot change in the meantime.
 CREATE TABLE eventcore.sequencer (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     position bigint NOT NULL
 ) WITH (fillfactor = 10);
 INSERT INTO eventcore.sequencer (position) VALUES (0);
 
--- Ids of streams and of event types are one more than the largest, taken under the lock of the sequencer. A sequence would
--- fall behind its table wherever rows are copied without it, as logical replication does.
+-- The id of a new stream or event type is the largest one plus 1, assigned under the lock of the sequencer. A database
+-- sequence would fall behind its table where rows are copied without it, as in logical replication.
 CREATE TABLE eventcore.streams (
     id   bigint PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE
@@ -26,28 +26,28 @@ CREATE TABLE eventcore.event_types (
 CREATE TABLE eventcore.events (
     position    bigint      PRIMARY KEY,         -- dense, 1 to n, in commit order
     stream      bigint      NOT NULL,
-    version     bigint      NOT NULL,            -- in its stream, from 1
+    version     bigint      NOT NULL,            -- within its stream, from 1
     type        integer     NOT NULL,
     event_id    uuid        NOT NULL,            -- the commit id and, in the low 20 bits, the number in the commit
-    bytes       integer     NOT NULL             -- of payload and metadata, by which pages are bounded without reading these
+    bytes       integer     NOT NULL             -- of payload and metadata, so that pages can be bounded without reading them
                 GENERATED ALWAYS AS (octet_length(payload::text) + coalesce(octet_length(metadata::text), 0)) STORED,
-    recorded_at timestamptz NOT NULL,            -- for people: time never orders anything
+    recorded_at timestamptz NOT NULL,            -- for information only: nothing is ordered by time
     payload     json        NOT NULL,            -- byte for byte as it was appended
     metadata    json,
     UNIQUE (stream, version)
 );
--- Events above 8 KiB. A page of 1,024 events without any of them has at most 8 MiB, so only a page with one is measured.
+-- Events larger than 8 KiB. A page of 1,024 events without one of them has at most 8 MiB, so only pages with one are measured.
 CREATE INDEX events_large_position ON eventcore.events (position) WHERE bytes > 8192;
 CREATE INDEX events_large_stream ON eventcore.events (stream, version) WHERE bytes > 8192;
 CREATE INDEX events_type_position ON eventcore.events (type, position);
 
--- Commits that are made at most once under a name of the caller's.
+-- Commits that were made under an idempotency key of the caller.
 CREATE TABLE eventcore.idempotency (
     key         text COLLATE "C" PRIMARY KEY,
     position    bigint  NOT NULL,
     events      integer NOT NULL,
     commit_id   uuid    NOT NULL,
-    fingerprint bytea                            -- of the request that the key stands for, if its caller gave one
+    fingerprint bytea                            -- of the request that the key identifies, if the caller gave one
 );
 
 -- States of streams, which save folding from the start. They may be deleted at any time.
@@ -61,14 +61,14 @@ CREATE TABLE eventcore.snapshots (
     PRIMARY KEY (stream, name)
 );
 
--- The checkpoint and the lease of each projection. Its read model is in a schema of its own.
+-- The checkpoint and lease of each projection. Each read model has a schema of its own.
 CREATE TABLE eventcore.projections (
     name           text COLLATE "C" PRIMARY KEY,
     position       bigint      NOT NULL,         -- the checkpoint
-    fence          bigint      NOT NULL,         -- rises with each new leader: who writes with an older one is refused
+    fence          bigint      NOT NULL,         -- rises with each new leader; writes with an older one are refused
     leader         text,
     leads_until    timestamptz NOT NULL,         -- by the server's clock
-    schema         text COLLATE "C",             -- of the read model; null before it is made
+    schema         text COLLATE "C",             -- of the read model; null until it is created
     feed           text,                         -- the events that the projection reads; null until it first leads
     type_name      text,                         -- of the projection
     error          text,
@@ -87,35 +87,35 @@ CREATE TABLE eventcore.dead_letters (
     PRIMARY KEY (projection, position)
 );
 
--- Ends a call of `append` whose arguments do not fit each other.
+-- Fails a call of `append` whose arguments are inconsistent.
 CREATE FUNCTION eventcore.refuse(why text) RETURNS boolean LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE invalid_parameter_value USING MESSAGE = 'append: ' || why;
 END
 $$;
 
--- Makes commits, each whole or not at all, in the order in which they are given, and in one round trip.
+-- Makes commits in the given order and in one round trip, each as a whole or not at all.
 --
--- It runs with the rights of its owner, for callers who may otherwise only read, so nothing in the log rests on what they
--- pass without a check. Positions, versions and the sequencer follow from the events that are inserted; names, categories,
--- sizes and metadata are checked; a call with arguments that do not fit fails as a whole. Commit and event ids are the
--- caller's own, and what is said of counts and firsts only goes into the answer to the caller.
+-- The function runs with the rights of its owner, for callers that may otherwise only read, so it trusts no argument without
+-- a check. Positions, versions and the sequencer are derived from the inserted events; names, categories, sizes and metadata
+-- are checked; a call with inconsistent arguments fails as a whole. Commit and event ids are chosen by the caller, and
+-- `commit_counts` and `commit_firsts` only affect the result.
 --
--- Every call that may write locks the sequencer first. Where standbys confirm commits, a call that only checks versions locks
--- it as well: a leader that was replaced and does not know it yet would confirm versions that are long past, and only what
--- is written waits for a standby. Under READ COMMITTED every statement of a function sees what was committed before it
--- began, so all that is read after the lock is the latest, and stays so.
+-- Every call that may write locks the sequencer first. With synchronous replication, a call that only checks versions locks it
+-- as well: a primary that was replaced and does not know it yet would confirm outdated versions, and only writes wait for a
+-- standby. Under READ COMMITTED, every statement of a function sees what was committed before the statement began, so
+-- everything that is read after the lock is current and cannot change.
 --
--- A caller gives commits together only if none of them names a stream that an earlier one writes to (unless it is bound
--- to be refused), nor repeats its key. Commits without events are checked too.
+-- Commits may be passed together if none of them names a stream that an earlier one writes to (unless it is certain to be
+-- refused), or repeats an earlier key. Commits without events are checked too.
 --
--- A stream is as expected if it has the expected version and, where an event is named, has this event there: after a
--- restore from a backup, another one may have the same version.
+-- A stream is as expected if it has the expected version and, if an event id is given, this event at that version: after a
+-- restore from a backup, another event may have the same version.
 --
--- The first row of the result has commit 0 and the position before these commits. There is one further row for each
--- commit that was not made: because a stream was not as expected (`conflict`: which of `stream_names`, and its version),
--- because this very commit had been made before (`made`), or another one under its key, for the same request (`key`) or
--- for another one (`reused`).
+-- The first row of the result has commit 0 and the position before these commits. One row follows for each commit that was
+-- not made: because a stream was not as expected (`conflict`, with the index in `stream_names` and the actual version),
+-- because the same commit was made before (`made`), or because another commit has its key, for the same request (`key`) or
+-- for a different one (`reused`).
 CREATE FUNCTION eventcore.append(
     stream_names        text[],     -- the streams that the commits name …
     stream_categories   integer[],  -- … which of `categories` each belongs to …
@@ -126,15 +126,15 @@ CREATE FUNCTION eventcore.append(
     commit_counts       integer[],  -- how many events each commit has …
     commit_firsts       integer[],  -- … and which of the events is its first, or would be if it had any
     commit_keys         text[],     -- idempotency keys; null if no commit has one
-    commit_fingerprints bytea[],    -- of the requests that the keys stand for; null if no commit has one
+    commit_fingerprints bytea[],    -- of the requests that the keys identify; null if no commit has one
     commit_metadata     json[],     -- null if no commit has any
     categories          text[],
     type_categories     integer[],  -- the types of the events: which of `categories` …
     type_names          text[],     -- … and the name
     event_commits       integer[],
     event_streams       integer[],  -- which of `stream_names`
-    event_numbers       integer[],  -- which of the new events of its stream each is, from 1 …
-    event_gaps          integer[],  -- … and how many events before it the previous one is; both null if no stream has two
+    event_numbers       integer[],  -- the number of each event among the new ones of its stream, from 1 …
+    event_gaps          integer[],  -- … and the distance to the previous one; both null if no stream has two
     event_types         integer[],  -- which of `type_names`
     event_ids           uuid[],
     event_payloads      json[]
@@ -149,8 +149,8 @@ DECLARE
     head     bigint;
     ids      bigint[];
     heads    bigint[];
-    head_ids uuid[];           -- null where any will do
-    places   integer[];        -- which of `categories` each stream is in; null if it is not in that which was given
+    head_ids uuid[];           -- null where any event is accepted
+    places   integer[];        -- index in `categories` for each stream; null if it has another category
     types    integer[];
     accepted boolean[];        -- null: all of them
     refused  record;
@@ -159,7 +159,7 @@ BEGIN
         UPDATE eventcore.sequencer s SET position = s.position + total RETURNING s.position - total INTO STRICT head;
     END IF;
 
-    -- In the order of the given arrays: what `unnest` gives alone is aggregated as it comes.
+    -- In the order of the arguments: rows of `unnest` alone are aggregated in their order.
     SELECT coalesce(head, (SELECT s.position FROM eventcore.sequencer s)), array_agg(a.id), array_agg(a.version),
            array_agg(a.event_id),
            array_agg(CASE WHEN split_part(a.name, '-', 1) = categories[a.category] THEN a.category END),
@@ -286,8 +286,8 @@ BEGIN
         END IF;
 
         IF event_numbers IS NOT NULL THEN
-            -- Each event after the first of its stream names the one before it, which comes earlier. No two can name the same
-            -- one, nor can two be the first: the index of versions refuses that.
+            -- Each event after the first of its stream refers to the one before it, which must come earlier. The unique index
+            -- on versions prevents two events from referring to the same one, and two from being the first.
             PERFORM eventcore.refuse('the events of a stream are not numbered from 1')
                FROM unnest(event_streams, event_numbers, event_gaps) WITH ORDINALITY e (stream, number, gap, n)
               WHERE (array_lower(event_streams, 1) = 1 AND array_lower(event_numbers, 1) = 1
@@ -327,10 +327,10 @@ BEGIN
 END
 $$;
 
--- Rights are given by whoever runs the store. An application needs USAGE on the schema, SELECT on its tables and EXECUTE
--- on `append`, which runs with its owner's rights: then it can append, and neither change nor remove. Whoever
--- runs projections needs INSERT, UPDATE and DELETE on `projections` and `dead_letters` as well, and who keeps snapshots
--- INSERT and UPDATE on `snapshots`.
+-- The operator of the store grants the rights. To read and append, an application needs USAGE on the schema, SELECT on its
+-- tables and EXECUTE on `append`, which runs with the rights of its owner; it can then neither change nor delete events. A
+-- role that runs projections also needs INSERT, UPDATE and DELETE on `projections` and `dead_letters`, and one that keeps
+-- snapshots needs INSERT and UPDATE on `snapshots`.
 REVOKE ALL ON FUNCTION eventcore.append, eventcore.refuse FROM PUBLIC;
 REVOKE UPDATE, DELETE, TRUNCATE ON eventcore.streams, eventcore.event_types, eventcore.events, eventcore.idempotency
     FROM CURRENT_USER;

@@ -1,4 +1,4 @@
--- Which migrations were made. Whoever migrates holds the lock until the end of the transaction.
+-- The migrations that were made. A migration holds the lock until the end of its transaction.
 CREATE TABLE IF NOT EXISTS eventcore.schema_version (
     version bigint      PRIMARY KEY,
     made_at timestamptz NOT NULL DEFAULT now()

@@ -267,7 +267,7 @@ fn conflict(jobs: &[Job], index: usize, stream: i32, actual: i64) -> EventStoreE
         }
         .into(),
         None => EventStoreError::corrupt(format!(
-            "the server names stream {stream}, which the commit does not"
+            "the server reported stream {stream}, which is not in the commit"
         )),
     }
 }

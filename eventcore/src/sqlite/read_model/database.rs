@@ -50,8 +50,8 @@ impl std::fmt::Debug for SqliteReadModel {
 /// The error when another process has restarted the rebuild or swapped it in.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another rebuild of this read model was begun or swapped in after this one began; look at its status before another \
-     one is started"
+    "another rebuild of this read model was started or completed after this one; check its status before you start \
+     another one"
 )]
 struct Superseded;
 

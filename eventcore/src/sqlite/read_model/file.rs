@@ -29,13 +29,13 @@ const TABLES: &str = "
 CREATE TABLE eventcore_projections (
     name           TEXT PRIMARY KEY,
     position       INTEGER NOT NULL,                 -- the checkpoint
-    fence          INTEGER NOT NULL,                 -- rises with each new leader: who writes with an older one is refused
+    fence          INTEGER NOT NULL,                 -- rises with each new leader; writes with an older one are refused
     leader         TEXT,
     leads_until    INTEGER NOT NULL,                 -- milliseconds since 1970
     error          TEXT,
     error_position INTEGER,
-    error_at       INTEGER,                          -- microseconds since 1970, for people
-    birth          INTEGER NOT NULL,                 -- a random number for each time that the read model was begun
+    error_at       INTEGER,                          -- microseconds since 1970, for information only
+    birth          INTEGER NOT NULL,                 -- a random number, new for each rebuild
     feed           TEXT,                             -- the events that the projection reads; null until it first leads
     type_name      TEXT                              -- of the projection
 ) STRICT, WITHOUT ROWID;
@@ -43,7 +43,7 @@ CREATE TABLE eventcore_dead_letters (
     position  INTEGER PRIMARY KEY,
     error     TEXT    NOT NULL,
     attempts  INTEGER NOT NULL,
-    parked_at INTEGER NOT NULL,                      -- microseconds since 1970, for people
+    parked_at INTEGER NOT NULL,                      -- microseconds since 1970, for information only
     to_replay INTEGER NOT NULL
 ) STRICT;
 ";
@@ -108,7 +108,10 @@ fn try_open(path: &Path, store: &Path, name: &str) -> rusqlite::Result<Connectio
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
-        let why = format!("{} cannot have a write-ahead log here", path.display());
+        let why = format!(
+            "{} cannot use a write-ahead log here; put it on a local disk",
+            path.display()
+        );
         return Err(failure(ffi::SQLITE_CANTOPEN, why));
     }
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -183,8 +186,8 @@ fn is_ours(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
         Some(found) if found == name => Ok(true),
         found => {
             let why = format!(
-                "it holds the read model of projection `{}`, not of `{name}`; on a file system that does not tell upper \
-                 case from lower case, names of projections must differ in more than that",
+                "it holds the read model of projection `{}`, not of `{name}`; on a file system that ignores case, \
+                 names of projections must differ in more than case",
                 found.unwrap_or_default()
             );
             Err(failure(ffi::SQLITE_NOTADB, why))

@@ -91,8 +91,9 @@ impl Drop for Lifted<'_> {
 
 fn refusal(context: &AuthContext<'_>) -> Option<ForbiddenUse> {
     const OTHER_FILE: &str =
-        "a projection writes to the file of its read model only, which a rebuild replaces";
-    const TEMPORARY: &str = "temporary objects stay with the connection and are not part of the read model; use a table of it";
+        "a projection may only write to the file of its read model, which a rebuild replaces";
+    const TEMPORARY: &str = "temporary objects stay with the connection and are not part of the read model; use one of \
+                             its tables";
     const ENDS: &str =
         "the runner begins and commits the transaction, together with the checkpoint";
     const OURS: &str =

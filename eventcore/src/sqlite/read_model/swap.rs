@@ -139,7 +139,7 @@ fn replace(
         StepResult::Done => Ok(Swapped::Done(birth)),
         step => {
             locked(step)?;
-            let why = "the swap copied only a part and was undone".to_owned();
+            let why = "the swap was incomplete and was rolled back".to_owned();
             Err(failure(ffi::SQLITE_BUSY, why))
         }
     }
@@ -213,7 +213,7 @@ fn warn_of_lost(live: &Target, old: &Connection, new: &Connection) -> rusqlite::
         tracing::warn!(
             projection = &*live.name,
             lost,
-            "the rebuilt read model does not have all that the live one had"
+            "the rebuilt read model lacks objects that the live one had"
         );
     }
     Ok(())

@@ -223,6 +223,6 @@ impl std::fmt::Debug for SqliteTransaction {
 
 /// Returns the error of a timed-out wait for this process's write lock.
 pub(crate) fn busy() -> rusqlite::Error {
-    let why = "others have been writing to this read model for too long".to_owned();
+    let why = "other connections kept this read model locked for too long".to_owned();
     failure(ffi::SQLITE_BUSY, why)
 }

@@ -85,7 +85,7 @@ impl Disk {
         {
             tracing::error!(
                 error = chain(error),
-                "nothing more is written to a file that cannot be written"
+                "a write to the file failed, so nothing more is written to it"
             );
         }
     }

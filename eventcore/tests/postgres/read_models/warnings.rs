@@ -65,7 +65,7 @@ async fn what_others_have_added_to_the_live_read_model_is_named_when_it_is_lost(
         database.rebuild(totals.clone()).await.unwrap(),
         RebuildOutcome::Swapped
     );
-    let lost = |line: &&String| line.contains("does not have everything");
+    let lost = |line: &&String| line.contains("lacks objects that the live one has");
     assert_eq!(
         warnings.0.lock().unwrap().iter().find(lost),
         None,

@@ -1,4 +1,4 @@
--- The sessions that hold locks on the relations of the schema $1.
+-- The sessions that hold locks on relations of schema $1.
 SELECT DISTINCT format('process %s of role %s (%s, %s)', a.pid, a.usename, coalesce(nullif(a.application_name, ''), 'unnamed'), a.state)
   FROM pg_catalog.pg_locks l
   JOIN pg_catalog.pg_class c ON c.oid = l.relation

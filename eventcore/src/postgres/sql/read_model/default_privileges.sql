@@ -1,4 +1,4 @@
--- Statements that give the schema $2 the default privileges that this role has set in the schema $1.
+-- Statements that set in schema $2 the default privileges that this role has set in schema $1.
 SELECT format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT %s ON %s TO %s%s', $2::text, a.privilege_type,
               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' ELSE 'TYPES' END,
               coalesce(quote_ident(g.rolname), 'PUBLIC'),

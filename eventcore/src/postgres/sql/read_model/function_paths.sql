@@ -1,4 +1,4 @@
--- Statements for routines of the schema $1 that set a `search_path` with it, as it will be called $2.
+-- Statements for routines of schema $1 whose `search_path` contains it, which will then be called $2.
 SELECT format('ALTER ROUTINE %s SET search_path = %s', p.oid::regprocedure,
               replace(substr(c.setting, length('search_path=') + 1), quote_ident($1), quote_ident($2)))
   FROM pg_catalog.pg_proc p

@@ -1,6 +1,6 @@
--- Statements that grant on the schema $2 what is granted on the schema $1, and on what it has under the
--- same names likewise. What is new in it gets the default privileges that this role has set in $1.
--- Routines and types that PUBLIC may not use there are taken from PUBLIC.
+-- Statements that repeat the grants on schema $1, and on its objects, for schema $2 and its objects with the same names. New
+-- objects get the default privileges that this role has set in $1. Revocations from PUBLIC on routines and types are
+-- repeated.
 WITH prefix AS (
     SELECT quote_ident($1) || '.' AS old, quote_ident($2) || '.' AS new
 ), live AS (

@@ -1,4 +1,4 @@
--- What the schema $1 has and the schema $2 does not have under the same name.
+-- The objects of schema $1 that schema $2 does not have under the same name.
 WITH part (schema, name) AS (
     SELECT n.nspname,
            CASE c.relkind WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'

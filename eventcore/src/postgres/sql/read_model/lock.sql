@@ -1,8 +1,9 @@
 DO $lock$
 -- Locks all relations of a schema, as for DROP. A transaction that holds one of them may wait for
--- another that is locked here already; then all are released, and the one that was held is locked
--- first. To change the owner to what it is locks a view without the tables under it, unlike LOCK.
--- An attempt ends before the server looks for deadlocks, whose victim could be a reader.
+-- another one that is already locked here. All locks are then released, and the relation that was
+-- held is locked first in the next attempt. Setting the owner to the current one locks a view
+-- without the tables that it uses, unlike LOCK. An attempt ends before the server checks for
+-- deadlocks, because it might cancel a reader.
 DECLARE
     relations text[] := ARRAY(
         SELECT format('%I.%I', n.nspname, c.relname)

@@ -1,5 +1,4 @@
--- What is known of the schema $1, and the rights of this role. A schema with default privileges alone
--- is empty.
+-- The state of schema $1, and the rights of this role. A schema that has only default privileges is empty.
 SELECT current_user::text AS role, current_database()::text AS database,
        has_database_privilege(current_database(), 'CREATE') AS may_create,
        n.oid, pg_catalog.pg_get_userbyid(n.nspowner)::text AS owner,

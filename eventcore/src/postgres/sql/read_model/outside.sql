@@ -1,5 +1,5 @@
--- Objects outside of the schema $1 that `DROP SCHEMA $1 CASCADE` would take along, and what in it
--- belongs to an extension or a publication.
+-- Objects outside of schema $1 that `DROP SCHEMA $1 CASCADE` would drop, and objects in it that belong to an extension or a
+-- publication.
 WITH RECURSIVE gone (classid, objid) AS (
     SELECT 'pg_catalog.pg_namespace'::regclass::oid, n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = $1
     UNION

@@ -1,4 +1,4 @@
--- What protects the tables of the schema $1 and would be lost with it, as the schema $2 does not have it.
+-- Protection of the tables of schema $1 that would be lost because schema $2 does not have it.
 SELECT 'row security of table ' || quote_ident(old.relname),
        'the live read model has it and the new one does not; enable it in `prepare`'
   FROM pg_catalog.pg_class old

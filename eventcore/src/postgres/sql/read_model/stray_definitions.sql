@@ -1,6 +1,6 @@
--- What this transaction has defined, replaced or granted outside of the schema $1, and extensions in
--- it, which belong to the database. A visible catalog row whose transaction is still in progress is
--- this transaction's own, or a savepoint's.
+-- Objects that this transaction has defined, replaced or granted outside of schema $1, and extensions in it, which belong to
+-- the database. A visible catalog row whose transaction is still in progress belongs to this transaction or one of its
+-- savepoints.
 WITH defined (classid, objid, namespace, xmin) AS (
     SELECT 'pg_catalog.pg_class'::regclass::oid, c.oid, c.relnamespace, c.xmin FROM pg_catalog.pg_class c
     UNION ALL

@@ -1,5 +1,5 @@
--- Relations outside of the schema $1 that this transaction has locked for writing: through its own
--- statements, triggers, functions, foreign keys or `nextval`. $2: temporary tables count as well.
+-- Relations outside of schema $1 that this transaction has locked for writing: by its own statements, triggers, functions,
+-- foreign keys or `nextval`. If $2 is true, temporary tables are included.
 SELECT pg_catalog.pg_describe_object('pg_catalog.pg_class'::regclass, c.oid, 0)
   FROM pg_catalog.pg_locks l
   JOIN pg_catalog.pg_class c ON c.oid = l.relation

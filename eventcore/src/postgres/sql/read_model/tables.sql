@@ -1,4 +1,4 @@
--- The tables of the schema $1.
+-- The tables of schema $1.
 SELECT format('%I.%I', n.nspname, c.relname)
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
