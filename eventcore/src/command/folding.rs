@@ -13,12 +13,10 @@ use crate::{
 };
 
 /// The functions that fold, copy and store the states of a kind of streams.
-#[derive(Clone, Copy)]
 pub(crate) struct Folding {
     /// The types of the events and of the state.
     pub(crate) types: fn() -> TypeId,
-    /// `true` if the state is `()`, for which no event need be read.
-    pub(crate) is_unit: bool,
+    is_unit: fn() -> bool,
     pub(crate) empty: fn() -> AnyState,
     pub(crate) apply: fn(&mut (dyn Any + Send + Sync), &StreamEvent) -> Result<(), DecodeError>,
     /// Returns a copy of a state, if its type can be copied.
@@ -37,20 +35,27 @@ pub(crate) struct Snapshots {
 
 impl Folding {
     /// Returns the functions of the streams of a handle's key type.
-    pub(crate) fn of<K: HandleKey>() -> Self {
-        Self {
-            types: typeid::of::<(K::Event, K::State)>,
-            is_unit: TypeId::of::<K::State>() == TypeId::of::<()>(),
-            empty: || Arc::new(K::State::default()),
-            apply: apply::<K::Event, K::State>,
-            copy: copy::<K>,
-            size: |state| {
-                state
-                    .downcast_ref()
-                    .map_or(0, <K::State as StreamState<K::Event>>::size_in_memory)
-            },
-            snapshots: snapshots::<K>,
+    pub(crate) fn of<K: HandleKey>() -> &'static Self {
+        const {
+            &Self {
+                types: typeid::of::<(K::Event, K::State)>,
+                is_unit: || TypeId::of::<K::State>() == TypeId::of::<()>(),
+                empty: || Arc::new(K::State::default()),
+                apply: apply::<K::Event, K::State>,
+                copy: copy::<K>,
+                size: |state| {
+                    state
+                        .downcast_ref()
+                        .map_or(0, <K::State as StreamState<K::Event>>::size_in_memory)
+                },
+                snapshots: snapshots::<K>,
+            }
         }
+    }
+
+    /// Returns `true` if the state is `()`, for which no event need be read.
+    pub(crate) fn is_unit(&self) -> bool {
+        (self.is_unit)()
     }
 }
 

@@ -152,7 +152,7 @@ async fn settled<S: EventStore + ?Sized>(
 pub(crate) async fn fold_apart<S: EventStore + ?Sized>(
     store: &S,
     stream: &StreamId,
-    folding: Folding,
+    folding: &'static Folding,
     from_snapshot: bool,
 ) -> Result<AnyState, LoadError> {
     let mut reading = Reading::new(!from_snapshot);
@@ -255,7 +255,7 @@ mod sealed {
 /// The streams to load.
 #[derive(Default)]
 pub struct Wanted {
-    streams: Vec<(StreamId, Folding)>,
+    streams: Vec<(StreamId, &'static Folding)>,
     /// For each key, the index of its stream.
     indices: Vec<usize>,
 }
@@ -264,10 +264,10 @@ impl Wanted {
     fn add<K: StreamKey>(&mut self, key: &K) -> Result<(), LoadError> {
         let (stream, folding) = (key.stream_id()?, Folding::of::<K>());
         let types = |folding: &Folding| -> TypeId { (folding.types)() };
-        let same = |(other, _): &(StreamId, Folding)| *other == stream;
+        let same = |(other, _): &(StreamId, &'static Folding)| *other == stream;
         let index = self.streams.iter().position(same);
         match index.and_then(|index| self.streams.get(index)) {
-            Some((_, other)) if types(other) != types(&folding) => {
+            Some((_, other)) if types(other) != types(folding) => {
                 return Err(LoadError::TwoStates { stream });
             }
             Some(_) => {}

@@ -1,10 +1,7 @@
 //! The streams that an attempt reads: their versions and states, and the check that no event was
 //! missed.
 
-use std::{
-    any::TypeId,
-    sync::{Arc, MutexGuard},
-};
+use std::sync::{Arc, MutexGuard};
 
 use super::states::{Moved, Settling, State, StreamFold, Unfolded};
 use crate::{
@@ -134,7 +131,7 @@ impl Reading {
     }
 
     /// Starts a round that also reads these streams, and only them.
-    pub(super) fn add(&mut self, streams: impl IntoIterator<Item = (StreamId, Folding)>) {
+    pub(super) fn add(&mut self, streams: impl IntoIterator<Item = (StreamId, &'static Folding)>) {
         self.round = self.streams.len();
         let needs_events = self.needs_events;
         let new = |(id, folding)| ReadStream {
@@ -169,35 +166,31 @@ impl Reading {
 
     /// Takes the shared states of the streams of this round from the cache, if it has just begun.
     pub(super) fn share(&mut self, cache: &StateCache) {
-        if !self.is_first
-            || !self
-                .current()
-                .iter()
-                .any(|stream| stream.fold.wants_entry())
-        {
+        if !self.is_first {
             return;
         }
-        let keys: Vec<(StreamId, TypeId)> = self
-            .current()
-            .iter()
-            .filter(|stream| stream.fold.wants_entry())
-            .map(|stream| (stream.id.clone(), (stream.fold.folding().types)()))
-            .collect();
-        let mut entries = Vec::with_capacity(keys.len());
-        cache.entries(keys.iter().map(|(id, types)| (id, *types)), |entry| {
-            entries.push(entry);
-        });
         let streams = self.streams.iter_mut().skip(self.round);
-        let wanted = streams.filter(|stream| stream.fold.wants_entry());
-        for (stream, entry) in wanted.zip(entries) {
+        let mut wanted = streams
+            .filter(|stream| stream.fold.wants_entry())
+            .peekable();
+        if wanted.peek().is_none() {
+            return;
+        }
+        let mut cache = cache.open();
+        for stream in wanted {
+            let entry = cache.entry(&stream.id, (stream.fold.folding().types)());
             stream.fold.set_entry(entry);
+        }
+        // An entry may be in use for a while; the cache must not be locked for as long.
+        drop(cache);
+        for stream in self.streams.iter_mut().skip(self.round) {
             stream.begin(true);
         }
     }
 
     /// Changes the type of a stream's state, which a resolver has moved to another slot. Returns
     /// `true` if the state must be folded anew, by [`read_all`](Self::read_all).
-    pub(super) fn refit(&mut self, stream: usize, folding: Folding) -> bool {
+    pub(super) fn refit(&mut self, stream: usize, folding: &'static Folding) -> bool {
         let needs_events = self.needs_events;
         let Some(stream) = self.streams.get_mut(stream) else {
             return false;

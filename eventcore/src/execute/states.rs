@@ -28,7 +28,7 @@ static UNIT: () = ();
 
 /// The state of one stream.
 pub(super) struct StreamFold {
-    folding: Folding,
+    folding: &'static Folding,
     /// The shared entry; `None` if the state is not cached.
     entry: Option<Arc<Entry>>,
     from: From,
@@ -70,8 +70,8 @@ pub(super) struct Moved;
 impl StreamFold {
     /// Creates the state of a stream that has not been read. `needs_events` is `true` if the
     /// command folds the events itself, so that they are read from the start.
-    pub(super) fn new(folding: Folding, needs_events: bool) -> Self {
-        let from = if folding.is_unit && !needs_events {
+    pub(super) fn new(folding: &'static Folding, needs_events: bool) -> Self {
+        let from = if folding.is_unit() && !needs_events {
             From::Unit
         } else {
             From::Own {
@@ -85,12 +85,12 @@ impl StreamFold {
             from,
             unsaved: 0,
             without_snapshot: needs_events,
-            is_apart: needs_events || folding.is_unit,
+            is_apart: needs_events || folding.is_unit(),
         }
     }
 
-    pub(super) fn folding(&self) -> &Folding {
-        &self.folding
+    pub(super) fn folding(&self) -> &'static Folding {
+        self.folding
     }
 
     /// Returns `true` if the state could be shared and no entry has been asked for.
@@ -205,12 +205,12 @@ impl StreamFold {
                 Ok(())
             }
             From::Own { state, .. } => {
-                if self.folding.is_unit {
+                if self.folding.is_unit() {
                     return Ok(());
                 }
                 self.unsaved += 1;
                 let own = state.get_or_insert_with(self.folding.empty);
-                match fold(&self.folding, own, std::slice::from_ref(&event)) {
+                match fold(self.folding, own, std::slice::from_ref(&event)) {
                     Ok(()) => Ok(()),
                     Err((_, why)) => {
                         *state = None;
@@ -238,7 +238,7 @@ impl StreamFold {
         let Some(mut state) = content
             .state
             .take()
-            .and_then(|state| unshared(&self.folding, state))
+            .and_then(|state| unshared(self.folding, state))
         else {
             content.clear();
             return Err(Settling::Moved);
@@ -246,7 +246,7 @@ impl StreamFold {
         content.clear();
         let (changes, unsaved) = (content.changes, content.unsaved);
         drop(content);
-        let folded = fold(&self.folding, &mut state, &newer);
+        let folded = fold(self.folding, &mut state, &newer);
         self.unsaved = unsaved + count(newer.len());
         self.from = From::Own {
             state: Some(state),
@@ -267,7 +267,7 @@ impl StreamFold {
         head: StreamHead,
         shared: Option<(&Entry, &mut Content)>,
     ) -> Result<(), Settling> {
-        if self.folding.is_unit {
+        if self.folding.is_unit() {
             return Ok(());
         }
         match (&mut self.from, shared) {
@@ -300,10 +300,10 @@ impl StreamFold {
                 *from = head;
                 let (state, unsaved) = (content.state.take(), content.unsaved);
                 content.clear();
-                let Some(mut state) = state.and_then(|state| unshared(&self.folding, state)) else {
+                let Some(mut state) = state.and_then(|state| unshared(self.folding, state)) else {
                     return Err(Settling::Moved);
                 };
-                match fold(&self.folding, &mut state, &newer) {
+                match fold(self.folding, &mut state, &newer) {
                     Ok(()) => {
                         entry.set_bytes((self.folding.size)(&state));
                         content.set(state, head, unsaved + count(newer.len()));

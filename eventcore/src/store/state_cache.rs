@@ -113,47 +113,13 @@ impl StateCache {
         }
     }
 
-    /// Returns the entries of these streams, with their foldings, creating those that are missing.
-    pub(crate) fn entries<'a>(
-        &self,
-        streams: impl Iterator<Item = (&'a StreamId, TypeId)>,
-        mut found: impl FnMut(Option<Arc<Entry>>),
-    ) {
-        self.change(|kept| {
-            for (stream, folding) in streams {
-                if kept.capacity == 0 {
-                    kept.misses += 1;
-                    found(None);
-                    continue;
-                }
-                let key = Key {
-                    stream: stream.clone(),
-                    folding,
-                };
-                if let Some(entry) = kept.entries.get(&key).cloned() {
-                    if entry.has_state() {
-                        kept.hits += 1;
-                    } else {
-                        kept.misses += 1;
-                    }
-                    found(Some(entry));
-                } else {
-                    kept.misses += 1;
-                    let entry = Arc::new(Entry::new(self.bytes.clone()));
-                    kept.entries.put(key, entry.clone());
-                    found(Some(entry));
-                }
-            }
-            let mut evicted = kept.evict(kept.capacity);
-            while self.bytes.load(Ordering::Relaxed) > kept.max_bytes {
-                let Some((_, entry)) = kept.entries.pop_lru() else {
-                    break;
-                };
-                entry.release();
-                evicted.push(entry);
-            }
-            evicted
-        });
+    /// Locks the cache, to look up several entries at once.
+    pub(crate) fn open(&self) -> OpenCache<'_> {
+        OpenCache {
+            kept: self.kept(),
+            bytes: &self.bytes,
+            evicted: Vec::new(),
+        }
     }
 
     /// Changes the cache; the entries that `change` returns are dropped after the lock is released,
@@ -168,6 +134,55 @@ impl StateCache {
     /// Locks the map. It stays consistent after a panic, since no foreign code runs under the lock.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A locked cache.
+pub(crate) struct OpenCache<'c> {
+    kept: MutexGuard<'c, Kept>,
+    bytes: &'c Arc<AtomicUsize>,
+    /// Dropped after the lock is released, since they may be large.
+    evicted: Vec<Arc<Entry>>,
+}
+
+impl OpenCache<'_> {
+    /// Returns the entry of a stream and its folding, which may be a new one; `None` if nothing is
+    /// kept.
+    pub(crate) fn entry(&mut self, stream: &StreamId, folding: TypeId) -> Option<Arc<Entry>> {
+        let kept = &mut *self.kept;
+        if kept.capacity == 0 {
+            kept.misses += 1;
+            return None;
+        }
+        let key = Key {
+            stream: stream.clone(),
+            folding,
+        };
+        if let Some(entry) = kept.entries.get(&key).cloned() {
+            if entry.has_state() {
+                kept.hits += 1;
+            } else {
+                kept.misses += 1;
+            }
+            return Some(entry);
+        }
+        kept.misses += 1;
+        let entry = Arc::new(Entry::new(self.bytes.clone()));
+        kept.entries.put(key, entry.clone());
+        self.evicted.extend(kept.evict(kept.capacity));
+        Some(entry)
+    }
+}
+
+impl Drop for OpenCache<'_> {
+    fn drop(&mut self) {
+        while self.bytes.load(Ordering::Relaxed) > self.kept.max_bytes {
+            let Some((_, entry)) = self.kept.entries.pop_lru() else {
+                break;
+            };
+            entry.release();
+            self.evicted.push(entry);
+        }
     }
 }
 
@@ -311,9 +326,10 @@ mod tests {
     }
 
     fn entries(cache: &StateCache, streams: &[StreamId]) -> Vec<Option<Arc<Entry>>> {
-        let mut found = Vec::new();
-        let keys = streams.iter().map(|stream| (stream, TypeId::of::<u64>()));
-        cache.entries(keys, |entry| found.push(entry));
+        let mut opened = cache.open();
+        let entry = |stream| opened.entry(stream, TypeId::of::<u64>());
+        let found: Vec<_> = streams.iter().map(entry).collect();
+        drop(opened);
         for entry in found.iter().flatten() {
             entry.lock().set(Arc::new(0_u64), StreamHead::EMPTY, 0);
         }

@@ -20,7 +20,7 @@ pub(crate) struct Slot {
     pub(crate) index: usize,
     /// The key type of the field, or [`Raw`] of its events. It determines the type of the events.
     pub(crate) key: TypeId,
-    pub(crate) folding: Folding,
+    pub(crate) folding: &'static Folding,
     pub(crate) stream: StreamId,
     pub(crate) writable: bool,
     /// The number of the stream in the order of reading, and so in the commit. `None` until it is
