@@ -13,16 +13,19 @@ use quote::{format_ident, quote};
 const ATTRIBUTES: [(&str, &[&str]); 5] = [
     (
         "command",
+        &["discovers(…)", "streams = …", "event = …", "discovered = …"],
+    ),
+    ("stream", &["read", "event = …", "state = …"]),
+    (
+        "stream_key",
         &[
-            "discovers(…)",
-            "cached",
-            "streams = …",
+            "category = …",
             "event = …",
-            "discovered = …",
+            "state = …",
+            "snapshot(revision = …)",
+            "traits(…)",
         ],
     ),
-    ("stream", &["read", "event = …"]),
-    ("stream_key", &["category = …", "event = …"]),
     ("event", &["name = …", "alias = …", "upcast(…)"]),
     ("event_feed", &["only(…)"]),
 ];
