@@ -232,7 +232,7 @@ async fn a_log_that_ends_before_what_was_seen_is_an_error() {
         let error = events.next().await.unwrap().unwrap_err();
         let message = error.to_string();
         assert!(
-            message.contains("position 5, but the one at 9"),
+            message.contains("position 5, but the event at 9"),
             "{message}"
         );
         assert!(events.next().await.is_none());
