@@ -146,7 +146,9 @@ pub trait CommandLogic: CommandStreams {
     ///         Ok(())
     ///     }
     /// }
-    /// # let _ = execute(&MemoryEventStore::new(), Count { counter: CounterId(1) }, RetryPolicy::new());
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// #     let _ = execute(&MemoryEventStore::new(), Count { counter: CounterId(1) }, RetryPolicy::new()).await;
+    /// # });
     /// ```
     fn apply(&self, state: &mut Self::State, event: Self::Event<'_>) {
         const {

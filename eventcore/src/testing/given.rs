@@ -236,11 +236,14 @@ impl Given {
         }
     }
 
-    /// Passes the state of a stream to `check`.
+    /// Passes the state of a stream to `look`, and returns the result.
+    ///
+    /// # Panics
+    /// Panics if the stream cannot be read.
     #[track_caller]
-    pub(super) fn check_state_of<K: StreamKey>(&self, key: &K, check: impl FnOnce(&K::State)) {
+    pub fn stream_state<K: StreamKey, T>(&self, key: &K, look: impl FnOnce(&K::State) -> T) -> T {
         match drive::state_of(&self.store, key) {
-            Ok(state) => check(&state),
+            Ok(state) => look(&state),
             Err(error) => panic!("the stream cannot be read: {error:?}"),
         }
     }

@@ -177,7 +177,7 @@ where
     /// Panics if `check` panics, or if the stream cannot be read.
     #[track_caller]
     pub fn then_state_of<K: StreamKey>(mut self, key: &K, check: impl FnOnce(&K::State)) -> Self {
-        self.given.check_state_of(key, check);
+        self.given.stream_state(key, check);
         self.account.checked = true;
         self
     }

@@ -988,8 +988,12 @@ fn given_knows_the_states_of_streams() {
         .when(book(1, -2))
         .then_error(Insufficient { available: 1 })
         .then_state_of(&AccountId(1), |account| assert_eq!(account.events, 4));
-    given()
-        .events(&AccountId(1), vec![Deposited { amount: 5 }; 3])
+    let deposited = given().events(&AccountId(1), vec![Deposited { amount: 5 }; 3]);
+    assert_eq!(
+        deposited.stream_state(&AccountId(1), |account| account.balance),
+        15
+    );
+    deposited
         .when(book(1, 1))
         .then_events(&AccountId(1), [Deposited { amount: 1 }])
         .then_state_of(&AccountId(1), |account| assert_eq!(account.balance, 16));
