@@ -773,7 +773,7 @@ fn a_state_that_has_moved_on_is_read_again() {
         let step = ExecutePipeline::new(Tally { to: CountedKey(1) }, options, id).start();
         expect_step!(step, ReadStreams).share(&cache)
     };
-    let log = vec![(1, 1), (1, 2), (1, 3)];
+    let log = [(1, 1), (1, 2), (1, 3)];
     let resume = |read: ReadStep<Tally>, events: usize| {
         let page = page_of(&log[..events].to_vec(), read.request(), 10);
         read.resume(Ok(page), Duration::ZERO)

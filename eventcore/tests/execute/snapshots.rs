@@ -89,11 +89,11 @@ async fn extent(store: &impl EventStore, counter: u64, revision: u32) -> (Stream
 
 async fn append(store: &impl EventStore, counter: u64, amounts: impl IntoIterator<Item = u64>) {
     let head = extent(store, counter, 0).await.0.head;
-    let counted = |by| NewEvent::new(0, &CounterEvent::Counted { by }).unwrap();
+    let event = |by| NewEvent::new(0, &CounterEvent::Counted { by }).unwrap();
     let request = AppendRequest::new(
         CommitId::generate(),
         vec![ExpectedVersion::new(stream(counter), head)],
-        amounts.into_iter().map(counted).collect(),
+        amounts.into_iter().map(event).collect(),
         Metadata::default(),
         None,
     );
@@ -212,7 +212,7 @@ async fn garbage_in_the_table_is_ignored_and_replaced() {
         load(&store, &CounterId(1)).await.unwrap();
         stored(&store, 1, 1, 200).await;
         let connection = rusqlite::Connection::open(&path).unwrap();
-        connection.busy_timeout(Duration::from_secs(60)).unwrap();
+        connection.busy_timeout(Duration::from_mins(1)).unwrap();
         assert_eq!(connection.execute(change, []).unwrap(), 1, "{change}");
         drop(connection);
         forget(&store);
@@ -267,7 +267,7 @@ async fn a_snapshot_of_another_history_does_not_count() {
         path.display()
     );
     let connection = rusqlite::Connection::open(&other_path).unwrap();
-    connection.busy_timeout(Duration::from_secs(60)).unwrap();
+    connection.busy_timeout(Duration::from_mins(1)).unwrap();
     connection.execute_batch(&sql).unwrap();
     drop(connection);
     assert_eq!(load(&other, &CounterId(1)).await.unwrap().sum, 200);

@@ -3,8 +3,8 @@
 use std::{error::Error, fmt, sync::Arc, time::SystemTime};
 
 use eventcore::{
-    CommitId, DecodeError, EncodeError, Event, EventStoreError, IdempotencyKey, Metadata, Position,
-    StreamId, StreamKey, Version,
+    CommandError, CommitId, DeclarationError, DecodeError, EncodeError, Event, EventStoreError,
+    IdempotencyKey, LoadError, Metadata, Position, StreamId, StreamIdError, StreamKey, Version,
     projection::{
         FeedError, FeedErrorCause, LeaseError, ProjectionError, SubscriptionError, WaitError,
     },
@@ -110,11 +110,42 @@ fn errors() -> Vec<Box<dyn Error>> {
             projection: "balances",
             source: cause(),
         }),
+        Box::new(CommandError::BusinessRuleViolation(Cause)),
+        Box::new(CommandError::<Cause>::UnreadableEvent {
+            stream: StreamId::new("account-1").unwrap(),
+            version: Version::new(1),
+            position: Position::new(7),
+            type_name: "Opened".to_owned(),
+            source: decode(),
+        }),
+        Box::new(CommandError::<Cause>::UnstorableEvent {
+            field: "account",
+            stream: StreamId::new("account-1").unwrap(),
+            type_name: "Opened",
+            source: EncodeError::Serialize(json()),
+        }),
+        Box::new(DeclarationError::InvalidStreamId {
+            field: "account",
+            source: StreamIdError::InvalidText {
+                category: "account",
+                reason: CAUSE.to_owned(),
+            },
+        }),
+        Box::new(LoadError::UnreadableEvent {
+            stream: StreamId::new("account-1").unwrap(),
+            version: Version::new(1),
+            position: Position::new(7),
+            type_name: "Opened".to_owned(),
+            source: decode(),
+        }),
     ];
     for error in store_errors() {
         errors.push(Box::new(error));
     }
-    let wrapped: [fn(EventStoreError) -> Box<dyn Error>; 6] = [
+    let wrapped: [fn(EventStoreError) -> Box<dyn Error>; 9] = [
+        |error| Box::new(CommandError::<Cause>::EventStoreError(error)),
+        |error| Box::new(CommandError::<Cause>::OutcomeUnknown { source: error }),
+        |error| Box::new(LoadError::EventStoreError(error)),
         |error| Box::new(ProjectionError::Store(error)),
         |error| Box::new(ProjectionError::Subscription(error.into())),
         |error| Box::new(SubscriptionError::Store(error)),
