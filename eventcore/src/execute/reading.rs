@@ -296,7 +296,7 @@ impl Reading {
         let first = self.is_first;
         if page.streams.len() != self.current().len() {
             let reason = "the store answered for other streams than it was asked for";
-            return Err(corrupt(reason).into());
+            return Err(EventStoreError::corrupt(reason).into());
         }
         if first && !self.recognize(page) {
             return Err(Unread::Again);
@@ -307,14 +307,14 @@ impl Reading {
         }
         for event in &page.events {
             let Some(stream) = current.get_mut(event.stream) else {
-                return Err(corrupt(
+                return Err(EventStoreError::corrupt(
                     "the store answered with an event of a stream that it was not asked for",
                 )
                 .into());
             };
             if event.version != stream.seen.plus(1) {
                 let (id, seen) = (&stream.id, stream.seen);
-                return Err(corrupt(format!(
+                return Err(EventStoreError::corrupt(format!(
                     "in stream `{id}`, event {} follows on event {seen}",
                     event.version
                 ))
@@ -327,7 +327,7 @@ impl Reading {
             .iter()
             .find(|stream| stream.seen > stream.head.version())
         {
-            return Err(corrupt(format!(
+            return Err(EventStoreError::corrupt(format!(
                 "event {} of stream `{}` was read, which is now at version {}: the store has gone back, or answers from a \
                  replica that lags behind",
                 stream.seen,
@@ -346,7 +346,7 @@ impl Reading {
             .iter()
             .find(|stream| stream.seen < stream.head.version())
         {
-            Some(stream) if page.events.is_empty() => Err(corrupt(format!(
+            Some(stream) if page.events.is_empty() => Err(EventStoreError::corrupt(format!(
                 "stream `{}` is at version {} and ends after event {}",
                 stream.id,
                 stream.head.version(),
@@ -517,11 +517,5 @@ fn replaced(stream: &ReadStream) -> EventStoreError {
     );
     EventStoreError::Unavailable {
         source: source.into(),
-    }
-}
-
-fn corrupt(reason: impl Into<String>) -> EventStoreError {
-    EventStoreError::Corrupt {
-        reason: reason.into(),
     }
 }
