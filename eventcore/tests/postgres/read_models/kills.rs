@@ -375,7 +375,10 @@ async fn of_two_rebuilds_the_later_one_is_swapped_in() {
     assert_eq!(resumed, RebuildOutcome::Swapped);
     // The first is told that it is over.
     let ended = first.lead("test", TERM).await.unwrap_err().to_string();
-    assert!(ended.contains("has ended"), "{ended}");
+    assert!(
+        ended.contains("was completed by another process"),
+        "{ended}"
+    );
     let resigned = first.resign(&lease).await;
     assert!(resigned.is_ok());
     assert_eq!(seen(&database.client, &database).await, of_shape(2));
