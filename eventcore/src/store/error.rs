@@ -150,7 +150,6 @@ pub enum EventStoreError {
 }
 
 impl EventStoreError {
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn corrupt(reason: impl Into<String>) -> Self {
         Self::Corrupt {
             reason: reason.into(),
