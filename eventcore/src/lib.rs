@@ -29,6 +29,7 @@ pub mod command;
 mod event;
 pub mod execute;
 pub mod guide;
+mod panic;
 mod position;
 #[cfg(feature = "postgres")]
 pub mod postgres;

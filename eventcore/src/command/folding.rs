@@ -27,10 +27,20 @@ pub(crate) struct Folding {
 
 /// The stored form of a kind of states.
 pub(crate) struct Snapshots {
-    pub(crate) kind: SnapshotKind,
+    pub(crate) name: &'static str,
+    pub(crate) revision: u32,
     pub(crate) every: u64,
     pub(crate) encode: fn(&AnyState) -> serde_json::Result<Vec<u8>>,
     pub(crate) decode: fn(&[u8]) -> serde_json::Result<AnyState>,
+}
+
+impl Snapshots {
+    pub(crate) fn kind(&self) -> SnapshotKind {
+        SnapshotKind {
+            name: self.name.into(),
+            revision: self.revision,
+        }
+    }
 }
 
 impl Folding {
@@ -91,10 +101,8 @@ fn copy<K: HandleKey>(state: &AnyState) -> Option<AnyState> {
 fn snapshots<K: HandleKey>() -> Option<Snapshots> {
     let codec = K::state_options().snapshots?;
     Some(Snapshots {
-        kind: SnapshotKind {
-            name: codec.name.into(),
-            revision: codec.revision,
-        },
+        name: codec.name,
+        revision: codec.revision,
         every: codec.every,
         encode: |state| match (state.downcast_ref(), K::state_options().snapshots) {
             (Some(state), Some(codec)) => (codec.encode)(state),

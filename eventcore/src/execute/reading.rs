@@ -58,6 +58,14 @@ impl ReadStream {
             self.seen = head.version();
         }
     }
+
+    fn unfolded(&self, event: StreamEvent, why: Unfolded) -> FoldError {
+        FoldError {
+            stream: self.id.clone(),
+            event,
+            why,
+        }
+    }
 }
 
 /// The error for an event that could not be folded into the state of its stream.
@@ -103,7 +111,12 @@ impl Settled<'_> {
         stream: usize,
     ) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
         let content = self.contents.get(stream)?.as_ref();
-        reading.streams.get(stream)?.fold.shared_state(content)
+        reading
+            .streams
+            .get(stream)?
+            .fold
+            .any_state(content)
+            .cloned()
     }
 }
 
@@ -246,7 +259,7 @@ impl Reading {
                 stream.seen
             },
             snapshot: if self.is_first && stream.seen == Version::EMPTY {
-                stream.fold.wanted_snapshot().map(|wanted| wanted.kind)
+                stream.fold.wanted_snapshot().map(|wanted| wanted.kind())
             } else {
                 None
             },
@@ -367,10 +380,9 @@ impl Reading {
         let current = self.streams.get_mut(self.round..).unwrap_or_default();
         for event in events {
             if let Some(stream) = current.get_mut(event.stream) {
-                stream.fold.add(event).map_err(|(event, why)| {
-                    let stream = stream.id.clone();
-                    Unread::Fold(Box::new(FoldError { stream, event, why }))
-                })?;
+                let added = stream.fold.add(event);
+                added
+                    .map_err(|(event, why)| Unread::Fold(Box::new(stream.unfolded(event, why))))?;
             }
         }
         if complete {
@@ -382,8 +394,7 @@ impl Reading {
                 Ok(()) => {}
                 Err(Settling::Moved) => return Err(Unread::Again),
                 Err(Settling::Unfolded { event, why }) => {
-                    let stream = stream.id.clone();
-                    return Err(Unread::Fold(Box::new(FoldError { stream, event, why })));
+                    return Err(Unread::Fold(Box::new(stream.unfolded(event, why))));
                 }
             }
         }
@@ -412,8 +423,7 @@ impl Reading {
                 Ok(()) => {}
                 Err(Settling::Moved) => return Ok(Err(Moved)),
                 Err(Settling::Unfolded { event, why }) => {
-                    let stream = stream.id.clone();
-                    return Err(Box::new(FoldError { stream, event, why }));
+                    return Err(Box::new(stream.unfolded(event, why)));
                 }
             }
             if let Some(content) = content {
@@ -454,8 +464,7 @@ impl Reading {
                 stream.fold.keep_apart();
             }
         }
-        self.round = 0;
-        self.begin(false);
+        self.read_all();
     }
 
     /// Returns the snapshots that are due.

@@ -16,6 +16,7 @@ use crate::{
     Version,
     command::{Folding, Snapshots},
     event::DecodeError,
+    panic,
     store::{AnyState, Content, Entry, NewSnapshot, Snapshot, StreamEvent, StreamHead},
     stream::StreamId,
 };
@@ -167,7 +168,7 @@ impl StreamFold {
             }
             Err(error) => {
                 tracing::warn!(
-                    %stream, state = %snapshots.kind.name, %error,
+                    %stream, state = snapshots.name, %error,
                     "a snapshot is ignored: it cannot be decoded; was its revision forgotten?"
                 );
                 self.without_snapshot = true;
@@ -235,24 +236,15 @@ impl StreamFold {
             return Err(Settling::Moved);
         }
         let newer = mem::take(newer);
-        let Some(mut state) = content
-            .state
-            .take()
-            .and_then(|state| unshared(self.folding, state))
-        else {
-            content.clear();
-            return Err(Settling::Moved);
-        };
-        content.clear();
-        let (changes, unsaved) = (content.changes, content.unsaved);
+        let (mut state, unsaved) = take_out(self.folding, &mut content)?;
+        let changes = content.changes;
         drop(content);
-        let folded = fold(self.folding, &mut state, &newer);
-        self.unsaved = unsaved + count(newer.len());
+        self.unsaved = unsaved + fold_newer(self.folding, &mut state, newer)?;
         self.from = From::Own {
             state: Some(state),
             changes,
         };
-        folded.map_err(|(index, why)| Settling::unfolded(newer, index, why))
+        Ok(())
     }
 
     /// Returns the shared entry, to be locked.
@@ -298,41 +290,28 @@ impl StreamFold {
                 }
                 let newer = mem::take(newer);
                 *from = head;
-                let (state, unsaved) = (content.state.take(), content.unsaved);
-                content.clear();
-                let Some(mut state) = state.and_then(|state| unshared(self.folding, state)) else {
-                    return Err(Settling::Moved);
-                };
-                match fold(self.folding, &mut state, &newer) {
-                    Ok(()) => {
-                        entry.set_bytes((self.folding.size)(&state));
-                        content.set(state, head, unsaved + count(newer.len()));
-                        Ok(())
-                    }
-                    Err((index, why)) => Err(Settling::unfolded(newer, index, why)),
-                }
+                let (mut state, unsaved) = take_out(self.folding, content)?;
+                let unsaved = unsaved + fold_newer(self.folding, &mut state, newer)?;
+                entry.set_bytes((self.folding.size)(&state));
+                content.set(state, head, unsaved);
+                Ok(())
             }
         }
     }
 
     /// Returns the settled state, which is the reader's own or the shared one.
     pub(super) fn state<'s>(&'s self, shared: Option<&'s MutexGuard<'_, Content>>) -> &'s State {
-        let own = match &self.from {
-            From::Own { state, .. } => state.as_ref(),
-            _ => None,
-        };
-        let state = own.or_else(|| shared.and_then(|content| content.state.as_ref()));
-        state.map_or(&UNIT, |state| &**state)
+        self.any_state(shared).map_or(&UNIT, |state| &**state)
     }
 
-    /// Returns the settled state, to be kept by the caller.
-    pub(super) fn shared_state(
-        &self,
-        shared: Option<&MutexGuard<'_, Content>>,
-    ) -> Option<AnyState> {
+    /// Returns the settled state in its shared form; `None` for a unit.
+    pub(super) fn any_state<'s>(
+        &'s self,
+        shared: Option<&'s MutexGuard<'_, Content>>,
+    ) -> Option<&'s AnyState> {
         match &self.from {
-            From::Own { state, .. } => state.clone(),
-            _ => shared.and_then(|content| content.state.clone()),
+            From::Own { state, .. } => state.as_ref(),
+            _ => shared.and_then(|content| content.state.as_ref()),
         }
     }
 
@@ -348,7 +327,7 @@ impl StreamFold {
         content.unsaved = 0;
         Some(NewSnapshot {
             stream: stream.clone(),
-            kind: snapshots.kind,
+            kind: snapshots.kind(),
             head: content.head,
             state: content.state.clone()?,
             encode: snapshots.encode,
@@ -366,12 +345,27 @@ pub(super) enum Settling {
     },
 }
 
-impl Settling {
-    fn unfolded(events: Vec<StreamEvent>, index: usize, why: Unfolded) -> Self {
-        match events.into_iter().nth(index) {
-            Some(event) => Self::Unfolded { event, why },
-            None => Self::Moved,
-        }
+/// Takes the state out of its entry, and a copy if it is in use. Returns it with the number of
+/// events folded since the last snapshot.
+fn take_out(folding: &Folding, content: &mut Content) -> Result<(AnyState, u64), Settling> {
+    let (state, unsaved) = (content.state.take(), content.unsaved);
+    content.clear();
+    let state = state.and_then(|state| unshared(folding, state));
+    state.map(|state| (state, unsaved)).ok_or(Settling::Moved)
+}
+
+/// Folds the newer events of a state, and returns their number.
+fn fold_newer(
+    folding: &Folding,
+    state: &mut AnyState,
+    newer: Vec<StreamEvent>,
+) -> Result<u64, Settling> {
+    match fold(folding, state, &newer) {
+        Ok(()) => Ok(u64::try_from(newer.len()).unwrap_or(u64::MAX)),
+        Err((index, why)) => Err(match newer.into_iter().nth(index) {
+            Some(event) => Settling::Unfolded { event, why },
+            None => Settling::Moved,
+        }),
     }
 }
 
@@ -405,17 +399,9 @@ fn fold(
     match folded {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err((at, Unfolded::Unreadable(error))),
-        Err(panic) => Err((at, Unfolded::Panicked(message(&*panic)))),
+        Err(payload) => {
+            let message = panic::message(&*payload).unwrap_or("a panic without a message");
+            Err((at, Unfolded::Panicked(message.to_owned())))
+        }
     }
-}
-
-/// Returns the text of a panic.
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without a message").to_owned()
-}
-
-fn count(events: usize) -> u64 {
-    u64::try_from(events).unwrap_or(u64::MAX)
 }

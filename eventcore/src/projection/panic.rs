@@ -15,8 +15,7 @@ pub(super) struct Panic(pub(super) String);
 
 impl Panic {
     fn new(payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = crate::panic::message(payload);
         Self(text.unwrap_or("without a message").to_owned())
     }
 }

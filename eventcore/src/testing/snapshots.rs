@@ -81,7 +81,7 @@ pub async fn assert_snapshots_agree<K: StreamKey>(store: &impl EventStore) -> us
              `snapshot(revision = {})`",
             states.first().unwrap_or(&serde_json::Value::Null),
             states.last().unwrap_or(&serde_json::Value::Null),
-            snapshots.kind.revision,
+            snapshots.revision,
         );
     }
     streams.len()

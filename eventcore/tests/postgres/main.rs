@@ -30,3 +30,5 @@ mod counter;
 mod projection;
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/warnings.rs"]
+mod warnings;

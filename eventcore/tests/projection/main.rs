@@ -16,3 +16,5 @@ mod chain;
 mod projection;
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/warnings.rs"]
+mod warnings;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     convert::Infallible,
-    fmt::{Debug, Write as _},
+    fmt::Debug,
     future::Future,
     marker::PhantomData,
     process::{Command as Process, Stdio},
@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::projection::{Db, Postgres, Sqlite, Sums, TallyEvent, TallyId, add, expected};
+use crate::warnings::Warnings;
 use eventcore::{
     EventFeed, EventFilter, EventSelector, EventStore, Position, RecordedEvent,
     memory::MemoryEventStore,
@@ -20,11 +21,6 @@ use eventcore::{
         ProjectionError, ProjectionHandle, ProjectionIdentity, ProjectionRecord, ProjectionRunner,
         ProjectionState, ReadModel, RebuildOutcome,
     },
-};
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
 };
 
 const SOON: Duration = Duration::from_mins(2);
@@ -380,45 +376,11 @@ async fn an_interrupted_rebuild_is_resumed_with_its_own_feed_only<D: Db>() {
     assert_eq!(record::<D>(&world).await.identity, Some(everything));
 }
 
-/// Keeps the warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let _ = write!(self.0, " {}={value:?}", field.name());
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-}
-
 async fn another_type_with_the_same_feed_is_a_warning<W: World>() {
     let world = W::begin().await;
     let position = add(&world.0, 1, 5).await;
     run_to::<W, _>(runner::<W, _>(&world, Tallies::new()), position).await;
-    let warnings = Warnings::default();
-    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (warnings, _guards) = Warnings::listen();
     let position = add(&world.0, 1, 5).await;
     run_to::<W, _>(runner::<W, _>(&world, Tallies::new()), position).await;
     assert!(warnings.0.lock().unwrap().is_empty(), "the control");

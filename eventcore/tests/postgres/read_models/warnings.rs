@@ -1,60 +1,14 @@
 //! A swap logs the names of what it does not keep.
 
-use std::{
-    fmt::{Debug, Write as _},
-    sync::{Arc, Mutex},
-};
-
 use eventcore::projection::RebuildOutcome;
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
 
 use super::{database::Database, script::Script};
-
-/// Keeps the warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let _ = write!(self.0, " {}={value:?}", field.name());
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-}
+use crate::warnings::Warnings;
 
 // The subscriber is that of this thread, on which all tasks run.
 #[tokio::test]
 async fn what_others_have_added_to_the_live_read_model_is_named_when_it_is_lost() {
-    let warnings = Warnings::default();
-    let _guard = tracing::subscriber::set_default(warnings.clone());
-    // While there is only one subscriber, the thread that first comes to a message decides whether it is ever logged, and
-    // the threads of the other tests have no subscriber.
-    let _second = tracing::Dispatch::new(warnings.clone());
+    let (warnings, _guards) = Warnings::listen();
     let database = Database::with_events(3).await;
     let totals = Script::new(
         "CREATE TABLE IF NOT EXISTS totals (position bigint PRIMARY KEY)",
